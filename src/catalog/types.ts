@@ -1,0 +1,132 @@
+import type { QualifiedName } from "../schema/tree.ts";
+
+/** What kind of relation a name stands for (`pg_class.relkind`). */
+export type RelationKind = "table" | "partitioned" | "view" | "materialized view" | "foreign table";
+
+/** The kind of a type, as far as JSON, ids and the index mapping need it. */
+export type TypeCategory = "base" | "enum" | "domain" | "array" | "composite" | "range" | "multirange";
+
+/** A column's type. Domains are resolved: `name` is the base type's, `domain` the domain's own. */
+export interface ColumnType {
+  /** `pg_type.oid` of the declared type (the domain's, where it is one). */
+  readonly oid: number;
+  /** The base type's internal name in pg_catalog style: `int4`, `text`, `bpchar`, `timestamptz`, `_int4`, an enum's own name. */
+  readonly name: string;
+  /** The declared type ready to stand in SQL after `::`, qualified and quoted where needed (`pg_catalog.format_type` under an empty search_path). */
+  readonly sql: string;
+  readonly category: TypeCategory;
+  /** For arrays: the element's type; for domains over arrays too. */
+  readonly element: ColumnType | null;
+  /** False where two values that are equal may print differently (numeric, float, citext, bpchar, nondeterministic collations …). */
+  readonly equalityIsIdentity: boolean;
+}
+
+/** A column of a relation, system columns excluded. */
+export interface Column {
+  readonly name: string;
+  /** `pg_attribute.attnum`. */
+  readonly number: number;
+  readonly type: ColumnType;
+  readonly notNull: boolean;
+  /** Generated (stored or virtual): computed by PostgreSQL, not in the stream before PG 18. */
+  readonly generated: boolean;
+}
+
+/** A unique index over plain columns (no expressions, no predicate, immediate and valid). */
+export interface UniqueIndex {
+  readonly name: string;
+  readonly columns: readonly string[];
+  /** All columns NOT NULL, so the index may serve as replica identity. */
+  readonly allNotNull: boolean;
+  readonly primary: boolean;
+}
+
+/** Any index over plain leading columns, to find the missing ones. */
+export interface PlainIndex {
+  readonly name: string;
+  /** The leading plain columns, up to the first expression. */
+  readonly columns: readonly string[];
+}
+
+/** A foreign key: this relation's `columns` refer to `target`'s `targetColumns`, pair by pair. */
+export interface ForeignKey {
+  readonly name: string;
+  readonly columns: readonly string[];
+  readonly target: QualifiedName;
+  readonly targetColumns: readonly string[];
+}
+
+/** What the stream carries of old rows (`pg_class.relreplident`). */
+export interface ReplicaIdentity {
+  readonly kind: "default" | "full" | "nothing" | "index";
+  /** The columns whose old values are in the stream: all for full, none for nothing or a default without primary key. */
+  readonly columns: readonly string[];
+}
+
+/** A leaf that holds rows: the table itself, or a leaf partition. */
+export interface Heap extends QualifiedName {
+  readonly oid: number;
+  /** `pg_relation_filenode`: changes when the table is rewritten. 0 for relations without storage. */
+  readonly filenode: number;
+  /** Size of the main fork in pages of the server's block size. */
+  readonly pages: number;
+  readonly estimatedRows: number;
+  readonly replicaIdentity: ReplicaIdentity;
+  /** Whether TID range scans fit (a heap table on PostgreSQL 14 or newer). */
+  readonly tidRange: boolean;
+}
+
+/** A table or view that the schema file names. */
+export interface Relation extends QualifiedName {
+  readonly oid: number;
+  readonly kind: RelationKind;
+  readonly columns: readonly Column[];
+  /** Primary key columns in key order; empty where there is none. */
+  readonly primaryKey: readonly string[];
+  readonly uniqueIndexes: readonly UniqueIndex[];
+  readonly indexes: readonly PlainIndex[];
+  readonly foreignKeys: readonly ForeignKey[];
+  readonly replicaIdentity: ReplicaIdentity;
+  /** The table itself, or all its leaf partitions; empty for views. */
+  readonly heaps: readonly Heap[];
+  /** `pg_class.reltuples` summed over the heaps, never negative. */
+  readonly estimatedRows: number;
+  readonly canSelect: boolean;
+  /** The role owns it (itself, by membership, or as superuser), so it may change the replica identity and publish it. */
+  readonly isOwner: boolean;
+  readonly owner: string;
+}
+
+/** What the server says of itself and of the role. */
+export interface ServerFacts {
+  /** `server_version_num`, as 170004. */
+  readonly versionNumber: number;
+  /** `server_version`, as `17.4`. */
+  readonly version: string;
+  readonly database: string;
+  readonly role: string;
+  readonly isSuperuser: boolean;
+  /** May start replication: superuser or the REPLICATION attribute (or `rds_replication` and the like). */
+  readonly canReplicate: boolean;
+  /** May create in the database (needed for a publication). */
+  readonly canCreate: boolean;
+  readonly walLevel: string;
+  readonly maxReplicationSlots: number;
+  readonly usedReplicationSlots: number;
+  readonly maxWalSenders: number;
+  readonly usedWalSenders: number;
+  /** `system_identifier` of the cluster, as text. */
+  readonly systemIdentifier: string;
+  readonly timeline: number;
+  readonly inRecovery: boolean;
+  readonly encoding: string;
+  readonly blockSize: number;
+}
+
+/** Everything read of PostgreSQL's catalog for one schema file, at one moment. */
+export interface Catalog {
+  readonly server: ServerFacts;
+  /** Finds a relation; null where it was not asked for or does not exist. */
+  relation(name: QualifiedName): Relation | null;
+  readonly relations: readonly Relation[];
+}

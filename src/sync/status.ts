@@ -1,0 +1,122 @@
+import type { ErrorCode, NextStep } from "../errors/codes.ts";
+import type { Lsn } from "../replication/lsn.ts";
+
+/** What a run is doing, as a whole. */
+export type Phase = "starting" | "loading" | "catching-up" | "streaming" | "stopping" | "stopped" | "halted";
+
+/** A fault as it is shown to operators. */
+export interface Fault {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly remedy: string;
+  readonly next: NextStep;
+  readonly at: Date;
+}
+
+/** The state of one index. */
+export interface IndexStatus {
+  /** The name that readers use (the alias). */
+  readonly index: string;
+  /** The index behind the alias. */
+  readonly generation: string;
+  readonly load: LoadStatus;
+  /** Documents written and deleted since the process started. */
+  readonly indexed: number;
+  readonly deleted: number;
+  /** Entries in the dead-letter list now. */
+  readonly deadLetters: number;
+}
+
+/** How far the initial load of one index is. */
+export interface LoadStatus {
+  readonly state: "pending" | "running" | "done";
+  /** Documents acknowledged by this process and, as far as is known, by those before it. */
+  readonly documents: number;
+  /** PostgreSQL's estimate of the root table's rows. */
+  readonly estimate: number;
+  readonly chunksDone: number;
+  readonly chunks: number;
+  readonly startedAt: Date | null;
+  readonly finishedAt: Date | null;
+}
+
+/** The state of the replication stream. */
+export interface StreamStatus {
+  readonly slot: string;
+  readonly publication: string;
+  readonly connected: boolean;
+  /** End of the WAL that the server last spoke of. */
+  readonly received: Lsn;
+  /** Everything before this position is in the search engine and in the checkpoint file. */
+  readonly confirmed: Lsn;
+  /** The server's insert position when it was last asked. */
+  readonly server: Lsn;
+  /** Bytes of WAL that the slot keeps on the server. */
+  readonly retainedBytes: number;
+  /** Bytes that may still be written before the slot is lost; null where there is no limit. */
+  readonly safeBytes: number | null;
+  /** Commit time of the last change received. */
+  readonly lastCommitAt: Date | null;
+  readonly reconnects: number;
+}
+
+/** A snapshot of a run, for `/status`, `/ready` and `pgsync status`. Plain data. */
+export interface SyncStatus {
+  readonly phase: Phase;
+  readonly startedAt: Date;
+  readonly database: string;
+  readonly postgresVersion: string;
+  readonly searchEngine: string;
+  readonly indices: readonly IndexStatus[];
+  readonly stream: StreamStatus;
+  /** True when loaded, streaming, and the search engine takes documents. */
+  readonly ready: boolean;
+  /** Why it is not ready: one sentence each. */
+  readonly notReady: readonly string[];
+  /** The newest faults, newest last, at most 20. */
+  readonly faults: readonly Fault[];
+}
+
+/** What happens during a run, as it happens; the metrics, the progress bar and library users listen to it. */
+export type SyncEvent =
+  | { readonly type: "phase"; readonly phase: Phase }
+  | { readonly type: "load"; readonly index: string; readonly load: LoadStatus }
+  | {
+    /** Row changes of one table were received. */
+    readonly type: "changes";
+    readonly table: string;
+    readonly operation: "insert" | "update" | "delete" | "truncate";
+    readonly count: number;
+  }
+  | {
+    /** A bulk request was answered. */
+    readonly type: "bulk";
+    readonly index: string;
+    readonly source: "load" | "stream";
+    readonly indexed: number;
+    readonly deleted: number;
+    /** Items that were older than what the index holds. */
+    readonly conflicts: number;
+    readonly deadLetters: number;
+    readonly bytes: number;
+    readonly seconds: number;
+  }
+  | {
+    /** All documents of a batch of changes are acknowledged. */
+    readonly type: "batch";
+    readonly changes: number;
+    readonly documents: number;
+    readonly position: Lsn;
+    /** From the oldest commit of the batch to the acknowledgement, by the two machines' clocks; null without a commit. */
+    readonly commitToAcknowledgedSeconds: number | null;
+    readonly visibilitySeconds: number;
+    readonly impactSeconds: number;
+    readonly buildSeconds: number;
+    readonly bulkSeconds: number;
+  }
+  | { readonly type: "retry"; readonly of: "postgresql" | "search" | "replication"; readonly fault: Fault }
+  | { readonly type: "fault"; readonly fault: Fault }
+  | { readonly type: "warning"; readonly message: string };
+
+/** Receives events. It must not throw and must not take long. */
+export type SyncObserver = (event: SyncEvent) => void;
