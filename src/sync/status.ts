@@ -60,7 +60,17 @@ export interface StreamStatus {
   readonly reconnects: number;
 }
 
-/** A snapshot of a run, for `/status`, `/ready` and `pgsync status`. Plain data. */
+/** A snapshot of a whole run, for `/status`, `/ready` and `pgsync status`. Plain data. */
+export interface RunStatus {
+  readonly startedAt: Date;
+  /** True when every database is ready. */
+  readonly ready: boolean;
+  /** Why it is not ready: one sentence each. */
+  readonly notReady: readonly string[];
+  readonly databases: readonly SyncStatus[];
+}
+
+/** A snapshot of the part of a run that follows one database. Plain data. */
 export interface SyncStatus {
   readonly phase: Phase;
   readonly startedAt: Date;

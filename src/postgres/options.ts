@@ -1,0 +1,18 @@
+/** libpq's sslmode values (https://www.postgresql.org/docs/current/libpq-ssl.html). */
+export type SslMode = "disable" | "allow" | "prefer" | "require" | "verify-ca" | "verify-full";
+
+/** How to reach one PostgreSQL server. The database is named by each document of the schema file. */
+export interface PostgresOptions {
+  /** Host name, address, or the folder of a Unix socket. */
+  readonly host: string;
+  readonly port: number;
+  readonly user: string;
+  readonly password: string | null;
+  readonly sslmode: SslMode;
+  /** Path of a PEM file with the certificate authorities to trust. */
+  readonly sslrootcert: string | null;
+  /** Session time zone; it decides how timestamptz is printed in documents. */
+  readonly timeZone: string;
+  /** `work_mem` of building sessions, as `64MB`; null leaves the server's. */
+  readonly workMem: string | null;
+}

@@ -1,0 +1,38 @@
+import type { PostgresOptions } from "../postgres/options.ts";
+import type { SchemaFile } from "../schema/tree.ts";
+import type { SearchOptions } from "../search/options.ts";
+
+/** Everything a run needs to know. The command line makes it of flags and environment; library users write it. */
+export interface RunOptions {
+  readonly schema: SchemaFile;
+  readonly postgres: PostgresOptions;
+  readonly search: SearchOptions;
+  /** Name of the replication slot and publication; null: `pgsync_<database>`. Only allowed with a single database. */
+  readonly slot: string | null;
+  /** Folder of the checkpoint files (`<slot>.checkpoint`), one for each database. */
+  readonly checkpointFolder: string;
+  /** Make what is missing (publication, replica identities, slot, indices) before the run. */
+  readonly bootstrap: boolean;
+  /** Parallel sessions of the initial load. */
+  readonly loadWorkers: number;
+  /** A bulk request is sent when its body reaches this many bytes… */
+  readonly bulkBytes: number;
+  /** …or this many documents. */
+  readonly bulkDocuments: number;
+  /** Bulk requests under way at once, load and stream together. */
+  readonly bulkConcurrency: number;
+  /** Bytes of changes and documents that may wait in memory before the stream is held back. */
+  readonly bufferBytes: number;
+}
+
+/** The defaults of everything that has one. */
+export const RUN_DEFAULTS = {
+  slot: null,
+  checkpointFolder: ".",
+  bootstrap: false,
+  loadWorkers: 2,
+  bulkBytes: 4 * 1024 * 1024,
+  bulkDocuments: 5_000,
+  bulkConcurrency: 3,
+  bufferBytes: 64 * 1024 * 1024,
+} as const satisfies Partial<RunOptions>;

@@ -1,0 +1,71 @@
+import type { ServerFacts } from "../catalog/types.ts";
+import type { JsonObject } from "../schema/tree.ts";
+
+/** What a run would do, without doing it. Made by `planRun`, printed by `pgsync plan`. */
+export interface RunPlan {
+  readonly databases: readonly DatabasePlan[];
+}
+
+/** The part of a plan that concerns one database. */
+export interface DatabasePlan {
+  readonly database: string;
+  readonly server: ServerFacts;
+  readonly slot: string;
+  readonly publication: string;
+  /** What is wrong and must be mended before a run, as error sentences with remedies; empty when all is well. */
+  readonly problems: readonly { readonly code: string; readonly message: string; readonly remedy: string }[];
+  /** The SQL that bootstrap would run, in order; empty when nothing is missing. */
+  readonly bootstrapSql: readonly string[];
+  readonly replicaIdentities: readonly ReplicaIdentityNeed[];
+  readonly missingIndexes: readonly MissingIndex[];
+  readonly indices: readonly IndexPlan[];
+}
+
+/** A table whose replica identity must carry more than it does (or already does). */
+export interface ReplicaIdentityNeed {
+  /** Quoted and qualified. */
+  readonly table: string;
+  /** The link columns whose old values are needed. */
+  readonly columns: readonly string[];
+  /** Why, in one sentence. */
+  readonly reason: string;
+  readonly satisfied: boolean;
+  /** The SQL that satisfies it; null when it is satisfied. */
+  readonly sql: string | null;
+}
+
+/** A link column without an index: each look-up reads the whole table. */
+export interface MissingIndex {
+  readonly table: string;
+  readonly columns: readonly string[];
+  readonly reason: string;
+  /** `CREATE INDEX CONCURRENTLY …`. */
+  readonly sql: string;
+}
+
+/** The part of a plan that concerns one index. */
+export interface IndexPlan {
+  readonly index: string;
+  readonly tree: NodePlanSummary;
+  readonly mapping: JsonObject;
+  readonly settings: JsonObject;
+  /** The statement that builds documents of a whole table (or a chunk of it). */
+  readonly loadSql: string;
+  /** The statement that builds the documents of given keys. */
+  readonly keysSql: string;
+  /** For each node below the root: the statement that finds root keys from link values, null where none is needed. */
+  readonly impactSql: readonly { readonly node: string; readonly sql: string | null }[];
+}
+
+/** A node as `plan` draws it. */
+export interface NodePlanSummary {
+  /** Labels from the root, joined with dots; the root is its table's name. */
+  readonly path: string;
+  readonly table: string;
+  /** How it is joined to its parent, as `rating.book_isbn = book.isbn`; null at the root. */
+  readonly join: string | null;
+  readonly type: "one_to_one" | "one_to_many" | null;
+  readonly estimatedRows: number;
+  readonly fields: readonly string[];
+  readonly children: readonly NodePlanSummary[];
+}
