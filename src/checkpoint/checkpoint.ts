@@ -1,0 +1,300 @@
+import { rmSync } from "node:fs";
+import type { DatabaseSync } from "node:sqlite";
+import { PgsyncError } from "../errors/error.ts";
+import { formatLsn, type Lsn, parseLsn } from "../replication/lsn.ts";
+import { DeadLetterStore } from "./dead_letters.ts";
+import { LoadStore } from "./load.ts";
+import { openDatabase, toCheckpointError } from "./sqlite.ts";
+import { integer, type Row, text } from "./row.ts";
+import type { DeadLetter, DeadLetterEntry, Identity, LoadChunk, LoadProgress } from "./types.ts";
+
+/**
+ * The one file that a run keeps: whose it is, the position up to which everything is in the search engine, the
+ * progress of the initial load, and the dead letters. Each method is durable when it returns; after a crash at any
+ * instant the last committed state is there. One process at a time holds the file.
+ *
+ * Everything is synchronous: a commit takes a fraction of a millisecond, and the caller must not go on before it.
+ *
+ * Every method throws PgsyncError CHECKPOINT_UNUSABLE where the file cannot be read or written (a full disk, say).
+ */
+export class Checkpoint implements Disposable {
+  readonly #database: DatabaseSync;
+  readonly #loads: LoadStore;
+  readonly #deadLetters: DeadLetterStore;
+  #depth = 0;
+
+  private constructor(readonly path: string) {
+    this.#database = openDatabase(path);
+    try {
+      this.#loads = new LoadStore(this.#database);
+      this.#deadLetters = new DeadLetterStore(this.#database);
+    } catch (thrown) {
+      this.#database.close();
+      throw toCheckpointError(thrown, path);
+    }
+  }
+
+  /**
+   * Opens the file, or makes it where there is none, and takes its lock. The folder must exist.
+   *
+   * @param path the file; SQLite lays `<path>-wal` beside it
+   * @throws PgsyncError CHECKPOINT_LOCKED where another process holds it, CHECKPOINT_UNUSABLE where it cannot be read
+   * or written, is damaged, or of a newer format
+   */
+  static open(path: string): Checkpoint {
+    return new Checkpoint(path);
+  }
+
+  /**
+   * Removes the file, unless another process holds it. No file is no error.
+   *
+   * @throws PgsyncError CHECKPOINT_LOCKED, CHECKPOINT_UNUSABLE
+   */
+  static remove(path: string): void {
+    Checkpoint.open(path).close();
+    for (const file of [path, `${path}-wal`]) rmSync(file, { force: true });
+  }
+
+  /** Lets go of the file. Closing twice is harmless. */
+  close(): void {
+    if (this.#database.isOpen) this.#database.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  /**
+   * Runs `work` in one transaction: all that it writes is durable when this returns, or nothing of it when it throws.
+   * Calls may nest; the outermost commits.
+   *
+   * @param work synchronous; a promise is refused
+   * @throws whatever `work` throws
+   */
+  transaction<T>(work: () => T): T {
+    if (this.#depth > 0) return this.#nested(work);
+    this.#sqlite(() => this.#database.exec("BEGIN IMMEDIATE"));
+    this.#depth += 1;
+    try {
+      const result = refusePromise(work());
+      this.#sqlite(() => this.#database.exec("COMMIT"));
+      return result;
+    } catch (thrown) {
+      // SQLite rolls back by itself after some errors (a full disk); then there is nothing to roll back.
+      if (this.#database.isTransaction) this.#sqlite(() => this.#database.exec("ROLLBACK"));
+      this.#sqlite(() => this.#deadLetters.recount());
+      throw thrown;
+    } finally {
+      this.#depth -= 1;
+    }
+  }
+
+  #nested<T>(work: () => T): T {
+    const savepoint = `level_${this.#depth}`;
+    this.#sqlite(() => this.#database.exec(`SAVEPOINT ${savepoint}`));
+    this.#depth += 1;
+    try {
+      const result = refusePromise(work());
+      this.#sqlite(() => this.#database.exec(`RELEASE ${savepoint}`));
+      return result;
+    } catch (thrown) {
+      if (this.#database.isTransaction) {
+        this.#sqlite(() => this.#database.exec(`ROLLBACK TO ${savepoint}; RELEASE ${savepoint}`));
+      }
+      this.#sqlite(() => this.#deadLetters.recount());
+      throw thrown;
+    } finally {
+      this.#depth -= 1;
+    }
+  }
+
+  /** To whom the file belongs; null while nobody has adopted it. */
+  identity(): Identity | null {
+    return this.#sqlite(() => {
+      const row = this.#database.prepare("SELECT * FROM identity").get();
+      return row === undefined ? null : readIdentity(row);
+    });
+  }
+
+  /** Makes the file belong to `identity`. What else it holds stays; `reset` clears it. */
+  adopt(identity: Identity): void {
+    this.#sqlite(() =>
+      this.#database.prepare(
+        "INSERT OR REPLACE INTO identity (one, system_identifier, timeline, database, slot, mapping_hash) " +
+          "VALUES (1, ?, ?, ?, ?, ?)",
+      ).run(
+        identity.systemIdentifier,
+        identity.timeline,
+        identity.database,
+        identity.slot,
+        identity.mappingHash,
+      )
+    );
+  }
+
+  /**
+   * Checks that the file belongs to `expected`. A file without identity passes and stays without. A greater timeline
+   * (a promoted standby) passes and is recorded; a smaller one does not.
+   *
+   * @throws PgsyncError CHECKPOINT_FOREIGN that names what differs
+   */
+  checkIdentity(expected: Identity): void {
+    const found = this.identity();
+    if (found === null) return;
+    const differences = identityDifferences(found, expected);
+    if (differences.length > 0) {
+      throw new PgsyncError(
+        "CHECKPOINT_FOREIGN",
+        `The checkpoint file ${this.path} belongs to another run: ${differences.join("; ")}.`,
+      );
+    }
+    if (expected.timeline > found.timeline) this.adopt(expected);
+  }
+
+  /** Forgets everything, the identity included, in one transaction: the state of a new file. */
+  reset(): void {
+    this.transaction(() => {
+      this.#sqlite(() => {
+        for (const table of ["identity", "position", "load_chunk", "load", "dead_letter"]) {
+          this.#database.exec(`DELETE FROM ${table}`);
+        }
+        this.#deadLetters.recount();
+      });
+    });
+  }
+
+  /** The stored position; null before the first. */
+  position(): Lsn | null {
+    return this.#sqlite(() => {
+      const row = this.#database.prepare("SELECT lsn FROM position").get();
+      return row === undefined ? null : parseLsn(text(row, "lsn"));
+    });
+  }
+
+  /**
+   * Stores a position; one before the stored position changes nothing.
+   *
+   * @returns what is stored now
+   */
+  savePosition(lsn: Lsn): Lsn {
+    const stored = this.position();
+    if (stored !== null && stored >= lsn) return stored;
+    this.#sqlite(() =>
+      this.#database.prepare("INSERT OR REPLACE INTO position (one, lsn) VALUES (1, ?)").run(formatLsn(lsn))
+    );
+    return lsn;
+  }
+
+  /** Records the plan of an index's initial load, nothing of it done; replaces an earlier one. */
+  planLoad(index: string, generation: string, chunks: readonly LoadChunk[]): void {
+    this.transaction(() => this.#sqlite(() => this.#loads.plan(index, generation, chunks)));
+  }
+
+  /** The initial load of an index; null where none is planned. */
+  load(index: string): LoadProgress | null {
+    return this.#sqlite(() => this.#loads.read(index));
+  }
+
+  /**
+   * Records that all documents of a chunk are acknowledged.
+   *
+   * @param documents how many
+   * @throws PgsyncError INTERNAL where there is no such chunk
+   */
+  chunkDone(index: string, chunkNumber: number, documents: number): void {
+    this.#sqlite(() => this.#loads.chunkDone(index, chunkNumber, documents));
+  }
+
+  /**
+   * Records that the load is finished.
+   *
+   * @param endLsn the position that the stream must pass before the index is ready
+   * @throws PgsyncError INTERNAL where no load is planned, or a chunk is not done
+   */
+  finishLoad(index: string, endLsn: Lsn): void {
+    this.transaction(() => this.#sqlite(() => this.#loads.finish(index, endLsn)));
+  }
+
+  /** Forgets the load of an index, done or not. */
+  forgetLoad(index: string): void {
+    this.#sqlite(() => this.#loads.forget(index));
+  }
+
+  /**
+   * Adds refused documents. One that is there already keeps its first time, counts a further try, and takes the new
+   * reason.
+   */
+  addDeadLetters(entries: readonly DeadLetterEntry[], now: Date): void {
+    if (entries.length === 0) return;
+    this.transaction(() => this.#sqlite(() => this.#deadLetters.add(entries, now)));
+  }
+
+  /**
+   * Removes documents that the search engine has taken after all. Costs nothing while the index has no dead letters.
+   *
+   * @returns how many were there
+   */
+  removeDeadLetters(index: string, ids: Iterable<string>): number {
+    if (this.#deadLetters.count(index) === 0) return 0;
+    return this.transaction(() => this.#sqlite(() => this.#deadLetters.remove(index, ids)));
+  }
+
+  /** How many dead letters an index has; from memory. */
+  deadLetterCount(index: string): number {
+    return this.#deadLetters.count(index);
+  }
+
+  /**
+   * Dead letters by index and id.
+   *
+   * @param index of this index only; null: of all
+   */
+  listDeadLetters(index: string | null = null, limit = 100, offset = 0): DeadLetter[] {
+    return this.#sqlite(() => this.#deadLetters.list(index, limit, offset));
+  }
+
+  #sqlite<T>(use: () => T): T {
+    try {
+      return use();
+    } catch (thrown) {
+      throw toCheckpointError(thrown, this.path);
+    }
+  }
+}
+
+/** What of `expected` the stored identity contradicts, in words for the operator; empty when nothing. */
+export function identityDifferences(found: Identity, expected: Identity): string[] {
+  const differences: string[] = [];
+  const compare = (what: string, was: string, is: string) => {
+    if (was !== is) differences.push(`${what} ${was}, now ${is}`);
+  };
+  compare(
+    "it was written for the server with system identifier",
+    found.systemIdentifier,
+    expected.systemIdentifier,
+  );
+  compare("for database", found.database, expected.database);
+  compare("for slot", found.slot, expected.slot);
+  compare("for the schema file's mapping", found.mappingHash, expected.mappingHash);
+  if (expected.timeline < found.timeline) {
+    differences.push(`for timeline ${found.timeline}, but the server is still on ${expected.timeline}`);
+  }
+  return differences;
+}
+
+function readIdentity(row: Row): Identity {
+  return {
+    systemIdentifier: text(row, "system_identifier"),
+    timeline: integer(row, "timeline"),
+    database: text(row, "database"),
+    slot: text(row, "slot"),
+    mappingHash: text(row, "mapping_hash"),
+  };
+}
+
+function refusePromise<T>(result: T): T {
+  if (result instanceof Promise) {
+    throw new TypeError("the work of a checkpoint transaction must be synchronous");
+  }
+  return result;
+}

@@ -1,0 +1,62 @@
+/**
+ * The checkpoint file's format: an SQLite database with our application id, whose user_version counts the
+ * steps below that have been applied. A step is never changed once released; a new need is a new step.
+ */
+
+/** "pgsy" in ASCII: marks the file as ours (https://www.sqlite.org/pragma.html#pragma_application_id). */
+export const APPLICATION_ID = 0x70677379;
+
+/** The steps from an empty file to the present format, in order. LSNs are text as PostgreSQL prints them, times ISO 8601. */
+export const FORMAT_STEPS: readonly string[] = [
+  `
+  -- One row. Written at each opening: writing is what takes the exclusive lock.
+  CREATE TABLE holder (one INTEGER PRIMARY KEY CHECK (one = 1), pid INTEGER NOT NULL, opened_at TEXT NOT NULL) STRICT;
+
+  CREATE TABLE identity (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    system_identifier TEXT NOT NULL,
+    timeline INTEGER NOT NULL,
+    database TEXT NOT NULL,
+    slot TEXT NOT NULL,
+    mapping_hash TEXT NOT NULL
+  ) STRICT;
+
+  CREATE TABLE position (one INTEGER PRIMARY KEY CHECK (one = 1), lsn TEXT NOT NULL) STRICT;
+
+  CREATE TABLE load (
+    index_name TEXT PRIMARY KEY,
+    generation TEXT NOT NULL,
+    finished INTEGER NOT NULL DEFAULT 0,
+    end_lsn TEXT
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE load_chunk (
+    index_name TEXT NOT NULL REFERENCES load ON DELETE CASCADE,
+    number INTEGER NOT NULL,
+    heap_schema TEXT NOT NULL,
+    heap_table TEXT NOT NULL,
+    heap_oid INTEGER NOT NULL,
+    filenode INTEGER NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('tid', 'keys', 'whole')),
+    from_bound TEXT,
+    to_bound TEXT,
+    done INTEGER NOT NULL DEFAULT 0,
+    documents INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (index_name, number)
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE dead_letter (
+    index_name TEXT NOT NULL,
+    id TEXT NOT NULL,
+    operation TEXT NOT NULL CHECK (operation IN ('index', 'delete')),
+    status INTEGER NOT NULL,
+    type TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    position TEXT,
+    first_at TEXT NOT NULL,
+    last_at TEXT NOT NULL,
+    tries INTEGER NOT NULL,
+    PRIMARY KEY (index_name, id)
+  ) STRICT, WITHOUT ROWID;
+  `,
+];

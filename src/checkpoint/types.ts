@@ -1,0 +1,71 @@
+import type { Lsn } from "../replication/lsn.ts";
+
+/** To whom a checkpoint file belongs. */
+export interface Identity {
+  /** PostgreSQL's system identifier, in decimal (IDENTIFY_SYSTEM). */
+  readonly systemIdentifier: string;
+  /** It grows when a standby is promoted. */
+  readonly timeline: number;
+  readonly database: string;
+  readonly slot: string;
+  /** Hash of what the schema file makes of the catalog. */
+  readonly mappingHash: string;
+}
+
+/** A part of a root table that the initial load reads in one go. */
+export interface LoadChunk {
+  /** Unique within the load of an index. */
+  readonly number: number;
+  readonly heapSchema: string;
+  readonly heapTable: string;
+  readonly heapOid: number;
+  /** `pg_relation_filenode` when the plan was made: another one means that row addresses have moved. */
+  readonly filenode: number;
+  /** How the chunk is bounded: by row addresses, by keys, or not at all. */
+  readonly kind: "tid" | "keys" | "whole";
+  /** Lower bound, opaque here; null: from the beginning. */
+  readonly from: string | null;
+  /** Upper bound, opaque here; null: to the end. */
+  readonly to: string | null;
+}
+
+/** A chunk with what is known of its progress. */
+export interface LoadChunkProgress extends LoadChunk {
+  /** All its documents are acknowledged by the search engine. */
+  readonly done: boolean;
+  /** Documents acknowledged; 0 until it is done. */
+  readonly documents: number;
+}
+
+/** The initial load of one index as the file knows it. */
+export interface LoadProgress {
+  readonly generation: string;
+  /** By number. */
+  readonly chunks: readonly LoadChunkProgress[];
+  readonly finished: boolean;
+  /** The position that the stream must pass before the index is ready; null until finished. */
+  readonly endLsn: Lsn | null;
+}
+
+/** A document, or the deletion of one, that the search engine refused for good. */
+export interface DeadLetterEntry {
+  readonly index: string;
+  /** The document's `_id`. */
+  readonly id: string;
+  readonly operation: "index" | "delete";
+  /** HTTP status of the item. */
+  readonly status: number;
+  /** The engine's error type, as `mapper_parsing_exception`. */
+  readonly type: string;
+  readonly reason: string;
+  /** The position of the batch; null in the initial load. */
+  readonly position: Lsn | null;
+}
+
+/** A dead letter as it is kept. */
+export interface DeadLetter extends DeadLetterEntry {
+  readonly firstAt: Date;
+  readonly lastAt: Date;
+  /** How often the engine has refused it. */
+  readonly tries: number;
+}

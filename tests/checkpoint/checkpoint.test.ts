@@ -1,0 +1,396 @@
+import assert from "node:assert/strict";
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { after, beforeEach, test } from "node:test";
+import fc from "fast-check";
+import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
+import { APPLICATION_ID, FORMAT_STEPS } from "../../src/checkpoint/format.ts";
+import type { DeadLetterEntry, Identity, LoadChunk } from "../../src/checkpoint/types.ts";
+import type { ErrorCode } from "../../src/errors/codes.ts";
+import { PgsyncError } from "../../src/errors/error.ts";
+import { lines, startChild } from "./child.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "pgsync-checkpoint-"));
+after(() => rmSync(folder, { recursive: true }));
+
+let path = "";
+let files = 0;
+beforeEach(() => {
+  path = join(folder, `${files++}.checkpoint`);
+});
+
+const IDENTITY: Identity = {
+  systemIdentifier: "7300000000000000001",
+  timeline: 1,
+  database: "shop",
+  slot: "pgsync_shop",
+  mappingHash: "0f1e",
+};
+
+function chunk(number: number, from: string | null = null, to: string | null = null): LoadChunk {
+  return {
+    number,
+    heapSchema: "public",
+    heapTable: "book",
+    heapOid: 4294967295,
+    filenode: 16_385,
+    kind: "tid",
+    from,
+    to,
+  };
+}
+
+function letter(id: string, reason = "no such field"): DeadLetterEntry {
+  return {
+    index: "books",
+    id,
+    operation: "index",
+    status: 400,
+    type: "mapper_parsing_exception",
+    reason,
+    position: 7n,
+  };
+}
+
+function fails(code: ErrorCode, words: RegExp, act: () => unknown): void {
+  assert.throws(act, (error) => {
+    assert.ok(error instanceof PgsyncError, String(error));
+    assert.equal(error.code, code, error.message);
+    assert.match(error.message, words);
+    return true;
+  });
+}
+
+test("a new file is empty, belongs to nobody, and is for its owner only", () => {
+  using checkpoint = Checkpoint.open(path);
+  assert.equal(checkpoint.identity(), null);
+  assert.equal(checkpoint.position(), null);
+  assert.equal(checkpoint.load("books"), null);
+  assert.deepEqual(checkpoint.listDeadLetters(), []);
+  checkpoint.savePosition(1n);
+  assert.equal(statSync(path).mode & 0o777, 0o600);
+  assert.equal(statSync(`${path}-wal`).mode & 0o777, 0o600);
+});
+
+test("a file that others could read is closed to them", () => {
+  Checkpoint.open(path).close();
+  chmodSync(path, 0o644);
+  Checkpoint.open(path).close();
+  assert.equal(statSync(path).mode & 0o777, 0o600);
+});
+
+test("the journal is a WAL, locked without memory shared between processes", () => {
+  using _checkpoint = Checkpoint.open(path);
+  assert.equal(statSync(`${path}-wal`).isFile(), true);
+  assert.throws(() => statSync(`${path}-shm`), { code: "ENOENT" });
+});
+
+test("the position is kept and only grows", () => {
+  {
+    using checkpoint = Checkpoint.open(path);
+    assert.equal(checkpoint.savePosition(0x16_B374D848n), 0x16_B374D848n);
+    assert.equal(checkpoint.savePosition(5n), 0x16_B374D848n, "an older position is not taken");
+  }
+  using checkpoint = Checkpoint.open(path);
+  assert.equal(checkpoint.position(), 0x16_B374D848n);
+});
+
+test("positions: whatever is saved, the greatest stands (all 64 bits)", () => {
+  using checkpoint = Checkpoint.open(path);
+  let greatest = 0n;
+  fc.assert(fc.property(fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }), (lsn) => {
+    if (lsn > greatest) greatest = lsn;
+    assert.equal(checkpoint.savePosition(lsn), greatest);
+    assert.equal(checkpoint.position(), greatest);
+  }));
+});
+
+test("the identity is kept; a run of its own kind passes", () => {
+  {
+    using checkpoint = Checkpoint.open(path);
+    checkpoint.checkIdentity(IDENTITY); // nobody's file
+    assert.equal(checkpoint.identity(), null);
+    checkpoint.adopt(IDENTITY);
+  }
+  using checkpoint = Checkpoint.open(path);
+  checkpoint.checkIdentity(IDENTITY);
+  assert.deepEqual(checkpoint.identity(), IDENTITY);
+});
+
+test("a promoted standby passes, and its timeline is recorded; the way back does not", () => {
+  using checkpoint = Checkpoint.open(path);
+  checkpoint.adopt(IDENTITY);
+  checkpoint.checkIdentity({ ...IDENTITY, timeline: 3 });
+  assert.equal(checkpoint.identity()?.timeline, 3);
+  fails(
+    "CHECKPOINT_FOREIGN",
+    /for timeline 3, but the server is still on 2/,
+    () => checkpoint.checkIdentity({ ...IDENTITY, timeline: 2 }),
+  );
+});
+
+test("a foreign file is refused, and what differs is named", () => {
+  using checkpoint = Checkpoint.open(path);
+  checkpoint.adopt(IDENTITY);
+  fails(
+    "CHECKPOINT_FOREIGN",
+    /system identifier 7300000000000000001, now 42/,
+    () => checkpoint.checkIdentity({ ...IDENTITY, systemIdentifier: "42" }),
+  );
+  fails(
+    "CHECKPOINT_FOREIGN",
+    /for database shop, now store; for slot pgsync_shop, now pgsync_store/,
+    () => checkpoint.checkIdentity({ ...IDENTITY, database: "store", slot: "pgsync_store" }),
+  );
+  fails(
+    "CHECKPOINT_FOREIGN",
+    /mapping 0f1e, now beef/,
+    () => checkpoint.checkIdentity({ ...IDENTITY, mappingHash: "beef" }),
+  );
+  assert.deepEqual(checkpoint.identity(), IDENTITY, "a refused identity is not recorded");
+});
+
+test("an initial load: planned, done chunk by chunk across restarts, finished", () => {
+  const chunks = [chunk(0, null, "(0,0)"), chunk(1, "(0,0)", "(64,0)"), {
+    ...chunk(2, '["a"]'),
+    kind: "keys" as const,
+  }];
+  {
+    using checkpoint = Checkpoint.open(path);
+    checkpoint.planLoad("books", "books_1", chunks);
+    checkpoint.planLoad("authors", "authors_1", [chunk(0)]);
+    checkpoint.chunkDone("books", 1, 5000);
+  }
+  using checkpoint = Checkpoint.open(path);
+  assert.deepEqual(checkpoint.load("books"), {
+    generation: "books_1",
+    chunks: chunks.map((planned) => ({
+      ...planned,
+      done: planned.number === 1,
+      documents: planned.number === 1 ? 5000 : 0,
+    })),
+    finished: false,
+    endLsn: null,
+  });
+  fails("INTERNAL", /2 chunks are not done/, () => checkpoint.finishLoad("books", 100n));
+  checkpoint.chunkDone("books", 0, 4999);
+  checkpoint.chunkDone("books", 2, 0);
+  checkpoint.finishLoad("books", 100n);
+  const load = checkpoint.load("books");
+  assert.equal(load?.finished, true);
+  assert.equal(load.endLsn, 100n);
+  assert.equal(checkpoint.load("authors")?.finished, false);
+});
+
+test("a load planned anew replaces the old plan; a forgotten one is gone", () => {
+  using checkpoint = Checkpoint.open(path);
+  checkpoint.planLoad("books", "books_1", [chunk(0), chunk(1)]);
+  checkpoint.chunkDone("books", 0, 10);
+  checkpoint.planLoad("books", "books_2", [chunk(0)]);
+  assert.deepEqual(checkpoint.load("books")?.chunks, [{ ...chunk(0), done: false, documents: 0 }]);
+  checkpoint.forgetLoad("books");
+  assert.equal(checkpoint.load("books"), null);
+  fails("INTERNAL", /has no chunk 0/, () => checkpoint.chunkDone("books", 0, 1));
+  fails("INTERNAL", /No load/, () => checkpoint.finishLoad("books", 1n));
+});
+
+test("an empty table's load has no chunks and can be finished", () => {
+  using checkpoint = Checkpoint.open(path);
+  checkpoint.planLoad("books", "books_1", []);
+  checkpoint.finishLoad("books", 3n);
+  assert.equal(checkpoint.load("books")?.finished, true);
+});
+
+test("a dead letter that is refused again keeps its first time and counts", () => {
+  const first = new Date("2026-01-01T00:00:00Z");
+  const last = new Date("2026-01-02T00:00:00Z");
+  using checkpoint = Checkpoint.open(path);
+  checkpoint.addDeadLetters([letter("1"), letter("2")], first);
+  checkpoint.addDeadLetters([{ ...letter("1", "too large"), status: 413, position: null }], last);
+  assert.deepEqual(checkpoint.listDeadLetters("books"), [
+    { ...letter("1", "too large"), status: 413, position: null, firstAt: first, lastAt: last, tries: 2 },
+    { ...letter("2"), firstAt: first, lastAt: first, tries: 1 },
+  ]);
+  assert.deepEqual(checkpoint.listDeadLetters(null, 1, 1).map((entry) => entry.id), ["2"]);
+  assert.deepEqual(checkpoint.listDeadLetters("authors"), []);
+});
+
+test("dead letters are counted and removed by id", () => {
+  {
+    using checkpoint = Checkpoint.open(path);
+    checkpoint.addDeadLetters(
+      [letter("1"), letter("2"), letter("2"), { ...letter("1"), index: "authors" }],
+      new Date(),
+    );
+    assert.equal(checkpoint.deadLetterCount("books"), 2);
+    assert.equal(checkpoint.deadLetterCount("none"), 0);
+    assert.equal(checkpoint.removeDeadLetters("books", ["1", "7"]), 1);
+    assert.equal(checkpoint.removeDeadLetters("none", ["1"]), 0);
+  }
+  using checkpoint = Checkpoint.open(path);
+  assert.equal(checkpoint.deadLetterCount("books"), 1);
+  assert.equal(checkpoint.deadLetterCount("authors"), 1);
+});
+
+test("dead letters and position move together or not at all", () => {
+  using checkpoint = Checkpoint.open(path);
+  checkpoint.savePosition(1n);
+  const fault = new Error("the process thinks better of it");
+  assert.throws(() =>
+    checkpoint.transaction(() => {
+      checkpoint.addDeadLetters([letter("1")], new Date());
+      checkpoint.savePosition(2n);
+      assert.equal(checkpoint.deadLetterCount("books"), 1);
+      throw fault;
+    }), fault);
+  assert.equal(checkpoint.position(), 1n);
+  assert.equal(checkpoint.deadLetterCount("books"), 0, "the count in memory went back too");
+  assert.equal(checkpoint.removeDeadLetters("books", ["1"]), 0);
+});
+
+test("a transaction inside another is undone alone when its error is caught", () => {
+  using checkpoint = Checkpoint.open(path);
+  const result = checkpoint.transaction(() => {
+    checkpoint.savePosition(1n);
+    assert.throws(() =>
+      checkpoint.transaction(() => {
+        checkpoint.savePosition(2n);
+        throw new Error("inner");
+      }), /inner/);
+    return "outer";
+  });
+  assert.equal(result, "outer");
+  assert.equal(checkpoint.position(), 1n);
+});
+
+test("a transaction takes no promise: it would commit before the work is done", () => {
+  using checkpoint = Checkpoint.open(path);
+  assert.throws(() => checkpoint.transaction(() => Promise.resolve(checkpoint.savePosition(9n))), TypeError);
+  assert.equal(checkpoint.position(), null);
+});
+
+test("reset leaves what a new file holds", () => {
+  using checkpoint = Checkpoint.open(path);
+  checkpoint.adopt(IDENTITY);
+  checkpoint.savePosition(1n);
+  checkpoint.planLoad("books", "books_1", [chunk(0)]);
+  checkpoint.addDeadLetters([letter("1")], new Date());
+  checkpoint.reset();
+  assert.equal(checkpoint.identity(), null);
+  assert.equal(checkpoint.position(), null);
+  assert.equal(checkpoint.load("books"), null);
+  assert.equal(checkpoint.deadLetterCount("books"), 0);
+});
+
+test("remove leaves no file, unless somebody holds it", () => {
+  const checkpoint = Checkpoint.open(path);
+  fails("CHECKPOINT_LOCKED", /Another process/, () => Checkpoint.remove(path));
+  checkpoint.close();
+  checkpoint.close(); // twice is harmless
+  Checkpoint.remove(path);
+  assert.throws(() => statSync(path), { code: "ENOENT" });
+});
+
+test("random bytes, another database, a truncated file, a missing folder: CHECKPOINT_UNUSABLE", () => {
+  writeFileSync(path, crypto.getRandomValues(new Uint8Array(8192)));
+  const before = readFileSync(path);
+  fails("CHECKPOINT_UNUSABLE", /file is not a database/, () => Checkpoint.open(path));
+  assert.deepEqual(readFileSync(path), before, "somebody's file is left as it is");
+
+  const other = join(folder, "other.sqlite");
+  const database = new DatabaseSync(other);
+  database.exec("CREATE TABLE customer (id INTEGER)");
+  database.close();
+  fails("CHECKPOINT_UNUSABLE", /another program's database/, () => Checkpoint.open(other));
+
+  const cut = join(folder, "cut.checkpoint");
+  {
+    using checkpoint = Checkpoint.open(cut);
+    checkpoint.planLoad("books", "books_1", Array.from({ length: 1000 }, (_, number) => chunk(number)));
+  }
+  truncateSync(cut, statSync(cut).size - 8192);
+  fails("CHECKPOINT_UNUSABLE", /damaged|malformed/, () => Checkpoint.open(cut));
+
+  fails(
+    "CHECKPOINT_UNUSABLE",
+    /no such file or directory/i,
+    () => Checkpoint.open(join(folder, "missing", "c")),
+  );
+});
+
+test(
+  "a folder in which nothing can be made: CHECKPOINT_UNUSABLE",
+  { skip: process.platform !== "linux" },
+  () => {
+    fails("CHECKPOINT_UNUSABLE", /cannot be used/, () => Checkpoint.open("/proc/pgsync.checkpoint"));
+  },
+);
+
+test("a read-only folder or file: CHECKPOINT_UNUSABLE", { skip: process.getuid?.() === 0 }, () => {
+  const closed = join(folder, "closed");
+  mkdirSync(closed);
+  const inside = join(closed, "c.checkpoint");
+  Checkpoint.open(inside).close();
+  chmodSync(closed, 0o500);
+  fails("CHECKPOINT_UNUSABLE", /cannot be used/, () => Checkpoint.open(join(closed, "new.checkpoint")));
+  fails("CHECKPOINT_UNUSABLE", /cannot be used/, () => Checkpoint.open(inside));
+  chmodSync(closed, 0o700);
+});
+
+test("an older format is brought up to date, a newer one refused", () => {
+  const older = new DatabaseSync(path); // step 0: marked as ours, nothing in it yet
+  older.exec(`PRAGMA application_id = ${APPLICATION_ID}`);
+  older.close();
+  {
+    using checkpoint = Checkpoint.open(path);
+    checkpoint.savePosition(1n);
+  }
+  const newer = new DatabaseSync(path);
+  newer.exec(`PRAGMA user_version = ${FORMAT_STEPS.length + 1}`);
+  newer.close();
+  fails("CHECKPOINT_UNUSABLE", /newer version of pgsync/, () => Checkpoint.open(path));
+});
+
+test("a second process is told that the file is held; when the first is gone it gets in", async () => {
+  const child = startChild("./writer.ts", path);
+  const output = lines(child);
+  await output.next(); // it holds the file and has committed
+  fails("CHECKPOINT_LOCKED", /Another process holds/, () => Checkpoint.open(path));
+  const gone = new Promise((resolve) => child.once("exit", resolve));
+  child.kill("SIGKILL");
+  await gone;
+  Checkpoint.open(path).close();
+});
+
+test("kill -9 at any instant: what was committed is there, position and dead letters agree", async () => {
+  let acknowledged = 0n;
+  for (let round = 0; round < 5; round++) {
+    const child = startChild("./writer.ts", path);
+    const killAfter = 1 + Math.floor(Math.random() * 400);
+    let seen = 0;
+    for await (const line of lines(child)) {
+      acknowledged = BigInt(line);
+      if (++seen === killAfter) child.kill("SIGKILL");
+    }
+    using checkpoint = Checkpoint.open(path);
+    const position = checkpoint.position() ?? 0n;
+    assert.ok(position >= acknowledged, `stored ${position}, though ${acknowledged} was said to be durable`);
+    assert.ok(
+      position <= acknowledged + 1n,
+      `stored ${position}, but nothing beyond ${acknowledged} + 1 was tried`,
+    );
+    assert.equal(BigInt(checkpoint.deadLetterCount("books")), position);
+    assert.equal(checkpoint.listDeadLetters("books", 1_000_000).every((entry) => entry.tries === 1), true);
+  }
+});

@@ -1,0 +1,21 @@
+/** Child processes of the checkpoint tests, run by whichever runtime runs the tests. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { fileURLToPath } from "node:url";
+
+/** Starts a script of this folder with arguments; stdout is piped, stderr shown. */
+export function startChild(script: string, ...args: string[]): ChildProcess {
+  const file = fileURLToPath(new URL(script, import.meta.url));
+  const run = "Deno" in globalThis ? ["run", "-A", "--no-check", file] : [file];
+  return spawn(process.execPath, [...run, ...args], { stdio: ["ignore", "pipe", "inherit"] });
+}
+
+/** The lines of a child's stdout as they come. A line cut off by the child's end is not given. */
+export async function* lines(child: ChildProcess): AsyncGenerator<string> {
+  if (child.stdout === null) throw new TypeError("the child's stdout is not piped");
+  let rest = "";
+  for await (const chunk of child.stdout) {
+    const parts = (rest + String(chunk)).split("\n");
+    rest = parts.pop() ?? "";
+    yield* parts;
+  }
+}
