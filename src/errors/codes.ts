@@ -220,6 +220,14 @@ export const ERRORS = {
     next: "retry",
     exitCode: EXIT.connection,
   },
+  SEARCH_UNAVAILABLE: {
+    meaning:
+      "The search engine answered, but takes no documents for now: it is overloaded, starting, or its indices are blocked.",
+    remedy:
+      "It is tried again without end; look at the engine's health, load and disk space (a full disk blocks writing).",
+    next: "retry",
+    exitCode: EXIT.connection,
+  },
   SEARCH_LOGIN: {
     meaning: "The search engine refused the login, or the user lacks a privilege.",
     remedy: "Check user, password or API key, and the privileges on the index.",
