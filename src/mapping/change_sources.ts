@@ -1,0 +1,204 @@
+import type { Column, Relation } from "../catalog/types.ts";
+import { quoteIdentifier, quoteQualified } from "../postgres/quote.ts";
+import { columnsNamed, type MappedDocument, type MappedNode } from "./tree.ts";
+
+/**
+ * One way in which the rows of a table bear on a document: as its root, as a node below it, or as a link row.
+ *
+ * Every edge of the tree is stored in exactly one row. A row event marks the documents that are reached upward from the
+ * row's OLD and NEW link values, over the tables as they are now; if an edge further up has changed meanwhile, that
+ * edge's own event marks its old and its new side. So by induction every document that could differ is marked.
+ */
+export interface ChangeSource {
+  readonly document: MappedDocument;
+  /** The node whose row it is; for a link row, the node that it links to its parent. */
+  readonly node: MappedNode;
+  readonly role: "root" | "node" | "link";
+  /** The table whose row events matter. */
+  readonly relation: Relation;
+  /** The columns whose old and new values lead to the root. */
+  readonly linkColumns: readonly Column[];
+  /** An UPDATE that leaves all of these as they are changes no document. */
+  readonly usedColumns: ReadonlySet<string>;
+  /**
+   * The statement that turns link values into root keys: its parameters are arrays, one for each link column, its
+   * columns the key columns in the order of `MappedDocument.key`, as text. Null where the link values are the root key
+   * itself.
+   */
+  readonly sql: string | null;
+}
+
+/** All ways in which changes bear on a document. */
+export function changeSources(document: MappedDocument): ChangeSource[] {
+  return document.nodes.flatMap((node) => {
+    const { link, parent } = node;
+    if (link === null || parent === null) return [rootSource(document)];
+    if (link.kind === "direct") {
+      const above = link.pairs.map((pair) => pair.parent);
+      const columns = link.pairs.map((pair) => pair.child);
+      return [source(document, node, "node", node.relation, columns, parent, above)];
+    }
+    const toParent = link.toParent.map((pair) => pair.link);
+    const above = link.toParent.map((pair) => pair.parent);
+    return [
+      source(document, node, "link", link.table, toParent, parent, above),
+      throughSource(document, node, parent),
+    ];
+  });
+}
+
+function rootSource(document: MappedDocument): ChangeSource {
+  const { root, key } = document;
+  return {
+    document,
+    node: root,
+    role: "root",
+    relation: root.relation,
+    linkColumns: key,
+    usedColumns: usedColumns(root, key.map((column) => column.name)),
+    sql: null,
+  };
+}
+
+/** Rows whose own columns equal columns of the parent: a child's, or a link table's towards the root. */
+function source(
+  document: MappedDocument,
+  node: MappedNode,
+  role: "node" | "link",
+  relation: Relation,
+  columns: readonly string[],
+  parent: MappedNode,
+  above: readonly string[],
+): ChangeSource {
+  const used = role === "node" ? usedColumns(node, columns) : linkUsedColumns(node, relation);
+  const inKeyOrder = parent.parent === null ? keyOrder(document, relation, columns, above) : null;
+  if (inKeyOrder !== null) {
+    return { document, node, role, relation, linkColumns: inKeyOrder, usedColumns: used, sql: null };
+  }
+  const linkColumns = columnsNamed(relation, columns);
+  const on = above.map((column, index) => `${parent.alias}.${quoteIdentifier(column)} = k.k${index + 1}`).join(" AND ");
+  const join = `JOIN ${quoteQualified(parent.relation)} ${parent.alias} ON ${on}`;
+  return {
+    document,
+    node,
+    role,
+    relation,
+    linkColumns,
+    usedColumns: used,
+    sql: statement(document, linkColumns, [join, ...climb(parent)]),
+  };
+}
+
+/** Rows on the far side of a link table. */
+function throughSource(document: MappedDocument, node: MappedNode, parent: MappedNode): ChangeSource {
+  const { link } = node;
+  if (link?.kind !== "through") throw new RangeError(`node ${node.path} has no link table`);
+  const columns = link.toChild.map((pair) => pair.child);
+  const linkColumns = columnsNamed(node.relation, columns);
+  const through = throughAlias(node);
+  const on = link.toChild.map((pair, index) => `${through}.${quoteIdentifier(pair.link)} = k.k${index + 1}`).join(" AND ");
+  const first = `JOIN ${quoteQualified(link.table)} ${through} ON ${on}`;
+  return {
+    document,
+    node,
+    role: "node",
+    relation: node.relation,
+    linkColumns,
+    usedColumns: usedColumns(node, columns),
+    sql: statement(document, linkColumns, [first, joinParentToLink(node, parent), ...climb(parent)]),
+  };
+}
+
+/** The joins from a node's rows up to the root. */
+function climb(node: MappedNode): string[] {
+  const { link, parent } = node;
+  if (link === null || parent === null) return [];
+  if (link.kind === "direct") {
+    const on = link.pairs
+      .map((pair) =>
+        `${parent.alias}.${quoteIdentifier(pair.parent)} = ${node.alias}.${quoteIdentifier(pair.child)}`
+      )
+      .join(" AND ");
+    return [`JOIN ${quoteQualified(parent.relation)} ${parent.alias} ON ${on}`, ...climb(parent)];
+  }
+  const through = throughAlias(node);
+  const on = link.toChild
+    .map((pair) => `${through}.${quoteIdentifier(pair.link)} = ${node.alias}.${quoteIdentifier(pair.child)}`)
+    .join(" AND ");
+  return [
+    `JOIN ${quoteQualified(link.table)} ${through} ON ${on}`,
+    joinParentToLink(node, parent),
+    ...climb(parent),
+  ];
+}
+
+function joinParentToLink(node: MappedNode, parent: MappedNode): string {
+  const { link } = node;
+  if (link?.kind !== "through") throw new RangeError(`node ${node.path} has no link table`);
+  const through = throughAlias(node);
+  const on = link.toParent
+    .map((pair) => `${parent.alias}.${quoteIdentifier(pair.parent)} = ${through}.${quoteIdentifier(pair.link)}`)
+    .join(" AND ");
+  return `JOIN ${quoteQualified(parent.relation)} ${parent.alias} ON ${on}`;
+}
+
+function statement(document: MappedDocument, linkColumns: readonly Column[], joins: readonly string[]): string {
+  const arrays = linkColumns.map((column, index) => `$${index + 1}::${column.type.sql}[]`).join(", ");
+  const names = linkColumns.map((_, index) => `k${index + 1}`).join(", ");
+  const keys = document.key
+    .map((column, index) => `${document.root.alias}.${quoteIdentifier(column.name)}::pg_catalog.text AS r${index + 1}`)
+    .join(", ");
+  return `SELECT DISTINCT ${keys}
+FROM ROWS FROM (pg_catalog.unnest(${arrays})) AS k(${names})
+${joins.join("\n")}`;
+}
+
+/**
+ * Where the link columns refer to exactly the root key and print alike, their values are root keys: the columns in the
+ * order of the key. Otherwise null.
+ */
+function keyOrder(
+  document: MappedDocument,
+  relation: Relation,
+  columns: readonly string[],
+  above: readonly string[],
+): Column[] | null {
+  if (above.length !== document.key.length) return null;
+  const ordered: Column[] = [];
+  for (const keyColumn of document.key) {
+    const name = columns[above.indexOf(keyColumn.name)];
+    if (name === undefined) return null;
+    const [column] = columnsNamed(relation, [name]);
+    const alike = column !== undefined && column.type.sql === keyColumn.type.sql && keyColumn.type.equalityIsIdentity;
+    if (!alike) return null;
+    ordered.push(column);
+  }
+  return ordered;
+}
+
+/** The columns of a node's row that a document can show or depend on: fields, links, and the order of its siblings. */
+function usedColumns(node: MappedNode, linkColumns: readonly string[]): ReadonlySet<string> {
+  const used = new Set([...linkColumns, ...node.relation.primaryKey]);
+  for (const field of node.fields) used.add(field.column);
+  for (const { link } of node.children) {
+    if (link?.kind === "direct") for (const pair of link.pairs) used.add(pair.parent);
+    if (link?.kind === "through") for (const pair of link.toParent) used.add(pair.parent);
+  }
+  if (node.parent !== null && node.relation.primaryKey.length === 0) {
+    for (const column of node.relation.columns) used.add(column.name);
+  }
+  return used;
+}
+
+function linkUsedColumns(node: MappedNode, table: Relation): ReadonlySet<string> {
+  const used = new Set(table.primaryKey);
+  if (node.link?.kind === "through") {
+    for (const pair of node.link.toParent) used.add(pair.link);
+    for (const pair of node.link.toChild) used.add(pair.link);
+  }
+  return used;
+}
+
+function throughAlias(node: MappedNode): string {
+  return `l${node.alias}`;
+}

@@ -1,0 +1,70 @@
+import type { Heap, Relation, ReplicaIdentity } from "../catalog/types.ts";
+import { quoteIdentifier, quoteQualified } from "../postgres/quote.ts";
+import type { ChangeSource } from "./change_sources.ts";
+
+/** A table whose old link values are needed, and whether the stream carries them. */
+export interface IdentityNeed {
+  readonly relation: Relation;
+  /** The link columns, of all nodes together. */
+  readonly columns: readonly string[];
+  /** Why, in one sentence. */
+  readonly reason: string;
+  /** The SQL that sets what is missing: one statement for each table or leaf partition; empty where nothing is. */
+  readonly sql: readonly string[];
+}
+
+/**
+ * What each table's replica identity must carry: the columns that link its rows to a document. Tables that need no more
+ * than their primary key, and have it, are left out.
+ *
+ * @param sources the change sources of all documents that the tables belong to
+ */
+export function identityNeeds(sources: readonly ChangeSource[]): IdentityNeed[] {
+  const byTable = new Map<number, ChangeSource[]>();
+  for (const source of sources) {
+    const list = byTable.get(source.relation.oid) ?? [];
+    list.push(source);
+    byTable.set(source.relation.oid, list);
+  }
+  const needs: IdentityNeed[] = [];
+  for (const list of byTable.values()) {
+    const [first] = list;
+    if (first === undefined) continue;
+    const { relation } = first;
+    const columns = [...new Set(list.flatMap((source) => source.linkColumns.map((column) => column.name)))];
+    const lacking = relation.heaps.filter((heap) => !carries(heap.replicaIdentity, columns));
+    const byKey = columns.every((column) => relation.primaryKey.includes(column));
+    if (byKey && lacking.length === 0) continue;
+    needs.push({
+      relation,
+      columns,
+      reason: reasonFor(list, columns),
+      sql: lacking.map((heap) => identitySql(relation, heap, columns)),
+    });
+  }
+  return needs;
+}
+
+/** Whether an identity carries the old values of these columns. */
+export function carries(identity: ReplicaIdentity, columns: readonly string[]): boolean {
+  return columns.every((column) => identity.columns.includes(column));
+}
+
+/** The primary key where it suffices, else the smallest unique index that does, else the whole row. */
+function identitySql(relation: Relation, heap: Heap, columns: readonly string[]): string {
+  const alter = `ALTER TABLE ${quoteQualified(heap)} REPLICA IDENTITY`;
+  if (columns.every((column) => relation.primaryKey.includes(column))) return `${alter} DEFAULT`;
+  // A leaf partition's indexes have names of their own, which the parent's do not tell.
+  const [index] = relation.kind === "partitioned" ? [] : relation.uniqueIndexes
+    .filter((candidate) => candidate.allNotNull && columns.every((column) => candidate.columns.includes(column)))
+    .toSorted((a, b) => a.columns.length - b.columns.length);
+  return index === undefined ? `${alter} FULL` : `${alter} USING INDEX ${quoteIdentifier(index.name)}`;
+}
+
+function reasonFor(sources: readonly ChangeSource[], columns: readonly string[]): string {
+  const places = [...new Set(sources.filter((source) => source.role !== "root").map((source) => source.node.path))];
+  const list = columns.map((column) => `"${column}"`).join(", ");
+  return places.length === 0
+    ? `the old value of ${list} tells which document a deleted or renamed row had`
+    : `the old value of ${list} tells which document a row of ${places.join(", ")} belonged to before it was deleted or moved`;
+}

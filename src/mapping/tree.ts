@@ -1,0 +1,124 @@
+import type { Catalog, Column, Relation } from "../catalog/types.ts";
+import { PgsyncError } from "../errors/error.ts";
+import type { DocumentSchema, NodeSchema } from "../schema/tree.ts";
+import { type Field, fieldOfChild, nodeFields } from "./fields.ts";
+import { type Link, resolveLink } from "./links.ts";
+
+/** A node of the schema file, joined to the table it names. */
+export interface MappedNode {
+  /** Labels from the root, joined with dots; the root is its table's name. */
+  readonly path: string;
+  /** The table's alias in SQL: `n0` for the root, then in the order of the file. */
+  readonly alias: string;
+  readonly schema: NodeSchema;
+  readonly relation: Relation;
+  /** The field under which it stands in its parent's object. */
+  readonly field: string;
+  readonly parent: MappedNode | null;
+  /** How it is joined to its parent; null at the root only. */
+  readonly link: Link | null;
+  /** What is emitted of its own columns. */
+  readonly fields: readonly Field[];
+  readonly children: readonly MappedNode[];
+}
+
+/** A document of the schema file, joined to the tables it is built from. */
+export interface MappedDocument {
+  readonly schema: DocumentSchema;
+  readonly root: MappedNode;
+  /** The root key: the root table's primary key, ordered by column name as PGSync orders it for `_id`. */
+  readonly key: readonly Column[];
+  /** All nodes, each before its children. */
+  readonly nodes: readonly MappedNode[];
+}
+
+/**
+ * Joins a document of the schema file to the catalog.
+ *
+ * @throws PgsyncError TABLE_MISSING, COLUMN_MISSING, PRIMARY_KEY_MISSING, FOREIGN_KEY_MISSING, FOREIGN_KEY_AMBIGUOUS,
+ * SCHEMA_UNSUPPORTED (views)
+ */
+export function mapDocument(document: DocumentSchema, catalog: Catalog): MappedDocument {
+  const nodes: MappedNode[] = [];
+
+  const mapNode = (schema: NodeSchema, parent: MappedNode | null): MappedNode => {
+    const relation = findRelation(schema, catalog);
+    const children: MappedNode[] = [];
+    const node: MappedNode = {
+      path: parent === null ? schema.table : parent.parent === null ? schema.label : `${parent.path}.${schema.label}`,
+      alias: `n${nodes.length}`,
+      schema,
+      relation,
+      field: parent === null ? schema.label : fieldOfChild(parent.schema, schema),
+      parent,
+      link: parent === null ? null : resolveLink(parent.relation, relation, schema, catalog),
+      fields: nodeFields(schema, relation),
+      children,
+    };
+    nodes.push(node);
+    for (const child of schema.children) children.push(mapNode(child, node));
+    return node;
+  };
+
+  const root = mapNode(document.root, null);
+  return { schema: document, root, key: rootKey(root), nodes };
+}
+
+function findRelation(node: NodeSchema, catalog: Catalog): Relation {
+  const relation = catalog.relation(node);
+  const { file, line, column, path } = node.place;
+  const place = `${file}:${line}:${column} (${path})`;
+  if (relation === null) {
+    throw new PgsyncError(
+      "TABLE_MISSING",
+      `Table "${node.schema}"."${node.table}" does not exist in database ${catalog.server.database}, but ${place} names it.`,
+    );
+  }
+  if (relation.kind !== "table" && relation.kind !== "partitioned") {
+    throw new PgsyncError(
+      "SCHEMA_UNSUPPORTED",
+      `"${node.schema}"."${node.table}" at ${place} is a ${relation.kind}, and this version follows tables only.`,
+    );
+  }
+  return relation;
+}
+
+function rootKey(root: MappedNode): readonly Column[] {
+  const { relation } = root;
+  if (relation.primaryKey.length === 0) {
+    throw new PgsyncError(
+      "PRIMARY_KEY_MISSING",
+      `Table "${relation.schema}"."${relation.table}" is the root of a document, but has no primary key to make the _id of.`,
+    );
+  }
+  return columnsNamed(relation, relation.primaryKey).toSorted((a, b) => compareCodePoints(a.name, b.name));
+}
+
+/**
+ * The columns of these names, in this order.
+ *
+ * @throws PgsyncError COLUMN_MISSING
+ */
+export function columnsNamed(relation: Relation, names: readonly string[]): Column[] {
+  return names.map((name) => {
+    const column = relation.columns.find((candidate) => candidate.name === name);
+    if (column === undefined) {
+      throw new PgsyncError(
+        "COLUMN_MISSING",
+        `Table "${relation.schema}"."${relation.table}" has no column "${name}".`,
+      );
+    }
+    return column;
+  });
+}
+
+/** Python sorts strings by code point; JavaScript's default order, by UTF-16 unit, differs beyond U+FFFF. */
+function compareCodePoints(a: string, b: string): number {
+  const left = Array.from(a);
+  const right = Array.from(b);
+  for (let i = 0; i < Math.min(left.length, right.length); i++) {
+    const difference = (left[i]?.codePointAt(0) ?? 0) - (right[i]?.codePointAt(0) ?? 0);
+    if (difference !== 0) return difference;
+  }
+  return left.length - right.length;
+}
