@@ -19,6 +19,13 @@ export interface ColumnType {
   readonly element: ColumnType | null;
   /** False where two values that are equal may print differently (numeric, float, citext, bpchar, nondeterministic collations …). */
   readonly equalityIsIdentity: boolean;
+  /**
+   * The equality operator to use between two such values, where it is not `=` of pg_catalog: `OPERATOR(public.=)`
+   * for citext, whose own operator an empty search_path hides (the comparison would silently be that of text).
+   */
+  readonly equals?: string;
+  /** The attributes of a composite type, in order; absent for other types. */
+  readonly attributes?: readonly { readonly name: string; readonly type: ColumnType }[];
 }
 
 /** A column of a relation, system columns excluded. */
@@ -129,4 +136,6 @@ export interface Catalog {
   /** Finds a relation; null where it was not asked for or does not exist. */
   relation(name: QualifiedName): Relation | null;
   readonly relations: readonly Relation[];
+  /** Names of existing relations near to one that was not found, best first, at most three. */
+  suggest(name: QualifiedName): readonly QualifiedName[];
 }

@@ -1,0 +1,146 @@
+import type { Sql, TransactionSql } from "postgres";
+import { z } from "zod";
+import { PgsyncError } from "../errors/error.ts";
+import type { QualifiedName } from "../schema/tree.ts";
+import { buildRelations, makeCatalog } from "./build.ts";
+import * as queries from "./queries.ts";
+import {
+  columnRow,
+  foreignKeyRow,
+  heapRow,
+  identityRow,
+  indexRow,
+  nameRow,
+  relationRow,
+  serverRow,
+  typeRow,
+} from "./rows.ts";
+import type { Catalog, ServerFacts } from "./types.ts";
+
+/** The oldest major that is supported, as `server_version_num`. */
+const OLDEST_VERSION = 130000;
+
+/**
+ * Reads what PostgreSQL says of the server, the role and the named relations, in one transaction and a handful
+ * of statements, however many names there are. Names that do not exist are absent from the result.
+ *
+ * @param sql a connection to the database of the tables; any role will do
+ * @param names the relations of the schema file: nodes, link tables and base tables
+ * @throws {PgsyncError} POSTGRES_VERSION where the server is too old to be asked; PRIVILEGE_MISSING where the
+ *   role may not read the cluster's identity (everybody may, unless the right was revoked)
+ */
+export async function readCatalog(sql: Sql, names: readonly QualifiedName[]): Promise<Catalog> {
+  return await sql.begin("isolation level repeatable read read only", async (transaction) => {
+    await settle(transaction);
+    const server = await readServerIn(transaction);
+    const relations = await readRelationsIn(transaction, names);
+    const complete = names.every((name) =>
+      relations.some((relation) => relation.schema === name.schema && relation.table === name.table)
+    );
+    const candidates = complete ? relations : await read(transaction, queries.ALL_NAMES, nameRow);
+    return makeCatalog(server, relations, candidates);
+  });
+}
+
+/**
+ * Reads what the server says of itself and of the role.
+ *
+ * @throws {PgsyncError} as `readCatalog`
+ */
+export async function readServer(sql: Sql): Promise<ServerFacts> {
+  return await sql.begin("isolation level repeatable read read only", async (transaction) => {
+    await settle(transaction);
+    return await readServerIn(transaction);
+  });
+}
+
+/**
+ * An empty search_path makes the server qualify the types it prints; compilation would cost more than all the
+ * statements together.
+ */
+async function settle(transaction: TransactionSql): Promise<void> {
+  await transaction.unsafe("set local search_path = ''; set local jit = off");
+}
+
+async function readServerIn(transaction: TransactionSql): Promise<ServerFacts> {
+  const [{ version_number: versionNumber, version } = { version_number: 0, version: "?" }] = z.array(
+    z.object({ version_number: z.coerce.number(), version: z.string() }),
+  ).parse(
+    await transaction.unsafe(
+      "select current_setting('server_version_num') as version_number, current_setting('server_version') as version",
+    ),
+  );
+  // The statements below need columns and functions that older servers have not.
+  if (versionNumber < OLDEST_VERSION) {
+    throw new PgsyncError(
+      "POSTGRES_VERSION",
+      `The server is PostgreSQL ${version}; 13 is the oldest that is supported.`,
+    );
+  }
+  const { denied, ...facts } = await readOne(transaction, queries.SERVER, serverRow);
+  const needed = facts.inRecovery ? denied : denied.filter((name) => name.endsWith("pg_control_system()"));
+  if (needed.length > 0) {
+    throw new PgsyncError(
+      "PRIVILEGE_MISSING",
+      `Role "${facts.role}" may not call ${
+        needed.join(", ")
+      }, which tells one PostgreSQL cluster from another.`,
+      {
+        remedy: needed.map((name) =>
+          `GRANT EXECUTE ON FUNCTION ${name} TO "${facts.role.replaceAll('"', '""')}";`
+        )
+          .join(" "),
+      },
+    );
+  }
+  const statement = facts.inRecovery ? queries.IDENTITY_OF_STANDBY : queries.IDENTITY_OF_PRIMARY;
+  return { ...facts, ...await readOne(transaction, statement, identityRow) };
+}
+
+async function readRelationsIn(transaction: TransactionSql, names: readonly QualifiedName[]) {
+  const asked = JSON.stringify(names.map(({ schema, table }) => ({ schema, table })));
+  const relations = await read(transaction, queries.RELATIONS, relationRow, asked);
+  const oids = oidArray(relations);
+  const [heaps, columns, types, foreignKeys] = await Promise.all([
+    read(transaction, queries.HEAPS, heapRow, oids),
+    read(transaction, queries.COLUMNS, columnRow, oids),
+    read(transaction, queries.TYPES, typeRow, oids),
+    read(transaction, queries.FOREIGN_KEYS, foreignKeyRow, oids),
+  ]);
+  const indexes = await read(transaction, queries.INDEXES, indexRow, oids, oidArray(heaps));
+  return buildRelations({ relations, heaps, columns, types, foreignKeys, indexes });
+}
+
+/** A PostgreSQL array literal; a text parameter needs no array type known to the client. */
+function oidArray(rows: readonly { readonly oid: number }[]): string {
+  return `{${rows.map((row) => row.oid).join(",")}}`;
+}
+
+/**
+ * Runs a statement and parses its rows. They come as one JSON text, so neither the client's parsers for types
+ * nor what was learnt of array types matters.
+ */
+async function read<Row>(
+  transaction: TransactionSql,
+  statement: string,
+  row: z.ZodType<Row>,
+  ...parameters: string[]
+): Promise<Row[]> {
+  const [answer] = z.array(z.object({ rows: z.string() })).parse(
+    await transaction.unsafe(
+      `select coalesce(json_agg(to_json(answer)), '[]')::text as rows from (${statement}) answer`,
+      parameters,
+    ),
+  );
+  return z.array(row).parse(JSON.parse(answer?.rows ?? "[]"));
+}
+
+async function readOne<Row>(
+  transaction: TransactionSql,
+  statement: string,
+  row: z.ZodType<Row>,
+): Promise<Row> {
+  const [first] = await read(transaction, statement, row);
+  if (first === undefined) throw new PgsyncError("INTERNAL", "A statement on the catalog gave no row.");
+  return first;
+}
