@@ -72,6 +72,13 @@ export const ERRORS = {
     next: "halt",
     exitCode: EXIT.connection,
   },
+  POSTGRES_BUSY: {
+    meaning:
+      "PostgreSQL could not carry out a statement at this moment: a lock, a conflict, or a lack of resources.",
+    remedy: "None needed: it is tried again. If it lasts, look at the server's locks, connections and disk.",
+    next: "retry",
+    exitCode: EXIT.connection,
+  },
   POSTGRES_QUERY: {
     meaning: "PostgreSQL refused a statement.",
     remedy: "Read the server's message; `pgsync plan` shows the statements.",

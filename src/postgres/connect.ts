@@ -1,0 +1,192 @@
+import { Duplex } from "node:stream";
+import type { Socket } from "node:net";
+import { getLogger } from "@logtape/logtape";
+import postgres from "postgres";
+import { BackendTap, registerBackend } from "./backend.ts";
+import type { PostgresOptions } from "./options.ts";
+import { SocketOpener } from "./socket.ts";
+
+/** A pool of connections (postgres.js). */
+export type Sql = postgres.Sql;
+/** Whatever can run a statement: a pool, a reserved connection, or the inside of `sql.begin`. */
+export type Session = postgres.Sql | postgres.ReservedSql | postgres.TransactionSql;
+
+/** What the connections are for. */
+export interface ConnectPurpose {
+  readonly database: string;
+  /** Shown in pg_stat_activity as `pgsync <purpose>`. */
+  readonly purpose: string;
+  /** How many connections at most; they are opened when needed. */
+  readonly max: number;
+  /**
+   * - `builder`: reads documents. Read-only, and every value goes in and comes out as PostgreSQL's own text.
+   * - `admin`: catalogs, slots, publications. Numbers, booleans and JSON are JavaScript values; bigint and numeric stay text.
+   * - `replication`: one walsender session, commands through `sql.unsafe` only.
+   */
+  readonly kind: "builder" | "admin" | "replication";
+}
+
+const logger = getLogger(["pgsync", "postgres"]);
+
+/** How long DDL and catalog reads wait for a lock: queued DDL would hold up everybody behind it. */
+const ADMIN_LOCK_TIMEOUT = "10s";
+/** From the first byte sent to the first ReadyForQuery, in seconds. */
+const LOGIN_TIMEOUT_SECONDS = 30;
+
+/**
+ * Opens a pool. Nothing is connected before the first statement; end it with `sql.end({ timeout: 1 })`.
+ *
+ * All sessions have fixed settings, whatever the role's or the database's own are, so that values print the same
+ * everywhere: see `sessionSettings`. Errors of statements are those of postgres.js; `postgresError` makes
+ * them ours. `sql.cancel` is safe, yet for COPY use `copyOut`. Never use `sql("name")` for identifiers (it splits at dots):
+ * use `quoteIdentifier` and `sql.unsafe`.
+ */
+export function connectPostgres(options: PostgresOptions, purpose: ConnectPurpose): Sql {
+  const opener = new SocketOpener(options, purpose.database);
+  // Every option is given, for postgres.js reads what is absent from the environment (PGPASSWORD, PGMAX, PGSSL …).
+  const settings = {
+    host: options.host,
+    port: options.port,
+    database: purpose.database,
+    user: options.user,
+    // A function, because an empty text would send postgres.js to PGPASSWORD.
+    pass: () => options.password ?? "",
+    max: purpose.max,
+    // TLS is done by our own sockets.
+    ssl: false,
+    sslnegotiation: null,
+    socket: () => openForPostgresJs(opener),
+    connect_timeout: LOGIN_TIMEOUT_SECONDS,
+    idle_timeout: 0,
+    max_lifetime: null,
+    keep_alive: 60,
+    max_pipeline: 100,
+    // Waiting between attempts is the caller's, by class of error.
+    backoff: () => 0,
+    prepare: purpose.kind !== "replication",
+    debug: false,
+    // Saves a round trip at login; arrays are passed as text (`arrayLiteral`).
+    fetch_types: false,
+    publications: "",
+    onnotice: (notice: postgres.Notice) => logger.debug("{severity}: {message}", { ...notice }),
+    types: purpose.kind === "builder" ? textTypes : {},
+    connection: sessionSettings(options, purpose),
+  };
+  return postgres(settings);
+}
+
+/**
+ * The settings of a session, sent in the startup message, so that they cost no round trip and beat the role's own.
+ *
+ * `search_path` is set to an empty name (`""`, what `SET search_path = ''` stores): only pg_catalog is searched, so a
+ * planted function cannot be called by mistake. postgres.js would leave out an empty text.
+ */
+export function sessionSettings(
+  options: PostgresOptions,
+  purpose: ConnectPurpose,
+): Record<string, string> {
+  const application_name = `pgsync ${purpose.purpose}`;
+  if (purpose.kind === "replication") {
+    // The walsender calls the types' output functions, so the settings that decide how values print matter here too.
+    return { application_name, replication: "database", search_path: '""', ...printing(options) };
+  }
+  const shared = {
+    application_name,
+    search_path: '""',
+    statement_timeout: "0",
+    idle_in_transaction_session_timeout: "0",
+    ...printing(options),
+  };
+  if (purpose.kind === "admin") return { ...shared, lock_timeout: ADMIN_LOCK_TIMEOUT };
+  return {
+    ...shared,
+    // A reader waits behind DDL as long as it takes: the stream waits too, and nothing is lost.
+    lock_timeout: "0",
+    // Compilation costs 0.3 s for a statement that runs for milliseconds.
+    jit: "off",
+    default_transaction_read_only: "on",
+    ...(options.workMem === null ? {} : { work_mem: options.workMem }),
+  };
+}
+
+/** What decides how values become text (https://www.postgresql.org/docs/current/runtime-config-client.html). */
+function printing(options: PostgresOptions): Record<string, string> {
+  return {
+    client_encoding: "UTF8",
+    TimeZone: options.timeZone,
+    DateStyle: "ISO",
+    IntervalStyle: "postgres",
+    extra_float_digits: "1",
+    bytea_output: "hex",
+  };
+}
+
+/**
+ * Types that postgres.js would turn into JavaScript values, losing digits of numbers and microseconds of timestamps on the way:
+ * bool, bytea, int8, int2, int4, oid, json, float4, float8, date, timestamp, timestamptz, jsonb.
+ */
+const textTypes = {
+  text: {
+    to: 25,
+    from: [16, 17, 20, 21, 23, 26, 114, 700, 701, 1082, 1114, 1184, 3802],
+    serialize: parameterText,
+    parse: (text: string) => text,
+  },
+};
+
+/** A parameter as PostgreSQL's input functions read it; text goes through untouched. */
+function parameterText(value: unknown): string {
+  if (value instanceof Date) return value.toISOString();
+  if (value instanceof Uint8Array) return `\\x${Buffer.from(value).toString("hex")}`;
+  if (typeof value === "object" && value !== null) return JSON.stringify(value);
+  return String(value);
+}
+
+/**
+ * Gives postgres.js a socket. It must never reject: postgres.js would keep that place of the pool as "connecting" for ever,
+ * and the next statement would hang. So a failure becomes a socket that fails at once.
+ */
+async function openForPostgresJs(opener: SocketOpener): Promise<Duplex> {
+  let socket: Socket;
+  try {
+    socket = await opener.open();
+  } catch (error) {
+    return failedSocket(error instanceof Error ? error : new Error(String(error)));
+  }
+  const tap = new BackendTap();
+  let registered = false;
+  socket.on("data", (chunk: Buffer) => {
+    tap.push(chunk);
+    const key = tap.key;
+    if (registered || key === null) return;
+    registered = true;
+    registerBackend(key, { socket, cancel: () => opener.cancel(key) });
+  });
+  socket.on("end", () => {
+    // 16 bytes: a request to cancel, which the server answers by closing.
+    if (!tap.heard && socket.bytesWritten <= 16) return;
+    if (!socket.writableEnded) socket.destroy(closedByServer(tap));
+  });
+  return socket;
+}
+
+/**
+ * The error of a connection that the server closed: its FATAL message where it sent one. Without an error postgres.js would
+ * connect again and again in a tight loop when this happens during the login.
+ */
+function closedByServer(tap: BackendTap): Error {
+  if (tap.fatal === null) {
+    return Object.assign(new Error("the server closed the connection"), { code: "CONNECTION_CLOSED" });
+  }
+  return Object.assign(new Error(tap.fatal.message), { code: tap.fatal.code, severity: "FATAL" });
+}
+
+/** A socket that fails with the error as soon as it is written to. */
+function failedSocket(error: Error): Duplex {
+  return new Duplex({
+    read() {},
+    write(_chunk, _encoding, callback) {
+      callback(error);
+    },
+  });
+}

@@ -1,0 +1,172 @@
+import { PgsyncError } from "../errors/error.ts";
+import type { PostgresOptions } from "./options.ts";
+import { addressOf } from "./socket.ts";
+
+/** Where an error came from, for its sentence. */
+export interface PostgresErrorContext {
+  readonly options: PostgresOptions;
+  readonly database: string;
+  /** What was being done, to complete "PostgreSQL refused …": `to create the slot "book"`. */
+  readonly doing?: string;
+}
+
+/** Classes begin with a digit, F0, HV, P0 or XX; so no code of the operating system (`EPERM`) is taken for one. */
+const SQLSTATE = /^(?:[0-9][0-9A-Z]|F0|HV|P0|XX)[0-9A-Z]{3}$/;
+
+/** What the codes of Node's net and dns modules mean to an operator. */
+const UNREACHABLE: Readonly<Record<string, string>> = {
+  ECONNREFUSED: "the connection was refused",
+  ECONNRESET: "the connection was cut",
+  ECONNABORTED: "the connection was cut",
+  EPIPE: "the connection was cut",
+  ETIMEDOUT: "it did not answer in time",
+  EHOSTUNREACH: "there is no route to the host",
+  ENETUNREACH: "there is no route to the network",
+  EHOSTDOWN: "the host is down",
+  ENETDOWN: "the network is down",
+  ENOTFOUND: "the host name is not known",
+  EAI_AGAIN: "the host name could not be resolved",
+  EAI_FAIL: "the host name could not be resolved",
+  ENOENT: "there is no such socket",
+  EACCES: "the socket may not be used",
+  CONNECTION_CLOSED: "the connection was closed",
+  CONNECTION_DESTROYED: "the connection was closed",
+  CONNECTION_ENDED: "the connection was closed",
+  CONNECT_TIMEOUT: "it did not answer in time",
+};
+
+/**
+ * Makes our error of what postgres.js, a socket or the server threw. It decides by SQLSTATE and by the system's error codes,
+ * never by text (messages are translated and change between versions).
+ *
+ * | what | code |
+ * |---|---|
+ * | 28xxx, 3D000, TLS | POSTGRES_LOGIN |
+ * | no connection, 08xxx, 57P01-57P05 | POSTGRES_UNREACHABLE (retry) |
+ * | 40xxx, 53xxx, 55P03, 57014, 25P03, 25P04, 58xxx | POSTGRES_BUSY (retry) |
+ * | 42501 | PRIVILEGE_MISSING |
+ * | any other SQLSTATE | POSTGRES_QUERY |
+ * | anything else | INTERNAL |
+ *
+ * A `PgsyncError` is returned as it is.
+ */
+export function postgresError(thrown: unknown, context: PostgresErrorContext): PgsyncError {
+  if (thrown instanceof PgsyncError) return thrown;
+  const server = `PostgreSQL at ${addressOf(context.options)}`;
+  const said = messageOf(thrown);
+  const code = errorCode(thrown);
+  const details = { cause: thrown };
+  if (code === null) return new PgsyncError("INTERNAL", said, details);
+  const unreachable = UNREACHABLE[code];
+  if (unreachable !== undefined) {
+    return new PgsyncError("POSTGRES_UNREACHABLE", `${server} cannot be reached: ${unreachable}.`, details);
+  }
+  if (!SQLSTATE.test(code)) return new PgsyncError("INTERNAL", said, details);
+  return serverError(code, said, server, thrown, context);
+}
+
+function serverError(
+  sqlState: string,
+  said: string,
+  server: string,
+  thrown: unknown,
+  context: PostgresErrorContext,
+): PgsyncError {
+  const { options, database, doing } = context;
+  const details = { cause: thrown };
+  const sqlClass = sqlState.slice(0, 2);
+  if (sqlClass === "28") {
+    const without = options.password === null ? " (no password was given)" : "";
+    return new PgsyncError(
+      "POSTGRES_LOGIN",
+      `${server} refused the login of user "${options.user}" to database "${database}"${without}: ${said}.`,
+      details,
+    );
+  }
+  if (sqlState === "3D000") {
+    return new PgsyncError("POSTGRES_LOGIN", `${server} has no database "${database}".`, {
+      remedy: "Correct `database` in the schema file, or create the database.",
+      cause: thrown,
+    });
+  }
+  if (sqlClass === "08" || /^57P0[1-5]$/.test(sqlState)) {
+    return new PgsyncError("POSTGRES_UNREACHABLE", `${server} is not available: ${said}.`, details);
+  }
+  if (isBusy(sqlState)) {
+    return new PgsyncError(
+      "POSTGRES_BUSY",
+      `${server} could not ${doing ?? "carry out a statement"} now: ${said}.`,
+      {
+        ...details,
+        ...busyRemedy(sqlState),
+      },
+    );
+  }
+  if (sqlState === "42501") {
+    return new PgsyncError(
+      "PRIVILEGE_MISSING",
+      `The role "${options.user}" lacks a privilege in database "${database}"${
+        doing === undefined ? "" : ` to ${doing}`
+      }: ${said}.`,
+      details,
+    );
+  }
+  return new PgsyncError(
+    "POSTGRES_QUERY",
+    `${server} refused to ${doing ?? "carry out a statement"}: ${said}${
+      detailOf(thrown)
+    } (SQLSTATE ${sqlState}).`,
+    details,
+  );
+}
+
+/** Conflicts, locks, lack of resources, cancellation: the same statement may well succeed later. */
+function isBusy(sqlState: string): boolean {
+  return ["40", "53", "58"].includes(sqlState.slice(0, 2)) ||
+    ["55P03", "57014", "25P03", "25P04"].includes(sqlState);
+}
+
+function busyRemedy(sqlState: string): { readonly remedy?: string } {
+  switch (sqlState) {
+    case "53300":
+      return {
+        remedy:
+          "Raise max_connections (max_wal_senders for the stream), or close connections that nobody uses.",
+      };
+    case "53100":
+      return { remedy: "Free space on the server's disk." };
+    case "55P03":
+      return {
+        remedy: "Look in pg_locks for the session that holds the lock, and wait for its end or end it.",
+      };
+    default:
+      return {};
+  }
+}
+
+/** Whether the same may succeed when it is tried again. */
+export function isTemporary(error: PgsyncError): boolean {
+  return error.next === "retry";
+}
+
+/** The SQLSTATE of what postgres.js threw (`42P01`), or null where it is not the server's error. */
+export function sqlStateOf(thrown: unknown): string | null {
+  const code = errorCode(thrown);
+  return code !== null && SQLSTATE.test(code) ? code : null;
+}
+
+function errorCode(thrown: unknown): string | null {
+  if (typeof thrown !== "object" || thrown === null || !("code" in thrown)) return null;
+  return typeof thrown.code === "string" ? thrown.code : null;
+}
+
+/** The message without the full stop that the sentence adds itself. */
+function messageOf(thrown: unknown): string {
+  const message = thrown instanceof Error ? thrown.message : String(thrown);
+  return message.replace(/\.$/, "");
+}
+
+function detailOf(thrown: unknown): string {
+  if (typeof thrown !== "object" || thrown === null || !("detail" in thrown)) return "";
+  return typeof thrown.detail === "string" ? ` (${thrown.detail.replace(/\.$/, "")})` : "";
+}
