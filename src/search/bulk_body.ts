@@ -1,0 +1,123 @@
+/** What a bulk item does to its document. */
+export type BulkOperation = "index" | "delete";
+
+/** One document in a bulk request. */
+export interface BulkItem {
+  readonly id: string;
+  readonly operation: BulkOperation;
+  /** Its lines are the bytes from `start` up to `end` of the body. */
+  readonly start: number;
+  readonly end: number;
+}
+
+/** A bulk request, ready to be sent. */
+export interface BulkRequest {
+  /** Newline-delimited JSON. */
+  readonly body: Buffer;
+  readonly items: readonly BulkItem[];
+  /** When the oldest of its documents was read from PostgreSQL, in milliseconds since 1970. */
+  readonly builtAt: number;
+}
+
+const NEWLINE = 0x0a;
+const BLANK = 0x20;
+const FIRST_CAPACITY = 64 * 1024;
+
+/**
+ * The action line that writes a document, without its line break. `JSON.stringify` escapes all that could end the
+ * string or the line, lone surrogates included.
+ */
+export function indexAction(id: string, version: bigint, pipeline: string | null = null): string {
+  const through = pipeline === null ? "" : `,"pipeline":${JSON.stringify(pipeline)}`;
+  return `{"index":{"_id":${
+    JSON.stringify(id)
+  },"version":${version},"version_type":"external_gte"${through}}}`;
+}
+
+/** The action line that deletes a document, without its line break. */
+export function deleteAction(id: string, version: bigint): string {
+  return `{"delete":{"_id":${JSON.stringify(id)},"version":${version},"version_type":"external_gte"}}`;
+}
+
+/**
+ * Collects the documents of a bulk request.
+ *
+ * The bytes of a document are copied once and passed on as PostgreSQL made them, with one exception: a line break, which
+ * a `json` column may hold between its tokens, would end the item and becomes a blank. (Within a JSON string a
+ * line break is always escaped, and no byte of a longer UTF-8 character equals one.)
+ */
+export class BulkBody {
+  #buffer = Buffer.alloc(0);
+  #length = 0;
+  #items: BulkItem[] = [];
+  readonly #pipeline: string | null;
+
+  /** @param pipeline the ingest pipeline that documents go through */
+  constructor(pipeline: string | null = null) {
+    this.#pipeline = pipeline;
+  }
+
+  /** Bytes so far. */
+  get byteLength(): number {
+    return this.#length;
+  }
+
+  /** Documents so far. */
+  get count(): number {
+    return this.#items.length;
+  }
+
+  /** Adds a document. @param document its JSON, UTF-8 */
+  index(id: string, version: bigint, document: Uint8Array): void {
+    const start = this.#length;
+    this.#line(indexAction(id, version, this.#pipeline));
+    this.#reserve(document.length + 1);
+    const end = this.#length + document.length;
+    this.#buffer.set(document, this.#length);
+    // The item's own line break ends each search, which would otherwise go on through all of the spare capacity.
+    this.#buffer[end] = NEWLINE;
+    let lineBreak = this.#buffer.indexOf(NEWLINE, this.#length);
+    while (lineBreak < end) {
+      this.#buffer[lineBreak] = BLANK;
+      lineBreak = this.#buffer.indexOf(NEWLINE, lineBreak + 1);
+    }
+    this.#length = end + 1;
+    this.#items.push({ id, operation: "index", start, end: this.#length });
+  }
+
+  /** Adds the deletion of a document. */
+  delete(id: string, version: bigint): void {
+    const start = this.#length;
+    this.#line(deleteAction(id, version));
+    this.#items.push({ id, operation: "delete", start, end: this.#length });
+  }
+
+  /**
+   * The request with all that was added; the collection is empty afterwards and may be used again.
+   *
+   * @param builtAt when the oldest of the documents was read, in milliseconds since 1970
+   */
+  take(builtAt: number): BulkRequest {
+    const request = { body: this.#buffer.subarray(0, this.#length), items: this.#items, builtAt };
+    this.#buffer = Buffer.alloc(0);
+    this.#length = 0;
+    this.#items = [];
+    return request;
+  }
+
+  #line(text: string): void {
+    // A UTF-16 unit is at most three bytes of UTF-8.
+    this.#reserve(text.length * 3 + 1);
+    this.#length += this.#buffer.write(text, this.#length, "utf8");
+    this.#buffer[this.#length++] = NEWLINE;
+  }
+
+  /** Grows by doubling, so that each byte is moved about once more, however many documents there are. */
+  #reserve(bytes: number): void {
+    const needed = this.#length + bytes;
+    if (needed <= this.#buffer.length) return;
+    const larger = Buffer.allocUnsafe(Math.max(needed, this.#buffer.length * 2, FIRST_CAPACITY));
+    this.#buffer.copy(larger, 0, 0, this.#length);
+    this.#buffer = larger;
+  }
+}

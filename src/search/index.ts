@@ -1,0 +1,403 @@
+import { z } from "zod";
+import { PgsyncError } from "../errors/error.ts";
+import type { JsonObject } from "../schema/tree.ts";
+import type { SearchClient } from "./client.ts";
+import { checkIndexName, generationName, isGenerationOf, writeAlias } from "./generation.ts";
+
+/** What an index says of itself, in `_meta.pgsync` of its mapping. */
+export interface IndexMeta {
+  /** Hash of what the schema file makes of the catalog. */
+  readonly schemaHash: string;
+  readonly database: string;
+  /** PostgreSQL's system identifier, in decimal. */
+  readonly systemIdentifier: string;
+  /** The initial load was finished once. */
+  readonly loaded: boolean;
+  /** The version of this program that made the index. */
+  readonly createdBy: string;
+}
+
+/** What stands under the name that readers use. */
+export interface IndexDescription {
+  /** The index itself: behind the alias, or the plain index of that name. */
+  readonly generation: string;
+  /** Null where the index is not ours. */
+  readonly meta: IndexMeta | null;
+  /** False where a plain index has the name. */
+  readonly isAlias: boolean;
+}
+
+/** What an index is made of. */
+export interface IndexDefinition {
+  /** The name that readers use. */
+  readonly alias: string;
+  /** The body of `mappings`. */
+  readonly mapping: JsonObject;
+  /** Settings of the schema file, with or without the level `index`. */
+  readonly settings: JsonObject | null;
+  readonly meta: IndexMeta;
+}
+
+/** What a teardown removed and what it left. */
+export interface DroppedIndices {
+  readonly dropped: readonly string[];
+  /** Indices under the name that are not ours; untouched. */
+  readonly foreign: readonly string[];
+}
+
+/** How many ids one page of a listing holds. */
+const LIST_BATCH = 5_000;
+
+const metaSchema = z.object({
+  schema_hash: z.string(),
+  database: z.string(),
+  system_identifier: z.string(),
+  loaded: z.boolean(),
+  created_by: z.string(),
+}).transform((meta): IndexMeta => ({
+  schemaHash: meta.schema_hash,
+  database: meta.database,
+  systemIdentifier: meta.system_identifier,
+  loaded: meta.loaded,
+  createdBy: meta.created_by,
+}));
+
+const indicesSchema = z.record(
+  z.string(),
+  z.object({
+    aliases: z.record(z.string(), z.object({ is_write_index: z.boolean().optional() })).default({}),
+    mappings: z.object({ _meta: z.record(z.string(), z.unknown()).optional() }).default({}),
+  }),
+);
+
+type Indices = z.infer<typeof indicesSchema>;
+
+/**
+ * What stands under a name: null where nothing does.
+ *
+ * @throws PgsyncError of the search engine; INDEX_FOREIGN where the alias names several indices; SCHEMA_INVALID for a
+ *   name that no index can have
+ */
+export async function describeIndex(
+  client: SearchClient,
+  alias: string,
+  signal?: AbortSignal,
+): Promise<IndexDescription | null> {
+  checkIndexName(alias);
+  const found = await getIndices(client, alias, signal);
+  const names = Object.keys(found);
+  const [generation, ...others] = names;
+  if (generation === undefined) return null;
+  if (others.length > 0) {
+    throw new PgsyncError(
+      "INDEX_FOREIGN",
+      `The alias "${alias}" names several indices (${names.join(", ")}), which this program never makes.`,
+    );
+  }
+  return {
+    generation,
+    meta: readMeta(found[generation]),
+    isAlias: generation !== alias,
+  };
+}
+
+/**
+ * Makes the index and its alias in one call, unless they are there. An index that is there is returned as it is: the
+ * caller compares `meta`.
+ *
+ * @param now the time that names the generation
+ * @throws PgsyncError INDEX_FOREIGN where the name belongs to an index that is not ours; SCHEMA_INVALID for a name
+ *   that no index can have; SEARCH_REFUSED with the engine's reason where mapping or settings are at fault
+ */
+export async function ensureIndex(
+  client: SearchClient,
+  definition: IndexDefinition,
+  signal?: AbortSignal,
+  now: () => Date = () => new Date(),
+): Promise<{ readonly generation: string; readonly meta: IndexMeta; readonly created: boolean }> {
+  const { alias, meta } = definition;
+  checkIndexName(alias);
+  const existing = await describeIndex(client, alias, signal);
+  if (existing !== null) {
+    if (existing.meta !== null && existing.isAlias) {
+      return { generation: existing.generation, meta: existing.meta, created: false };
+    }
+    throw new PgsyncError(
+      "INDEX_FOREIGN",
+      existing.isAlias
+        ? `The alias "${alias}" names the index "${existing.generation}", which this program did not make.`
+        : `An index named "${alias}" exists that this program did not make.`,
+    );
+  }
+  const generation = await createGeneration(client, definition, now(), signal);
+  return { generation, meta, created: true };
+}
+
+async function createGeneration(
+  client: SearchClient,
+  { alias, mapping, settings, meta }: IndexDefinition,
+  time: Date,
+  signal?: AbortSignal,
+): Promise<string> {
+  const generation = generationName(alias, time);
+  const userMeta = isObject(mapping._meta) ? mapping._meta : {};
+  const response = await client.request({
+    method: "PUT",
+    path: `/${encodeURIComponent(generation)}`,
+    body: {
+      settings: { index: indexLevel(settings) },
+      mappings: { ...mapping, _meta: { ...userMeta, pgsync: writeMeta(meta) } },
+      aliases: { [alias]: { is_write_index: true }, [writeAlias(generation)]: { is_hidden: true } },
+    },
+    doing: `create the index "${generation}"`,
+    signal,
+  });
+  response.expectOk();
+  return generation;
+}
+
+/** The settings below the level `index`, whether the schema file wrote that level (`index: {…}`, `index.x: …`) or not. */
+export function indexLevel(settings: JsonObject | null): Record<string, unknown> {
+  const level: Record<string, unknown> = {};
+  for (const [key, value] of Object.entries(settings ?? {})) {
+    if (key === "index" && isObject(value)) Object.assign(level, value);
+    else level[key.startsWith("index.") ? key.slice("index.".length) : key] = value;
+  }
+  return level;
+}
+
+/**
+ * Writes what the index says of itself anew. Other entries of the mapping's `_meta` stay.
+ *
+ * @throws PgsyncError INDEX_MISSING where the index is gone; others of the search engine
+ */
+export async function updateMeta(
+  client: SearchClient,
+  generation: string,
+  meta: IndexMeta,
+  signal?: AbortSignal,
+): Promise<void> {
+  const existing = (await getIndices(client, generation, signal))[generation];
+  if (existing === undefined) {
+    throw new PgsyncError("INDEX_MISSING", `The index "${generation}" does not exist.`);
+  }
+  const response = await client.request({
+    method: "PUT",
+    path: `/${encodeURIComponent(generation)}/_mapping`,
+    body: { _meta: { ...existing.mappings._meta, pgsync: writeMeta(meta) } },
+    doing: `change the mapping of "${generation}"`,
+    signal,
+  });
+  response.expectOk();
+}
+
+/** Turns refreshing off, as the initial load does. @throws PgsyncError of the search engine */
+export async function pauseRefresh(
+  client: SearchClient,
+  generation: string,
+  signal?: AbortSignal,
+): Promise<void> {
+  await setRefreshInterval(client, generation, "-1", signal);
+}
+
+/**
+ * Sets the refresh interval that the schema file asks for, or the engine's default.
+ *
+ * @param settings settings of the schema file, with or without the level `index`
+ * @throws PgsyncError of the search engine
+ */
+export async function restoreRefresh(
+  client: SearchClient,
+  generation: string,
+  settings: JsonObject | null,
+  signal?: AbortSignal,
+): Promise<void> {
+  const wanted = indexLevel(settings).refresh_interval;
+  await setRefreshInterval(client, generation, wanted === undefined ? null : String(wanted), signal);
+}
+
+/** Sets the refresh interval (`30s`, `-1` for never); null means the engine's default. @throws PgsyncError of the search engine */
+export async function setRefreshInterval(
+  client: SearchClient,
+  generation: string,
+  interval: string | null,
+  signal?: AbortSignal,
+): Promise<void> {
+  const response = await client.request({
+    method: "PUT",
+    path: `/${encodeURIComponent(generation)}/_settings`,
+    body: { index: { refresh_interval: interval } },
+    doing: `change the refresh interval of "${generation}"`,
+    signal,
+  });
+  response.expectOk();
+}
+
+/** Makes all that was written visible to searches. @throws PgsyncError of the search engine */
+export async function refresh(client: SearchClient, index: string, signal?: AbortSignal): Promise<void> {
+  const response = await client.request({
+    method: "POST",
+    path: `/${encodeURIComponent(index)}/_refresh`,
+    doing: `refresh "${index}"`,
+    signal,
+  });
+  response.expectOk();
+}
+
+/** The number of documents that searches see. @throws PgsyncError of the search engine */
+export async function countDocuments(
+  client: SearchClient,
+  index: string,
+  signal?: AbortSignal,
+): Promise<number> {
+  const response = await client.request({
+    method: "GET",
+    path: `/${encodeURIComponent(index)}/_count`,
+    doing: `count the documents of "${index}"`,
+    signal,
+  });
+  return response.read(z.object({ count: z.number() })).count;
+}
+
+/** Whether an ingest pipeline of this name exists. @throws PgsyncError of the search engine */
+export async function pipelineExists(
+  client: SearchClient,
+  name: string,
+  signal?: AbortSignal,
+): Promise<boolean> {
+  const response = await client.request({
+    method: "GET",
+    path: `/_ingest/pipeline/${encodeURIComponent(name)}`,
+    doing: `describe the pipeline "${name}"`,
+    signal,
+  });
+  if (response.status === 404) return false;
+  response.expectOk();
+  return true;
+}
+
+/**
+ * Removes an alias and every generation of ours behind it or left over from it. What is not ours stays.
+ *
+ * @throws PgsyncError of the search engine
+ */
+export async function dropIndex(
+  client: SearchClient,
+  alias: string,
+  signal?: AbortSignal,
+): Promise<DroppedIndices> {
+  checkIndexName(alias);
+  const named = await getIndices(client, alias, signal);
+  const candidates = { ...await getIndices(client, `${alias}_*`, signal), ...named };
+  const isOurs = (index: string) => isGenerationOf(alias, index) && readMeta(candidates[index]) !== null;
+  const dropped = Object.keys(candidates).filter(isOurs).sort();
+  for (const index of dropped) {
+    const response = await client.request({
+      method: "DELETE",
+      path: `/${encodeURIComponent(index)}`,
+      doing: `remove the index "${index}"`,
+      signal,
+    });
+    if (response.verdict !== "index-missing") response.expectOk();
+  }
+  return { dropped, foreign: Object.keys(named).filter((index) => !isOurs(index)) };
+}
+
+const pageSchema = z.object({
+  _scroll_id: z.string().optional(),
+  timed_out: z.boolean(),
+  _shards: z.object({ failed: z.number() }),
+  hits: z.object({ hits: z.array(z.object({ _id: z.string() })) }),
+});
+
+/**
+ * Lists the id of every document that searches see, as of the moment of the call, in no particular order.
+ *
+ * @param onIds receives up to 5,000 ids at a time; the next page is asked for when its promise is fulfilled, which must
+ *   be within five minutes
+ * @throws PgsyncError SEARCH_UNAVAILABLE where a part of the index did not answer or the listing took too long; others
+ *   of the search engine; what `onIds` throws
+ */
+export async function listIds(
+  client: SearchClient,
+  index: string,
+  onIds: (ids: string[]) => Promise<void>,
+  signal?: AbortSignal,
+): Promise<void> {
+  const doing = `list the documents of "${index}"`;
+  const first = await client.request({
+    method: "POST",
+    path: `/${encodeURIComponent(index)}/_search`,
+    query: { scroll: "5m", allow_partial_search_results: false },
+    body: { size: LIST_BATCH, sort: ["_doc"], _source: false, track_total_hits: false },
+    doing,
+    signal,
+  });
+  let page = first.read(pageSchema);
+  try {
+    while (page.hits.hits.length > 0) {
+      // A missing page would look like missing documents.
+      if (page.timed_out || page._shards.failed > 0) {
+        throw new PgsyncError("SEARCH_UNAVAILABLE", `The search engine could ${doing} only in part.`);
+      }
+      await onIds(page.hits.hits.map((hit) => hit._id));
+      signal?.throwIfAborted();
+      const next = await client.request({
+        method: "POST",
+        path: "/_search/scroll",
+        body: { scroll: "5m", scroll_id: page._scroll_id },
+        doing,
+        signal,
+      });
+      if (next.status === 404) {
+        throw new PgsyncError(
+          "SEARCH_UNAVAILABLE",
+          `The search engine gave up the search that was to ${doing}.`,
+        );
+      }
+      page = next.read(pageSchema);
+    }
+  } finally {
+    // The engine would close it by itself after five minutes: whether this succeeds does not matter.
+    await client.request({
+      method: "DELETE",
+      path: "/_search/scroll",
+      body: { scroll_id: page._scroll_id },
+      doing: "end a search",
+      timeoutSeconds: 5,
+    }).catch(() => undefined);
+  }
+}
+
+async function getIndices(client: SearchClient, name: string, signal?: AbortSignal): Promise<Indices> {
+  // A star is the only thing that must stay readable to the engine.
+  const path = `/${encodeURIComponent(name).replaceAll("%2A", "*")}`;
+  const response = await client.request({
+    method: "GET",
+    path,
+    query: { expand_wildcards: "all" },
+    doing: `describe the index "${name}"`,
+    signal,
+  });
+  if (response.verdict === "index-missing") return {};
+  return response.read(indicesSchema);
+}
+
+function readMeta(index: Indices[string] | undefined): IndexMeta | null {
+  const parsed = metaSchema.safeParse(index?.mappings._meta?.pgsync);
+  return parsed.success ? parsed.data : null;
+}
+
+function writeMeta(meta: IndexMeta): Record<string, unknown> {
+  return {
+    schema_hash: meta.schemaHash,
+    database: meta.database,
+    system_identifier: meta.systemIdentifier,
+    loaded: meta.loaded,
+    created_by: meta.createdBy,
+  };
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
