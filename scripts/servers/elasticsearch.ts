@@ -292,7 +292,8 @@ function readPort(file: string): number | null {
   }
 }
 
-async function isHealthy(port: number): Promise<boolean> {
+/** True when the server on this port of the loopback interface answers and its indices can be used. */
+export async function isHealthy(port: number): Promise<boolean> {
   try {
     const response = await fetch(
       `http://127.0.0.1:${port}/_cluster/health?wait_for_status=yellow&timeout=1s`,

@@ -43,6 +43,8 @@ export interface ChildOptions {
   readonly unprivileged?: boolean;
   /** The signal that the kernel sends the child when our process dies. SIGTERM by default. */
   readonly parentDeathSignal?: "TERM" | "INT" | "QUIT";
+  /** Its output goes where ours goes, and is not kept. */
+  readonly inherit?: boolean;
   /** Receives each line of output as it comes. */
   readonly onLine?: (line: string, stream: "stdout" | "stderr") => void;
 }
@@ -72,7 +74,7 @@ export async function startChild(options: ChildOptions): Promise<Child> {
   const { command, args, settings } = withGuards(options);
   const child = spawn(command, args, {
     ...settings,
-    stdio: ["ignore", "pipe", "pipe"],
+    stdio: options.inherit === true ? ["ignore", "inherit", "inherit"] : ["ignore", "pipe", "pipe"],
     detached: true,
   });
   const handle = supervise(child, options);
