@@ -91,6 +91,12 @@ export const ERRORS = {
     next: "halt",
     exitCode: EXIT.setup,
   },
+  STANDBY: {
+    meaning: "The server is a standby, which takes no publication and no heartbeat.",
+    remedy: "Connect to the primary (PG_URL); documents may be read from a standby (PG_URL_RO).",
+    next: "halt",
+    exitCode: EXIT.setup,
+  },
   WAL_LEVEL: {
     meaning: "wal_level is not logical, so PostgreSQL cannot stream changes.",
     remedy: "ALTER SYSTEM SET wal_level = 'logical'; then restart PostgreSQL.",

@@ -290,7 +290,8 @@ function columnOf(relation: Relation, name: string, node: NodeSchema): Column {
 
 /** Types that PostgreSQL compares with each other by an operator of its own, without a cast. */
 const COMPARABLE = [
-  ["int2", "int4", "int8", "numeric", "float4", "float8", "oid"],
+  ["int2", "int4", "int8", "numeric", "float4", "float8"],
+  ["int2", "int4", "int8", "oid"],
   ["text", "varchar", "bpchar", "name", "citext"],
   ["date", "timestamp", "timestamptz"],
   ["inet", "cidr"],
@@ -331,11 +332,10 @@ function describe(candidate: Candidate, parent: Relation, child: Relation): stri
   return `${candidate.names.map((name) => `"${name}"`).join(" and ")} (${pairs})`;
 }
 
-/** The lines to add to a relationship, in YAML's and JSON's common form. */
+/** The line to add to a relationship, in a form that is YAML and JSON alike. */
 function relationshipYaml(parent: readonly string[], child: readonly string[]): string {
-  return `foreign_key: ${
-    JSON.stringify({ parent, child }).replaceAll('":', '": ').replaceAll('],"', '], "')
-  }`;
+  const list = (names: readonly string[]) => `[${names.map((name) => JSON.stringify(name)).join(", ")}]`;
+  return `foreign_key: {"parent": ${list(parent)}, "child": ${list(child)}}`;
 }
 
 function place(node: NodeSchema): string {
