@@ -1,0 +1,87 @@
+import type { ErrorCode } from "../errors/codes.ts";
+import type { PgsyncError } from "../errors/error.ts";
+import { backoffDelay, type BackoffLimits } from "../retry/backoff.ts";
+
+/** The decisions of the stream about life and death; `stream.ts` and `follow.ts` act on them. */
+
+/** When to speak and how long to listen. */
+export interface LivenessTimings {
+  /** How often the server is told how far we are. */
+  readonly statusIntervalMs: number;
+  /** A server that is silent for longer is given up; null: never. */
+  readonly inboundLimitMs: number | null;
+}
+
+const LONGEST_STATUS_INTERVAL_MS = 10_000;
+const SHORTEST_STATUS_INTERVAL_MS = 100;
+
+/**
+ * Derives the timings from the server's `wal_sender_timeout`: the server cuts a connection that has been silent for that long, so we speak three
+ * times as often, and at least every 10 s; and we give it up in turn after twice that time.
+ *
+ * @param walSenderTimeoutMs in milliseconds; 0 where the server never cuts a connection
+ */
+export function livenessTimings(walSenderTimeoutMs: number): LivenessTimings {
+  if (walSenderTimeoutMs <= 0) {
+    return { statusIntervalMs: LONGEST_STATUS_INTERVAL_MS, inboundLimitMs: null };
+  }
+  const third = Math.floor(walSenderTimeoutMs / 3);
+  return {
+    statusIntervalMs: Math.max(SHORTEST_STATUS_INTERVAL_MS, Math.min(third, LONGEST_STATUS_INTERVAL_MS)),
+    inboundLimitMs: walSenderTimeoutMs * 2,
+  };
+}
+
+/** What is known of a connection at one moment; times from one monotonic clock, in milliseconds. */
+export interface InboundState {
+  readonly now: number;
+  readonly lastInboundAt: number;
+  /** We do not read now: silence says nothing. */
+  readonly paused: boolean;
+  readonly inboundLimitMs: number | null;
+}
+
+/** Whether the server has been silent for too long. */
+export function inboundVerdict(state: InboundState): "alive" | "dead" {
+  if (state.paused || state.inboundLimitMs === null) return "alive";
+  return state.now - state.lastInboundAt > state.inboundLimitMs ? "dead" : "alive";
+}
+
+/** Whether a status update should ask for an answer: an idle server says nothing by itself while it hears from us. */
+export function shouldAskForReply(now: number, lastInboundAt: number, timings: LivenessTimings): boolean {
+  return timings.inboundLimitMs !== null && now - lastInboundAt >= timings.statusIntervalMs;
+}
+
+/** What the waits before a new connection are made of: a fixed part and a random part that grows. */
+interface ReconnectPolicy extends BackoffLimits {
+  readonly leastMs: number;
+}
+
+const RECONNECT: Partial<Record<ErrorCode, ReconnectPolicy>> = {
+  // The server restarts, or the network is away.
+  POSTGRES_UNREACHABLE: { leastMs: 100, baseMs: 500, capMs: 30_000 },
+  POSTGRES_BUSY: { leastMs: 250, baseMs: 1_000, capMs: 30_000 },
+  // Mostly our own walsender of before, which the server has not missed yet.
+  SLOT_ACTIVE: { leastMs: 200, baseMs: 500, capMs: 10_000 },
+  // Whoever fails to log in again and again is locked out (fail2ban, managed services).
+  POSTGRES_LOGIN: { leastMs: 30_000, baseMs: 30_000, capMs: 300_000 },
+};
+
+/**
+ * Milliseconds to wait before the next connection, or null where no further attempt can help and the run has to halt.
+ *
+ * @param attempt how many attempts have failed in a row before: 0, 1, 2 …
+ * @param connectedBefore whether a connection had been made with these settings; a login refused at the very first is a wrong setting
+ * @param random from 0 to below 1; for tests
+ */
+export function reconnectDelay(
+  error: PgsyncError,
+  attempt: number,
+  connectedBefore: boolean,
+  random?: () => number,
+): number | null {
+  const policy = RECONNECT[error.code];
+  if (policy === undefined) return null;
+  if (error.code === "POSTGRES_LOGIN" && !connectedBefore) return null;
+  return policy.leastMs + backoffDelay(attempt, policy, random);
+}
