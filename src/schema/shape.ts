@@ -15,7 +15,8 @@ function missing(sentence: string): { error: (issue: { input?: unknown }) => str
 }
 
 const keyColumns = z.union([text, texts.min(1), z.record(z.string(), z.union([text, texts.min(1)]))], {
-  error: "must be a list of columns, one column, or {table: [columns]}",
+  error: (issue) =>
+    issue.input === undefined ? undefined : "must be a list of columns, one column, or {table: [columns]}",
 });
 
 const foreignKeyShape = z.strictObject({

@@ -60,8 +60,8 @@ const KINDS: Readonly<Record<string, string>> = {
 /** The sentence for an issue whose place in the format gives none of its own. */
 function describeIssue(issue: z.core.$ZodRawIssue): string | undefined {
   const input = issue.input;
+  if (input === undefined) return `\`${String(issue.path?.at(-1))}\` is missing`;
   if (issue.code === "invalid_type") {
-    if (input === undefined) return `\`${String(issue.path?.at(-1))}\` is missing`;
     const quote = issue.expected === "string" && (typeof input === "number" || typeof input === "boolean");
     const kind = KINDS[issue.expected] ?? issue.expected;
     return `must be ${kind}, not ${describeInput(input)}${quote ? ": put it in quotes" : ""}`;

@@ -149,9 +149,11 @@ type Report = (path: Path, offset: number, message: string) => void;
 /** A YAML document as JSON: aliases followed, keys as text, everything bounded. */
 class YamlTree {
   private readonly targets = new Map<yaml.Alias, yaml.Node>();
+  /** The collections around the value that is being converted. */
   private readonly open = new Set<yaml.Node>();
   private aliasDepth = 0;
   private aliasedValues = 0;
+  private exhausted = false;
 
   constructor(private readonly document: yaml.Document.Parsed, private readonly report: Report) {
     // An alias means the latest anchor of its name before it, so one pass in order of the text finds all.
@@ -197,8 +199,8 @@ class YamlTree {
     if (!yaml.isNode(node)) return null;
     const offset = nodeOffset(node) ?? outer;
     if (path.length > MAX_DEPTH) return this.fail([], offset, `is nested too deeply`);
-    if (this.aliasDepth > 0) this.aliasedValues++;
-    if (this.aliasedValues > MAX_ALIASED_VALUES) return null;
+    if (this.aliasDepth > 0) this.exhausted ||= ++this.aliasedValues > MAX_ALIASED_VALUES;
+    if (this.exhausted) return null;
     if (yaml.isAlias(node)) return this.convertAlias(node, path, offset);
     if (yaml.isSeq(node)) {
       return node.items.map((item, index) => this.convert(item, [...path, index], offset));
@@ -232,14 +234,10 @@ class YamlTree {
     if (this.open.has(target)) {
       return this.fail(path, offset, `the alias *${alias.source} contains itself`);
     }
-    this.open.add(target);
     this.aliasDepth++;
     const value = this.convert(target, path, offset);
     this.aliasDepth--;
-    this.open.delete(target);
-    if (this.aliasDepth === 0 && this.aliasedValues > MAX_ALIASED_VALUES) {
-      // Said once: everything after it would exceed the limit too.
-      this.aliasedValues = -Infinity;
+    if (this.aliasDepth === 0 && this.exhausted) {
       const limit = MAX_ALIASED_VALUES.toLocaleString("en-US");
       return this.fail(path, offset, `the aliases stand for more than ${limit} values (an alias bomb)`);
     }
@@ -288,6 +286,7 @@ function describeSyntaxFault(fault: yaml.YAMLError): string {
   if (fault.code === "TAB_AS_INDENT") return "tabs are not allowed as indentation: use blanks";
   if (fault.code === "RESOURCE_EXHAUSTION") return "is nested too deeply";
   const text = fault.message
+    .replace(/ in block \w+ must be sufficiently indented and/, " must")
     .replace(/flow map(ping)?/gi, "object")
     .replace(/flow sequence/gi, "list")
     .replace(/flow collection/gi, "object or list")
