@@ -2,7 +2,9 @@ import { Duplex } from "node:stream";
 import type { Socket } from "node:net";
 import { getLogger } from "@logtape/logtape";
 import postgres from "postgres";
+import { PgsyncError } from "../errors/error.ts";
 import { BackendTap, registerBackend } from "./backend.ts";
+import type { PostgresErrorContext } from "./errors.ts";
 import type { PostgresOptions } from "./options.ts";
 import { SocketOpener } from "./socket.ts";
 
@@ -24,6 +26,8 @@ export interface ConnectPurpose {
    * - `replication`: one walsender session, commands through `sql.unsafe` only.
    */
   readonly kind: "builder" | "admin" | "replication";
+  /** Called when a connection of the pool has closed, for whatever reason. */
+  readonly onClose?: () => void;
 }
 
 const logger = getLogger(["pgsync", "postgres"]);
@@ -68,11 +72,27 @@ export function connectPostgres(options: PostgresOptions, purpose: ConnectPurpos
     // Saves a round trip at login; arrays are passed as text (`arrayLiteral`).
     fetch_types: false,
     publications: "",
+    onclose: () => purpose.onClose?.(),
     onnotice: (notice: postgres.Notice) => logger.debug("{severity}: {message}", { ...notice }),
     types: purpose.kind === "builder" ? textTypes : {},
     connection: sessionSettings(options, purpose),
   };
-  return postgres(settings);
+  const sql = postgres(settings);
+  contexts.set(sql, { options, database: purpose.database });
+  return sql;
+}
+
+const contexts = new WeakMap<Sql, PostgresErrorContext>();
+
+/**
+ * What `postgresError` needs to say of a pool's errors where they came from.
+ *
+ * @throws PgsyncError INTERNAL where the pool was not opened by `connectPostgres`
+ */
+export function errorContext(sql: Sql, doing?: string): PostgresErrorContext {
+  const context = contexts.get(sql);
+  if (context === undefined) throw new PgsyncError("INTERNAL", "A pool of unknown origin was used.");
+  return doing === undefined ? context : { ...context, doing };
 }
 
 /**
