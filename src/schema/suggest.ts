@@ -36,8 +36,10 @@ export function nearest(word: string, allowed: Iterable<string>): string | null 
   for (const candidate of allowed) {
     const limit = Math.min(3, Math.floor(Math.max(candidate.length, 3) / 3));
     if (Math.abs(candidate.length - wanted.length) > limit) continue;
-    const distance = editDistance(wanted, normalise(candidate));
-    if (distance <= limit && distance < bestDistance) [best, bestDistance] = [candidate, distance];
+    const edits = editDistance(wanted, normalise(candidate));
+    // Between equals the one with the same first letter: "lable" is label rather than table.
+    const distance = edits + (candidate[0] === wanted[0] ? 0 : 0.5);
+    if (edits <= limit && distance < bestDistance) [best, bestDistance] = [candidate, distance];
   }
   return best;
 }

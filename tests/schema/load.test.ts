@@ -1,0 +1,172 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer, type RequestListener } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { pathToFileURL } from "node:url";
+import { PgsyncError } from "../../src/errors/error.ts";
+import { type LoadOptions, loadSchema } from "../../src/schema/load.ts";
+
+const TEXT = "database: $DB\nnodes: {table: book}\n";
+const OPTIONS: LoadOptions = { environment: { DB: "books" } };
+
+const folder = mkdtempSync(join(tmpdir(), "pgsync-schema-"));
+after(() => rmSync(folder, { recursive: true }));
+
+function write(name: string, content: string | Uint8Array): string {
+  const path = join(folder, name);
+  writeFileSync(path, content);
+  return path;
+}
+
+/** Asserts that a source is refused with a code and a sentence. */
+async function refused(
+  source: string,
+  code: string,
+  message: string | RegExp,
+  options = OPTIONS,
+): Promise<void> {
+  await assert.rejects(loadSchema(source, options), (error) => {
+    assert.ok(error instanceof PgsyncError, String(error));
+    assert.equal(error.code, code);
+    if (typeof message === "string") assert.equal(error.message, message);
+    else assert.match(error.message, message);
+    return true;
+  });
+}
+
+/** Runs a test against a web server of its own; `address` is `http://127.0.0.1:<port>`. */
+async function withServer(listener: RequestListener, use: (address: string) => Promise<void>): Promise<void> {
+  const server = createServer(listener);
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  try {
+    const address = server.address();
+    assert.ok(typeof address === "object" && address !== null);
+    await use(`http://127.0.0.1:${address.port}`);
+  } finally {
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+  }
+}
+
+test("a path", async () => {
+  const path = write("schema.yaml", TEXT);
+  const schema = await loadSchema(path, OPTIONS);
+  assert.equal(schema.source, path);
+  assert.equal(schema.documents[0]?.database, "books");
+});
+
+test("a file URL", async () => {
+  const path = write("a b.yaml", TEXT);
+  assert.equal((await loadSchema(pathToFileURL(path).href, OPTIONS)).source, path);
+});
+
+test("standard input", async () => {
+  const schema = await loadSchema("-", { ...OPTIONS, readStdin: () => Promise.resolve(TEXT) });
+  assert.equal(schema.source, "<stdin>");
+  assert.equal(schema.documents[0]?.root.table, "book");
+});
+
+test("a URL", async () => {
+  await withServer((request, response) => {
+    assert.equal(request.url, "/schema.yaml?token=secret");
+    response.end(TEXT);
+  }, async (address) => {
+    const schema = await loadSchema(`${address}/schema.yaml?token=secret`, OPTIONS);
+    assert.equal(schema.source, `${address}/schema.yaml`);
+    assert.equal(schema.documents[0]?.database, "books");
+  });
+});
+
+test("user and password of a URL are sent, and do not appear in messages", async () => {
+  await withServer((request, response) => {
+    const expected = `Basic ${btoa("me:p@ss")}`;
+    response.end(request.headers.authorization === expected ? "hello" : TEXT);
+  }, async (address) => {
+    const url = address.replace("//", "//me:p%40ss@");
+    await refused(url, "SCHEMA_INVALID", new RegExp(`^${address}/:1:1: must be a document`));
+  });
+});
+
+test("a URL that answers with an error", async () => {
+  await withServer((_request, response) => response.writeHead(404).end(), async (address) => {
+    await refused(`${address}/s?token=secret`, "SCHEMA_UNREADABLE", `${address}/s answers 404 Not Found.`);
+  });
+});
+
+test("a URL that does not answer in time", async () => {
+  await withServer(() => {}, async (address) => {
+    const message = `${address}/ does not answer within 0.2 s.`;
+    await refused(address, "SCHEMA_UNREADABLE", message, { ...OPTIONS, timeoutMs: 200 });
+  });
+});
+
+test("a URL whose answer stops half way", async () => {
+  await withServer((_request, response) => void response.write("database: "), async (address) => {
+    const message = `${address}/ does not answer within 0.2 s.`;
+    await refused(address, "SCHEMA_UNREADABLE", message, { ...OPTIONS, timeoutMs: 200 });
+  });
+});
+
+test("a URL where nobody listens, without its query in the message", async () => {
+  let free = "";
+  await withServer(() => {}, (address) => Promise.resolve(void (free = address)));
+  await refused(
+    `${free}/s?token=secret`,
+    "SCHEMA_UNREADABLE",
+    new RegExp(`^${free}/s cannot be read \\((?!.*secret)`),
+  );
+});
+
+test("a URL that sends without end is cut off at 10 MB", async () => {
+  await withServer((_request, response) => {
+    const chunk = Buffer.alloc(1024 * 1024, "#");
+    const send = () => {
+      while (!response.destroyed && response.write(chunk));
+    };
+    response.on("drain", send);
+    send();
+  }, async (address) => {
+    await refused(address, "SCHEMA_INVALID", `${address}/ is larger than 10 MB.`);
+  });
+});
+
+test("a file that is larger than 10 MB", async () => {
+  const path = write("large.yaml", "#".repeat(10 * 1024 * 1024 + 1));
+  await refused(path, "SCHEMA_INVALID", `${path} is larger than 10 MB.`);
+});
+
+test("a file that does not exist", async () => {
+  const path = join(folder, "none.yaml");
+  await refused(path, "SCHEMA_UNREADABLE", `${path} does not exist.`);
+});
+
+test("a folder", async () => {
+  await refused(folder, "SCHEMA_UNREADABLE", `${folder} is a folder, not a schema file.`);
+});
+
+test("a file that is not UTF-8", async () => {
+  const path = write("latin1.yaml", Uint8Array.from([0x61, 0x3a, 0x20, 0xe4]));
+  await refused(path, "SCHEMA_INVALID", `${path} is not UTF-8 text.`);
+});
+
+test("a byte order mark is no part of the text", async () => {
+  assert.equal((await loadSchema(write("bom.yaml", `\uFEFF${TEXT}`), OPTIONS)).documents.length, 1);
+});
+
+const SOURCES: readonly [string, string, string][] = [
+  ["", "SCHEMA_UNREADABLE", "No schema file is named."],
+  ["s3://bucket/key", "SCHEMA_UNSUPPORTED", "This version does not read schema files from s3."],
+  [
+    "ftp://host/file",
+    "SCHEMA_UNREADABLE",
+    "A schema file cannot be read from a ftp URL: only http, https and file will do.",
+  ],
+  ["http://", "SCHEMA_UNREADABLE", "The address of the schema file is not a valid URL."],
+  ["http://%zz@localhost/", "SCHEMA_UNREADABLE", "The address of the schema file is not a valid URL."],
+];
+
+for (const [source, code, message] of SOURCES) {
+  test(`"${source}" is refused`, () => refused(source, code, message));
+}
