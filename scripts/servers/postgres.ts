@@ -217,7 +217,8 @@ async function startPostmaster(
     cwd: dataDirectory,
     env: serverEnvironment(),
     unprivileged: true,
-    // SIGTERM would wait for clients to leave, SIGINT for walsenders to have sent everything.
+    // SIGTERM would wait for clients to leave. When we are dead, nobody is there to wait for the rest either.
+    stopSignal: "SIGINT",
     parentDeathSignal: "QUIT",
   });
   const deadline = Date.now() + START_TIMEOUT_MS;

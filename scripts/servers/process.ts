@@ -41,6 +41,8 @@ export interface ChildOptions {
   readonly cwd?: string;
   /** Run it under {@link SERVER_USER} when we are root: PostgreSQL and Elasticsearch refuse root. */
   readonly unprivileged?: boolean;
+  /** The signal that asks it to end; SIGTERM by default. */
+  readonly stopSignal?: NodeJS.Signals;
   /** The signal that the kernel sends the child when our process dies. SIGTERM by default. */
   readonly parentDeathSignal?: "TERM" | "INT" | "QUIT";
   /** Its output goes where ours goes, and is not kept. */
@@ -186,7 +188,7 @@ function supervise(child: ChildProcess, options: ChildOptions): Child {
     exited,
     exit: () => ended,
     signal,
-    async stop(name = "SIGTERM", boundMs = 10_000) {
+    async stop(name = options.stopSignal ?? "SIGTERM", boundMs = 10_000) {
       signal(name);
       const timer = setTimeout(() => signal("SIGKILL"), boundMs);
       try {
