@@ -42,16 +42,10 @@ const LENIENT_TEMPLATES: JsonValue[] = [
   { decimals: { match_mapping_type: "double", mapping: { type: "float", ignore_malformed: true } } },
 ];
 
-/** Names that Elasticsearch refuses inside a document, at its root. */
+/** Names that Elasticsearch keeps for itself at a document's root: it refuses them, or gives them a meaning of its own. */
 const RESERVED_NAMES = new Set([
-  "_id",
-  "_index",
-  "_routing",
-  "_source",
-  "_field_names",
-  "_ignored",
-  "_version",
-  "_seq_no",
+  ...["_id", "_index", "_routing", "_source", "_field_names", "_ignored", "_ignored_source", "_version", "_seq_no"],
+  ...["_primary_term", "_nested_path", "_doc_count", "_tier", "_data_stream_timestamp"],
 ]);
 
 /** What dynamic mapping makes of a string. */
@@ -160,9 +154,7 @@ function nodeMapping(node: MappedNode): JsonObject {
   for (const child of node.children) {
     const inner = nodeMapping(child);
     if (Object.keys(inner).length === 0) continue;
-    const own = properties[child.field];
-    const own_ = isObject(own) ? own : {};
-    properties[child.field] = mergeDefinitions({ properties: inner }, own_);
+    properties[child.field] = mergeDefinitions({ properties: inner }, objectOf(properties[child.field]));
   }
   return properties;
 }
