@@ -202,10 +202,14 @@ class YamlTree {
     if (this.aliasDepth > 0) this.exhausted ||= ++this.aliasedValues > MAX_ALIASED_VALUES;
     if (this.exhausted) return null;
     if (yaml.isAlias(node)) return this.convertAlias(node, path, offset);
-    if (yaml.isSeq(node)) {
-      return node.items.map((item, index) => this.convert(item, [...path, index], offset));
+    if (yaml.isCollection(node)) {
+      this.open.add(node);
+      const value = yaml.isSeq(node)
+        ? node.items.map((item, index) => this.convert(item, [...path, index], offset))
+        : this.convertMap(node, path, offset);
+      this.open.delete(node);
+      return value;
     }
-    if (yaml.isMap(node)) return this.convertMap(node, path, offset);
     const value: unknown = yaml.isScalar(node) ? node.value : undefined;
     if (value === null || typeof value === "string" || typeof value === "boolean") return value;
     if (typeof value === "number" && Number.isFinite(value)) return value;

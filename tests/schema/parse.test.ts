@@ -216,3 +216,21 @@ nodes: {table: t, primary_key: [id]}
   assert.deepEqual(document?.mappings, { dynamic: "strict" });
   assert.deepEqual(document?.root.primaryKey, ["id"]);
 });
+
+test("the examples of docs/schema.md are valid", () => {
+  const manual = readFileSync(new URL("../../docs/schema.md", import.meta.url), "utf8");
+  const [first, ...others] = [...manual.matchAll(/```yaml\n(.*?)```/gs)].map((match) => match[1] ?? "");
+  const [document] = parse(first ?? "").documents;
+  assert.deepEqual(document?.root.children.map(({ label }) => label), ["publisher", "authors"]);
+
+  const indent = (text: string) => text.replace(/^/gm, "      ");
+  const child = "table: c\n      columns: [a]\n";
+  const link = "      relationship: {variant: object, type: one_to_many}\n";
+  for (const example of others) {
+    const needsLink = example.startsWith("relationship:") ? "" : link;
+    const own = example.startsWith("columns:") ? "table: c\n" : child;
+    parse(
+      `database: d\nnodes:\n  table: t\n  children:\n    - ${own}${needsLink}${indent(example).trimEnd()}\n`,
+    );
+  }
+});
