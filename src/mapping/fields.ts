@@ -45,7 +45,7 @@ export function nodeFields(
   const names = node.columns.length > 0
     ? node.columns.map((text) => parseColumn(text))
     : allColumns(relation);
-  const labels = new Set(node.children.flatMap((child) => [child.label, fieldOfChild(node, child)]));
+  const labels = new Set(node.children.flatMap((child) => [child.label, fieldOfChild(node, child, rename)]));
   const fields = new Map<string, Field>();
   for (const expression of names) {
     if (labels.has(expression.field)) continue;
