@@ -9,6 +9,7 @@ import {
   WeightedConnectionPool,
 } from "@elastic/elasticsearch";
 import { PgsyncError } from "../errors/error.ts";
+import { SearchConnection } from "./connection.ts";
 import { detect, type Engine } from "./detect.ts";
 import { unanswered } from "./errors.ts";
 import type { SearchLogin, SearchOptions } from "./options.ts";
@@ -29,7 +30,7 @@ export interface SearchRequest {
   readonly signal?: AbortSignal | undefined;
   /** For the whole exchange, the answer's last byte included; that of the options unless given. */
   readonly timeoutSeconds?: number;
-  /** Do not turn to another node by itself when one does not answer. */
+  /** Do not send it again, to this node or another, when no answer comes: each sending has an effect of its own. */
   readonly singleAttempt?: boolean;
 }
 
@@ -133,8 +134,7 @@ class Sender {
     const urls = options.urls.map(parseUrl);
     this.#server = urls.map((url) => url.origin).join(", ");
     const connection = connectionOptions(options);
-    // The library's default connection (undici) does not work on Bun.
-    this.#pool = new WeightedConnectionPool({ Connection: HttpConnection });
+    this.#pool = new WeightedConnectionPool({ Connection: SearchConnection });
     this.#pool.addConnection(urls.map((url) => ({
       ...connection,
       ...(url.protocol === "https:" ? tlsOptions(options) : {}),
@@ -142,7 +142,9 @@ class Sender {
     })));
     this.#transport = new Transport({
       connectionPool: this.#pool,
-      maxRetries: Math.max(0, urls.length - 1),
+      // Once for each node and once more, for a kept connection may have been closed while it was idle.
+      maxRetries: urls.length,
+      retryBackoff: () => 0,
       headers: options.opaqueId === null ? {} : { "x-opaque-id": options.opaqueId },
       enableMetaHeader: false,
       openTelemetry: { enabled: false },

@@ -1,0 +1,186 @@
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { PgsyncError } from "../../src/errors/error.ts";
+import { connectSearch } from "../../src/search/client.ts";
+import { supported } from "../../src/search/detect.ts";
+import { useElasticsearch } from "../support/elasticsearch.ts";
+import { startTcpProxy } from "../support/tcp_proxy.ts";
+import { optionsFor } from "./setup.ts";
+
+const server = await useElasticsearch();
+
+test("the engine and its version are found, also where GET / is refused", async () => {
+  const client = await connectSearch(optionsFor(server.url));
+  try {
+    assert.equal(client.engine, "elasticsearch");
+    assert.match(client.version, /^\d+\.\d+\.\d+/);
+    assert.equal(client.describe(), `Elasticsearch ${client.version}`);
+    assert.ok((client.maxBodyBytes ?? 0) > 0);
+    await client.ping();
+  } finally {
+    await client.close();
+  }
+});
+
+test("answers of every status are returned, not thrown", async () => {
+  const client = await connectSearch(optionsFor(server.url, { opaqueId: "tests", compress: true }));
+  try {
+    const missing = await client.request({ method: "GET", path: "/no-such-index", doing: "look" });
+    assert.equal(missing.status, 404);
+    assert.equal(missing.verdict, "index-missing");
+    assert.throws(() => missing.expectOk(), { code: "INDEX_MISSING" });
+    const index = server.indexName();
+    const refused = await client.request({
+      method: "PUT",
+      path: `/${index}`,
+      body: { mappings: { properties: { a: { type: "no-such-type" }, b: { type: "x".repeat(2000) } } } },
+      doing: "create it",
+    });
+    assert.equal(refused.status, 400);
+    assert.match(
+      refused.refusal().message,
+      /refused to create it \(HTTP 400, mapper_parsing_exception: .*type/,
+    );
+  } finally {
+    await client.close();
+  }
+});
+
+test("engines that are too old are refused", () => {
+  const found = (engine: "elasticsearch" | "opensearch", version: string) => ({
+    engine,
+    version,
+    maxBodyBytes: null,
+  });
+  for (const version of ["7.10.2", "7.17.29", "8.19.21", "9.5.3"]) supported(found("elasticsearch", version));
+  for (const version of ["2.19.6", "3.8.0"]) supported(found("opensearch", version));
+  // OpenSearch can be told to call itself 7.10.2.
+  supported(found("opensearch", "7.10.2"));
+  assert.throws(() => supported(found("elasticsearch", "7.9.3")), { code: "SEARCH_VERSION" });
+  assert.throws(() => supported(found("opensearch", "1.3.20")), { code: "SEARCH_VERSION" });
+});
+
+test("a server that is not there: one sentence, without user and password", async () => {
+  const proxy = await startTcpProxy(server.url, { shut: true });
+  const url = proxy.url.replace("//", "//someone:secret@");
+  const login = { kind: "basic", user: "someone", password: "secret" } as const;
+  await assert.rejects(connectSearch(optionsFor(url, { login })), (error) => {
+    assert.ok(error instanceof PgsyncError);
+    assert.equal(error.code, "SEARCH_UNREACHABLE");
+    assert.ok(error.message.includes(proxy.url), error.message);
+    assert.doesNotMatch(error.message, /secret|someone/);
+    return true;
+  });
+});
+
+test("a server that does not speak HTTP is not a search engine", async () => {
+  await assert.rejects(connectSearch(optionsFor("ftp://127.0.0.1/")), { code: "USAGE" });
+});
+
+test("another node answers for one that is down", async () => {
+  const down = await startTcpProxy(server.url, { shut: true });
+  const client = await connectSearch(optionsFor("", { urls: [down.url, server.url] }));
+  try {
+    for (let n = 0; n < 4; n++) await client.ping();
+  } finally {
+    await client.close();
+  }
+});
+
+test("a server that takes the request and never answers: the deadline ends it", async () => {
+  const proxy = await startTcpProxy(server.url);
+  const client = await connectSearch(optionsFor(proxy.url, { timeoutSeconds: 0.3 }));
+  try {
+    proxy.swallowAnswers(true);
+    await assert.rejects(client.ping(), { code: "SEARCH_UNREACHABLE", message: /no answer within 0.3 s/ });
+    proxy.swallowAnswers(false);
+    await client.ping();
+  } finally {
+    await client.close();
+    await proxy.stop();
+  }
+});
+
+test("an abort ends a request with the signal's reason, and no socket stays open", async () => {
+  const proxy = await startTcpProxy(server.url);
+  const client = await connectSearch(optionsFor(proxy.url));
+  try {
+    proxy.swallowAnswers(true);
+    const control = new AbortController();
+    const request = client.ping(control.signal);
+    control.abort(new Error("stopping"));
+    await assert.rejects(request, /stopping/);
+    await assert.rejects(client.ping(control.signal), /stopping/);
+    // Closing while a request is under way ends it, too.
+    const hanging = client.ping();
+    await Promise.all([assert.rejects(hanging, { code: "SEARCH_UNREACHABLE" }), client.close()]);
+    while (proxy.connections > 0) await new Promise((resolve) => setImmediate(resolve));
+  } finally {
+    await client.close();
+    await proxy.stop();
+  }
+});
+
+const openssl = (() => {
+  try {
+    return execFileSync("openssl", ["version"], { encoding: "utf8" }).length > 0;
+  } catch {
+    return false;
+  }
+})();
+
+test("TLS: authority, fingerprint, client certificate, verification off", { skip: !openssl }, async () => {
+  const folder = mkdtempSync(join(tmpdir(), "pgsync-tls-"));
+  after(() => rmSync(folder, { recursive: true, force: true }));
+  const file = (name: string) => join(folder, name);
+  const run = (...args: string[]) => execFileSync("openssl", args, { encoding: "utf8", stdio: "pipe" });
+  const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
+  run(
+    "req",
+    "-x509",
+    ...key,
+    "-keyout",
+    file("ca.key"),
+    "-out",
+    file("ca.crt"),
+    "-days",
+    "2",
+    "-subj",
+    "/CN=test",
+  );
+  run("req", ...key, "-keyout", file("key"), "-out", file("csr"), "-subj", "/CN=localhost");
+  writeFileSync(file("ext"), "subjectAltName=DNS:localhost,IP:127.0.0.1");
+  const sign = ["-CA", file("ca.crt"), "-CAkey", file("ca.key"), "-CAcreateserial", "-days", "2"];
+  run("x509", "-req", "-in", file("csr"), ...sign, "-out", file("crt"), "-extfile", file("ext"));
+  const fingerprint =
+    run("x509", "-in", file("ca.crt"), "-noout", "-fingerprint", "-sha256").trim().split("=")[1] ?? "";
+  const read = (name: string) => readFileSync(file(name), "utf8");
+  const tls = { key: read("key"), cert: read("crt") + read("ca.crt") };
+
+  const proxy = await startTcpProxy(server.url, { tls });
+  const strict = await startTcpProxy(server.url, { tls: { ...tls, ca: read("ca.crt") } });
+  const connects = async (url: string, changes: Parameters<typeof optionsFor>[1]) => {
+    const client = await connectSearch(optionsFor(url, changes));
+    await client.close();
+  };
+  const refused = { code: "SEARCH_UNREACHABLE" };
+  const authority = { caCertificate: file("ca.crt") };
+  try {
+    await assert.rejects(connects(proxy.url, {}), refused);
+    await connects(proxy.url, authority);
+    await connects(proxy.url, { verifyCertificates: false });
+    await connects(proxy.url, { caFingerprint: fingerprint });
+    const other = fingerprint.replace(/^../, (byte) => byte === "00" ? "01" : "00");
+    await assert.rejects(connects(proxy.url, { caFingerprint: other }), refused);
+    await assert.rejects(connects(strict.url, authority), refused);
+    await connects(strict.url, { ...authority, clientCertificate: file("crt"), clientKey: file("key") });
+    await assert.rejects(connects(proxy.url, { caCertificate: file("none") }), { code: "USAGE" });
+  } finally {
+    await proxy.stop();
+    await strict.stop();
+  }
+});
