@@ -123,7 +123,16 @@ export function registerBackend(key: BackendKey, backend: Backend): void {
   });
 }
 
-/** The connected session with this key, or undefined when its connection is gone. */
-export function findBackend(key: BackendKey): Backend | undefined {
-  return backends.get(nameOf(key));
+/**
+ * The session on which postgres.js runs a query that it has begun to execute, or undefined when there is none (any more). postgres.js notes
+ * the session's key in the query's `state`.
+ */
+export function backendOfQuery(query: object): Backend | undefined {
+  const state: unknown = Reflect.get(query, "state");
+  return isBackendKey(state) ? backends.get(nameOf(state)) : undefined;
+}
+
+function isBackendKey(value: unknown): value is BackendKey {
+  return typeof value === "object" && value !== null && "pid" in value && typeof value.pid === "number" &&
+    "secret" in value && typeof value.secret === "number";
 }

@@ -1,6 +1,6 @@
 import type { Readable } from "node:stream";
 import { getLogger } from "@logtape/logtape";
-import { type Backend, type BackendKey, findBackend } from "./backend.ts";
+import { backendOfQuery } from "./backend.ts";
 import type { Session } from "./connect.ts";
 
 const logger = getLogger(["pgsync", "postgres"]);
@@ -45,7 +45,7 @@ async function copyOnSession(
 ): Promise<void> {
   signal?.throwIfAborted();
   const query = sql.unsafe(statement).execute();
-  const consumer = new ChunkConsumer(onChunk, () => backendOf(query)?.cancel());
+  const consumer = new ChunkConsumer(onChunk, () => backendOfQuery(query)?.cancel());
   const onAbort = () => consumer.stop(signal?.reason);
   signal?.addEventListener("abort", onAbort, { once: true });
   try {
@@ -54,7 +54,7 @@ async function copyOnSession(
     signal?.removeEventListener("abort", onAbort);
     // postgres.js pauses the socket when the reader is slow, and nobody resumes it once the COPY is over: the next
     // statement would wait for an answer that nobody reads.
-    backendOf(query)?.socket.resume();
+    backendOfQuery(query)?.socket.resume();
   }
 }
 
@@ -117,15 +117,4 @@ class ChunkConsumer {
       logger.debug("a statement could not be cancelled: {error}", { error });
     });
   }
-}
-
-/** The session on which postgres.js runs a query; it notes the session's key in the query's `state`. */
-function backendOf(query: object): Backend | undefined {
-  const state: unknown = Reflect.get(query, "state");
-  return isBackendKey(state) ? findBackend(state) : undefined;
-}
-
-function isBackendKey(value: unknown): value is BackendKey {
-  return typeof value === "object" && value !== null && "pid" in value && typeof value.pid === "number" &&
-    "secret" in value && typeof value.secret === "number";
 }

@@ -1,0 +1,51 @@
+import { PgsyncError } from "../errors/error.ts";
+import { connectPostgres, type Sql } from "../postgres/connect.ts";
+import { postgresError, sqlStateOf } from "../postgres/errors.ts";
+import type { PostgresOptions } from "../postgres/options.ts";
+import { describePublication } from "./publication.ts";
+import { assertUsableSlot, inspectSlot, slotActiveError } from "./slot.ts";
+
+/** Which stream is in question. */
+export interface StreamIdentity {
+  readonly options: PostgresOptions;
+  readonly database: string;
+  readonly slot: string;
+  readonly publication: string;
+}
+
+/**
+ * Why a stream did not start or ended. The server often only closes the connection, and its SQLSTATEs are shared by different causes (42704 may be the slot
+ * or the publication); so the catalogs are asked on another connection.
+ *
+ * @returns SLOT_MISSING, SLOT_LOST, SLOT_MISMATCH, SLOT_ACTIVE, PUBLICATION_MISSING where the catalogs say so, else what `postgresError` makes of the error
+ */
+export async function classifyStreamError(thrown: unknown, stream: StreamIdentity): Promise<PgsyncError> {
+  const { options, database, slot, publication } = stream;
+  const error = postgresError(thrown, { options, database, doing: `stream from the slot "${slot}"` });
+  // Ours already, or there is nobody to ask.
+  if (thrown instanceof PgsyncError || error.code === "POSTGRES_LOGIN" || error.code === "INTERNAL") {
+    return error;
+  }
+  const sql = connectPostgres(options, { database, purpose: "diagnosis", max: 1, kind: "admin" });
+  try {
+    const state = await inspectSlot(sql, slot);
+    assertUsableSlot(state, slot, database);
+    if (sqlStateOf(thrown) === "55006") return slotActiveError(slot, state, thrown);
+    if (await isPublicationMissing(sql, publication)) {
+      return new PgsyncError("PUBLICATION_MISSING", `The publication "${publication}" does not exist.`, {
+        cause: thrown,
+      });
+    }
+    return error;
+  } catch (finding) {
+    // What the catalogs said, or that they could not be asked: then the first error tells more.
+    return finding instanceof PgsyncError ? finding : error;
+  } finally {
+    await sql.end({ timeout: 0 });
+  }
+}
+
+async function isPublicationMissing(sql: Sql, publication: string): Promise<boolean> {
+  // The version tells whether a publication can hold whole schemas; that does not matter here.
+  return await describePublication(sql, publication, 0) === null;
+}

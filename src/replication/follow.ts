@@ -1,0 +1,149 @@
+import { getLogger } from "@logtape/logtape";
+import { type PgsyncError, toPgsyncError } from "../errors/error.ts";
+import { delay } from "../retry/backoff.ts";
+import { reconnectDelay } from "./liveness.ts";
+import type { Lsn } from "./lsn.ts";
+import { ReplicationStream, type StreamSettings } from "./stream.ts";
+
+/** What following a slot needs. */
+export interface FollowSettings extends Omit<StreamSettings, "startLsn" | "startPaused" | "onConnect"> {
+  /** Our durable position, asked at each connection; 0 for the slot's own. */
+  readonly startFrom: () => Lsn;
+  /**
+   * Called when a session stands, before its first message. Transactions come whole in each session: one that was open in the session before
+   * is to be dropped, it comes again.
+   */
+  readonly onConnect: () => void;
+  /** Called when a session has ended or did not come about, and another follows after so many milliseconds. */
+  readonly onFault: (fault: PgsyncError, retryInMs: number) => void;
+  /** An abort ends the session politely. */
+  readonly signal: AbortSignal;
+}
+
+/** A session that lasted longer makes the next failure the first one again. */
+const STABLE_AFTER_MS = 10_000;
+
+const logger = getLogger(["pgsync", "replication"]);
+
+/** Follows one slot over as many sessions as it takes. */
+export interface SlotFollower {
+  /** Resolves after an abort; rejects with the `PgsyncError` that no new attempt can mend (or with what `onMessage` threw). */
+  readonly done: Promise<void>;
+  /** True while a session stands. */
+  readonly connected: boolean;
+  /** As `ReplicationStream.pause`; it holds beyond a reconnect. */
+  pause(): void;
+  /** As `ReplicationStream.resume`. */
+  resume(): void;
+  /** As `ReplicationStream.confirm`. Without a session it does nothing: the next one begins at `startFrom()`. */
+  confirm(lsn: Lsn): void;
+}
+
+/**
+ * Follows a slot for ever: connects, and connects again after whatever may pass, with a wait by the class of the error (`reconnectDelay`).
+ */
+export function followSlot(settings: FollowSettings): SlotFollower {
+  return new Follower(settings);
+}
+
+class Follower implements SlotFollower {
+  readonly done: Promise<void>;
+  #stream: ReplicationStream | null = null;
+  #paused = false;
+
+  constructor(private readonly settings: FollowSettings) {
+    this.done = this.#run();
+    // Whoever waits gets the error; that nobody waits yet is no reason to bring the process down.
+    this.done.catch(() => {});
+  }
+
+  get connected(): boolean {
+    return this.#stream !== null;
+  }
+
+  pause(): void {
+    this.#paused = true;
+    this.#stream?.pause();
+  }
+
+  resume(): void {
+    this.#paused = false;
+    this.#stream?.resume();
+  }
+
+  confirm(lsn: Lsn): void {
+    this.#stream?.confirm(lsn);
+  }
+
+  async #run(): Promise<void> {
+    const { signal, onFault } = this.settings;
+    let failures = 0;
+    let connectedBefore = false;
+    while (!signal.aborted) {
+      const session = await this.#session();
+      if (session.fault === null) return;
+      connectedBefore ||= session.lastedMs !== null;
+      if (session.lastedMs !== null && session.lastedMs > STABLE_AFTER_MS) failures = 0;
+      const wait = reconnectDelay(session.fault, failures, connectedBefore);
+      if (wait === null) throw session.fault;
+      failures += 1;
+      onFault(session.fault, wait);
+      await delayOrAbort(wait, signal);
+    }
+  }
+
+  /** One session from its start to its end. The fault is null after an abort; `lastedMs` is null where no session came about. */
+  async #session(): Promise<{ readonly fault: PgsyncError | null; readonly lastedMs: number | null }> {
+    const { signal } = this.settings;
+    const starting = ReplicationStream.start({
+      ...this.settings,
+      startLsn: this.settings.startFrom(),
+      startPaused: this.#paused,
+    });
+    let stream: ReplicationStream | null;
+    try {
+      stream = await unlessAborted(starting, signal);
+    } catch (thrown) {
+      return { fault: toPgsyncError(thrown), lastedMs: null };
+    }
+    if (stream === null) {
+      // The attempt may still succeed; then nobody wants it.
+      starting.then((late) => late.stop(), (error) => logger.debug("{error}", { error }));
+      return { fault: null, lastedMs: null };
+    }
+    const startedAt = performance.now();
+    this.#stream = stream;
+    // Somebody may have paused or resumed since the start was asked for.
+    if (this.#paused) stream.pause();
+    else stream.resume();
+    const onAbort = () => void stream.stop();
+    signal.addEventListener("abort", onAbort, { once: true });
+    try {
+      await stream.closed;
+      return { fault: null, lastedMs: performance.now() - startedAt };
+    } catch (thrown) {
+      return { fault: toPgsyncError(thrown), lastedMs: performance.now() - startedAt };
+    } finally {
+      signal.removeEventListener("abort", onAbort);
+      this.#stream = null;
+    }
+  }
+}
+
+/** The promise's value, or null when the signal is aborted before. */
+function unlessAborted<Value>(promise: Promise<Value>, signal: AbortSignal): Promise<Value | null> {
+  if (signal.aborted) return Promise.resolve(null);
+  const { promise: aborted, resolve } = Promise.withResolvers<null>();
+  const onAbort = () => resolve(null);
+  signal.addEventListener("abort", onAbort, { once: true });
+  return Promise.race([promise, aborted]).finally(() => signal.removeEventListener("abort", onAbort));
+}
+
+/** Waits; an abort only ends the wait. */
+async function delayOrAbort(ms: number, signal: AbortSignal): Promise<void> {
+  try {
+    await delay(ms, signal);
+  } catch (reason) {
+    if (!signal.aborted) throw reason;
+  }
+}

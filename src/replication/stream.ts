@@ -1,0 +1,330 @@
+import { once } from "node:events";
+import type { Socket } from "node:net";
+import { Duplex } from "node:stream";
+import { getLogger } from "@logtape/logtape";
+import { PgsyncError, toPgsyncError } from "../errors/error.ts";
+import { backendOfQuery } from "../postgres/backend.ts";
+import { connectPostgres, type Sql } from "../postgres/connect.ts";
+import type { PostgresOptions } from "../postgres/options.ts";
+import { quoteIdentifier } from "../postgres/quote.ts";
+import { delay } from "../retry/backoff.ts";
+import { classifyStreamError } from "./diagnosis.ts";
+import { readFrame, statusUpdate } from "./frames.ts";
+import { inboundVerdict, type LivenessTimings, livenessTimings, shouldAskForReply } from "./liveness.ts";
+import { formatLsn, type Lsn } from "./lsn.ts";
+import { PgoutputDecoder } from "./pgoutput.ts";
+import type { PgoutputMessage } from "./pgoutput_types.ts";
+import { ShutdownSentinel } from "./sentinel.ts";
+
+/** Where a message lies in the WAL. */
+export interface WalPlace {
+  readonly walStart: Lsn;
+  readonly walEnd: Lsn;
+}
+
+/** What a stream needs. */
+export interface StreamSettings {
+  readonly options: PostgresOptions;
+  readonly database: string;
+  readonly slot: string;
+  readonly publication: string;
+  /**
+   * Where to begin: our durable position, which the server may take as confirmed; 0 for the slot's own. Transactions that end at or before
+   * it, or before what the slot has confirmed, are not sent.
+   */
+  readonly startLsn: Lsn;
+  /** Nothing is delivered before `resume()`. */
+  readonly startPaused?: boolean;
+  /** Called when the session stands, before the first message. */
+  readonly onConnect?: () => void;
+  /** Called for each message, in order. What it throws ends the stream. It must not take long: use `pause`. */
+  readonly onMessage: (message: PgoutputMessage, place: WalPlace) => void;
+  /** Called when the server says how far it has read; between transactions everything before was sent. */
+  readonly onKeepalive?: (walEnd: Lsn) => void;
+}
+
+const logger = getLogger(["pgsync", "replication"]);
+
+/** Confirmations that come close together go out as one. */
+const CONFIRM_WITHIN_MS = 10;
+/** How long the server may take to answer the end of the stream, */
+const STOP_LIMIT_MS = 1_000;
+/** and then to close the connection. */
+const LEAVE_LIMIT_MS = 200;
+
+/** The one connection of a session. */
+interface StreamConnection {
+  readonly sql: Sql;
+  readonly duplex: Duplex;
+  readonly socket: Socket | undefined;
+}
+
+/**
+ * A replication session: it owns its connection, decodes what comes, and tells the server by a timer of its own how far we are.
+ *
+ * Backpressure: after `pause()` no message is delivered and the socket is not read, for as long as it takes; the status updates go on, so
+ * the server does not cut the connection.
+ */
+export class ReplicationStream {
+  /**
+   * Settles when the session is over: it resolves after `stop()`, and rejects with a `PgsyncError` otherwise: POSTGRES_UNREACHABLE (gone, silent, or
+   * shutting down), SLOT_LOST, SLOT_MISSING, PUBLICATION_MISSING, REPLICATION_PROTOCOL and the like.
+   */
+  readonly closed: Promise<void>;
+
+  readonly #settings: StreamSettings;
+  readonly #connection: StreamConnection;
+  readonly #duplex: Duplex;
+  readonly #timings: LivenessTimings;
+  readonly #sentinel: ShutdownSentinel;
+  readonly #decoder = new PgoutputDecoder();
+  readonly #settle: { readonly resolve: () => void; readonly reject: (error: PgsyncError) => void };
+
+  #state: "open" | "stopping" | "closed" = "open";
+  #paused = false;
+  #written: Lsn;
+  #confirmed: Lsn;
+  #lastInboundAt = performance.now();
+  #statusTimer: ReturnType<typeof setInterval>;
+  #confirmTimer: ReturnType<typeof setTimeout> | null = null;
+
+  /**
+   * Connects and starts streaming.
+   *
+   * @throws PgsyncError as `closed` rejects; also SLOT_ACTIVE, POSTGRES_LOGIN, PRIVILEGE_MISSING
+   */
+  static async start(settings: StreamSettings): Promise<ReplicationStream> {
+    const { options, database } = settings;
+    const sql = connectPostgres(options, { database, purpose: "stream", max: 1, kind: "replication" });
+    try {
+      const { walSenderTimeoutMs, versionNumber } = await readServerFacts(sql);
+      const query = sql.unsafe(startReplicationSql(settings, versionNumber)).execute();
+      const duplex: unknown = await query.readable();
+      if (!(duplex instanceof Duplex)) {
+        throw new PgsyncError("INTERNAL", "START_REPLICATION gave no stream to read and write.");
+      }
+      const timings = livenessTimings(walSenderTimeoutMs);
+      return new ReplicationStream(settings, { sql, duplex, socket: backendOfQuery(query)?.socket }, timings);
+    } catch (error) {
+      await sql.end({ timeout: 0 });
+      throw await classifyStreamError(error, settings);
+    }
+  }
+
+  private constructor(settings: StreamSettings, connection: StreamConnection, timings: LivenessTimings) {
+    const { duplex } = connection;
+    this.#settings = settings;
+    this.#connection = connection;
+    this.#duplex = duplex;
+    this.#timings = timings;
+    this.#written = settings.startLsn;
+    this.#confirmed = settings.startLsn;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.closed = promise;
+    // Whoever waits gets the error; that nobody waits yet is no reason to bring the process down.
+    promise.catch(() => {});
+    this.#settle = { resolve, reject };
+    // Only 'data' keeps the frames apart: reading by `for await` would merge them.
+    duplex.on("data", (frame: Buffer) => this.#onFrame(frame));
+    duplex.on("error", (error: Error) => this.#fail(error));
+    duplex.on("end", () => this.#onEnd());
+    duplex.on("close", () => this.#onEnd());
+    this.#statusTimer = setInterval(() => this.#onTimer(), timings.statusIntervalMs);
+    this.#sentinel = new ShutdownSentinel(settings, (error) => this.#fail(error));
+    this.#sendStatus(false);
+    settings.onConnect?.();
+    if (settings.startPaused) this.pause();
+  }
+
+  /** The last position that was confirmed. */
+  get confirmedLsn(): Lsn {
+    return this.#confirmed;
+  }
+
+  /** True between `pause()` and `resume()`. */
+  get paused(): boolean {
+    return this.#paused;
+  }
+
+  /** Delivers nothing more, at once, and stops reading the socket. */
+  pause(): void {
+    if (this.#paused || this.#state !== "open") return;
+    this.#paused = true;
+    this.#duplex.pause();
+  }
+
+  /** Delivers what was held back, and goes on. */
+  resume(): void {
+    if (!this.#paused || this.#state !== "open") return;
+    this.#paused = false;
+    this.#lastInboundAt = performance.now();
+    this.#duplex.resume();
+  }
+
+  /**
+   * Remembers that everything before `lsn` is durable here, and tells the server within some milliseconds. An older position than before
+   * changes nothing.
+   */
+  confirm(lsn: Lsn): void {
+    if (lsn <= this.#confirmed || this.#state !== "open") return;
+    this.#confirmed = lsn;
+    this.#confirmTimer ??= setTimeout(() => {
+      this.#confirmTimer = null;
+      this.#sendStatus(false);
+    }, CONFIRM_WITHIN_MS);
+  }
+
+  /**
+   * Ends the session: tells the server the last confirmed position, takes leave, closes the connection. Nothing is delivered
+   * any more. It never rejects; the second call waits for the first.
+   */
+  async stop(): Promise<void> {
+    if (this.#state === "open") {
+      this.#sendStatus(false);
+      this.#state = "stopping";
+      this.#stopTimers();
+      const said = new Promise<void>((resolve) => {
+        this.#duplex.once("end", resolve);
+        this.#duplex.once("close", resolve);
+        setTimeout(resolve, STOP_LIMIT_MS);
+      });
+      // Ends with CopyDone, which the server answers in kind after what it was sending; that is read and dropped.
+      this.#duplex.end();
+      this.#duplex.resume();
+      await said;
+      await this.#close();
+      this.#settle.resolve();
+    }
+    await this.closed.catch(() => {});
+  }
+
+  #onFrame(bytes: Buffer): void {
+    if (this.#state !== "open") return;
+    this.#lastInboundAt = performance.now();
+    try {
+      const frame = readFrame(bytes);
+      if (frame.walEnd > this.#written) this.#written = frame.walEnd;
+      if (frame.kind === "data") {
+        const place = { walStart: frame.walStart, walEnd: frame.walEnd };
+        this.#settings.onMessage(this.#decoder.decode(frame.payload), place);
+        return;
+      }
+      this.#settings.onKeepalive?.(frame.walEnd);
+      if (frame.replyRequested) {
+        this.#sendStatus(false);
+        // We speak more often than the server would ask; so that it asks may mean that it waits for us to shut down.
+        this.#sentinel.look();
+      }
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #onTimer(): void {
+    const now = performance.now();
+    const { inboundLimitMs } = this.#timings;
+    const verdict = inboundVerdict({
+      now,
+      lastInboundAt: this.#lastInboundAt,
+      paused: this.#paused,
+      inboundLimitMs,
+    });
+    if (verdict === "dead") {
+      this.#fail(
+        new PgsyncError(
+          "POSTGRES_UNREACHABLE",
+          `The replication stream of slot "${this.#settings.slot}" has been silent for ${inboundLimitMs} ms.`,
+        ),
+      );
+      return;
+    }
+    this.#sendStatus(!this.#paused && shouldAskForReply(now, this.#lastInboundAt, this.#timings));
+  }
+
+  #sendStatus(askForReply: boolean): void {
+    if (this.#state !== "open" || this.#duplex.writableEnded || this.#duplex.destroyed) return;
+    // What is confirmed was received, also where the position came from a checkpoint.
+    if (this.#written < this.#confirmed) this.#written = this.#confirmed;
+    const progress = { written: this.#written, flushed: this.#confirmed, applied: this.#confirmed };
+    this.#duplex.write(statusUpdate(progress, Date.now(), askForReply));
+  }
+
+  #onEnd(): void {
+    // The server ends a stream only when we have asked for it, or with an error that is on its way.
+    if (this.#state !== "open") return;
+    this.#fail(
+      new PgsyncError(
+        "POSTGRES_UNREACHABLE",
+        `PostgreSQL has ended the replication stream of slot "${this.#settings.slot}".`,
+      ),
+    );
+  }
+
+  #fail(thrown: unknown): void {
+    if (this.#state !== "open") return;
+    this.#state = "closed";
+    this.#stopTimers();
+    this.#duplex.pause();
+    void this.#conclude(thrown);
+  }
+
+  async #conclude(thrown: unknown): Promise<void> {
+    // First the connection: a walsender that waits for us may be what holds up the server.
+    await this.#close();
+    try {
+      this.#settle.reject(await classifyStreamError(thrown, this.#settings));
+    } catch (error) {
+      this.#settle.reject(toPgsyncError(error));
+    }
+  }
+
+  async #close(): Promise<void> {
+    this.#state = "closed";
+    // postgres.js destroys its stream with an error when the connection goes; all has been said by then.
+    this.#duplex.on("error", (error) => logger.debug("the stream ended with {error}", { error }));
+    const { sql, socket } = this.#connection;
+    await Promise.all([sql.end({ timeout: 0 }), this.#sentinel.end()]);
+    // A socket that is not read, or a server that is gone, would otherwise stay half open.
+    if (socket !== undefined && !socket.destroyed) {
+      socket.resume();
+      await Promise.race([once(socket, "close"), delay(LEAVE_LIMIT_MS)]);
+      socket.destroy();
+    }
+  }
+
+  #stopTimers(): void {
+    clearInterval(this.#statusTimer);
+    if (this.#confirmTimer !== null) clearTimeout(this.#confirmTimer);
+    this.#confirmTimer = null;
+  }
+}
+
+/**
+ * The command that starts the stream. The replication grammar has its own quoting: in its literals only the quote is doubled
+ * (no E''), and the value of `publication_names` is itself a list of identifiers.
+ */
+export function startReplicationSql(
+  settings: Pick<StreamSettings, "slot" | "publication" | "startLsn">,
+  versionNumber: number,
+): string {
+  const publication = quoteIdentifier(settings.publication).replaceAll("'", "''");
+  const options = ["proto_version '1'", `publication_names '${publication}'`];
+  if (versionNumber >= 140_000) options.push("messages 'true'");
+  const slot = quoteIdentifier(settings.slot);
+  return `START_REPLICATION SLOT ${slot} LOGICAL ${formatLsn(settings.startLsn)} (${options.join(", ")})`;
+}
+
+/** Asked on the replication connection itself: a role's or a session's own wal_sender_timeout counts. */
+async function readServerFacts(
+  sql: Sql,
+): Promise<{ readonly walSenderTimeoutMs: number; readonly versionNumber: number }> {
+  const rows = await sql.unsafe<{ timeout: string; version: string }[]>(
+    `SELECT timeout.setting AS timeout, version.setting AS version
+     FROM pg_catalog.pg_settings AS timeout, pg_catalog.pg_settings AS version
+     WHERE timeout.name = 'wal_sender_timeout' AND version.name = 'server_version_num'`,
+  );
+  return {
+    walSenderTimeoutMs: Number(rows[0]?.timeout ?? 0),
+    versionNumber: Number(rows[0]?.version ?? 0),
+  };
+}
