@@ -44,7 +44,17 @@ const LENIENT_TEMPLATES: JsonValue[] = [
 
 /** Names that Elasticsearch keeps for itself at a document's root: it refuses them, or gives them a meaning of its own. */
 const RESERVED_NAMES = new Set([
-  ...["_id", "_index", "_routing", "_source", "_field_names", "_ignored", "_ignored_source", "_version", "_seq_no"],
+  ...[
+    "_id",
+    "_index",
+    "_routing",
+    "_source",
+    "_field_names",
+    "_ignored",
+    "_ignored_source",
+    "_version",
+    "_seq_no",
+  ],
   ...["_primary_term", "_nested_path", "_doc_count", "_tier", "_data_stream_timestamp"],
 ]);
 
