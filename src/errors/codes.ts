@@ -289,6 +289,12 @@ export const ERRORS = {
     next: "halt",
     exitCode: EXIT.setup,
   },
+  STATUS_UNREACHABLE: {
+    meaning: "No running pgsync answered at its status address.",
+    remedy: "Check that it runs, and name its address with --url, or --listen as it was started.",
+    next: "halt",
+    exitCode: EXIT.connection,
+  },
   INTERNAL: {
     meaning: "A fault in pgsync itself.",
     remedy: "Report it, with the lines that --verbose adds.",

@@ -1,0 +1,40 @@
+import { Command } from "@commander-js/extra-typings";
+import { EXIT } from "../../errors/codes.ts";
+import { type Context, prepare } from "../context.ts";
+import * as options from "../options.ts";
+
+/** `pgsync plan`: what a run would do, and what stands in its way. */
+export function planCommand(context: Context) {
+  return new Command("plan")
+    .description(
+      "show what a run would do and what is missing, without doing it; exits 1 where something is wrong",
+    )
+    .option("--json", "as JSON, with all statements and mappings")
+    .addOption(options.config)
+    .addOption(options.schemaUrl)
+    .addOption(options.s3SchemaUrl)
+    .addOption(options.host)
+    .addOption(options.port)
+    .addOption(options.user)
+    .addOption(options.password)
+    .addOption(options.sslmode)
+    .addOption(options.sslrootcert)
+    .addOption(options.slot)
+    .addOption(options.logFormat)
+    .addOption(options.verbose)
+    .addOption(options.envFile)
+    .addOption(options.noEnvFile)
+    .action(async (flags) => {
+      const environment = await prepare(context, flags);
+      const [{ loadRunOptions }, { planRun }, { describePlan }, { toJson }] = await Promise.all([
+        import("../run_options.ts"),
+        import("../../sync/plan_run.ts"),
+        import("../print_plan.ts"),
+        import("../format.ts"),
+      ]);
+      const plan = await planRun(await loadRunOptions(flags, environment));
+      const text = flags.json === true ? toJson(plan, 2) : describePlan(plan, context.failureStyle.verbose);
+      await context.output.write(`${text}\n`);
+      if (plan.databases.some(({ problems }) => problems.length > 0)) context.exitCode = EXIT.difference;
+    });
+}

@@ -1,0 +1,164 @@
+/** How PostgreSQL is reached, from flags and variables. */
+import { PgsyncError } from "../errors/error.ts";
+import type { PostgresOptions, SslMode } from "../postgres/options.ts";
+import type { Flags } from "./flags.ts";
+import { choice, type Given, given, textOf, wholeNumber } from "./values.ts";
+import type { Environment } from "./variables.ts";
+
+/** libpq's values, in the order of growing care. */
+export const SSL_MODES: readonly SslMode[] = [
+  "disable",
+  "allow",
+  "prefer",
+  "require",
+  "verify-ca",
+  "verify-full",
+];
+
+/** What a PostgreSQL URL says; null where it says nothing. */
+export interface PostgresUrl {
+  readonly host: string | null;
+  readonly port: string | null;
+  readonly user: string | null;
+  readonly password: string | null;
+  readonly sslmode: string | null;
+  readonly sslrootcert: string | null;
+  /** Run-time settings of the parameter `options`, by lower-case name (`-c TimeZone=UTC`). */
+  readonly settings: ReadonlyMap<string, string>;
+  /** Parameters that mean nothing here. */
+  readonly unused: readonly string[];
+}
+
+/**
+ * Lenient about a password that should have been percent-encoded, as PGSync's reader of URLs is: it may hold `@`,
+ * and ends where a host can follow.
+ */
+const URL_PATTERN =
+  /^([a-z][a-z0-9]*)(?:\+\w+)?:\/\/(?:([^:@/?#]*)(?::(.*?))?@)?(\[[^\]]*\]|[^:/?#@]*)(?::(\d*))?(?:\/([^?#]*))?(?:\?(.*))?$/i;
+
+/**
+ * Reads `postgresql://user:password@host:port/database?sslmode=…`. The database is not read: each document of the
+ * schema file names its own.
+ *
+ * @throws PgsyncError USAGE; the message does not repeat the URL, for it holds a password
+ */
+export function parsePostgresUrl({ where, value }: Given): PostgresUrl {
+  const [, scheme = "", user, password, host = "", port, , query] = URL_PATTERN.exec(value.trim()) ?? [];
+  if (/mysql|maria/i.test(scheme)) {
+    throw new PgsyncError("USAGE", `${where} names MySQL or MariaDB, which this version does not read.`);
+  }
+  if (!/^postgres(ql)?$/i.test(scheme) || host.includes(",")) {
+    const many = host.includes(",") ? "several hosts, and one is needed" : "no PostgreSQL URL";
+    throw new PgsyncError("USAGE", `${where} holds ${many}.`, {
+      remedy:
+        "Write it as postgresql://user:password@host:port/database?sslmode=require, with one host and " +
+        "special characters of the password percent-encoded.",
+    });
+  }
+  const parameters = new URLSearchParams(query ?? "");
+  const parameter = (name: string) => {
+    const found = parameters.get(name);
+    parameters.delete(name);
+    return found === "" ? null : found;
+  };
+  for (const name of ["sslcert", "sslkey"]) {
+    if (parameters.has(name)) {
+      throw new PgsyncError(
+        "USAGE",
+        `${where} has the parameter ${name}: client certificates are not in this version.`,
+        {
+          remedy: "Log in with a password.",
+        },
+      );
+    }
+  }
+  return {
+    host: parameter("host") ?? nonEmpty(decoded(host.replace(/^\[(.*)\]$/, "$1"))),
+    port: parameter("port") ?? nonEmpty(port),
+    user: parameter("user") ?? nonEmpty(decoded(user)),
+    password: parameter("password") ?? nonEmpty(decoded(password)),
+    sslmode: parameter("sslmode"),
+    sslrootcert: parameter("sslrootcert"),
+    settings: parseServerSettings(parameter("options") ?? ""),
+    unused: [...parameters.keys()],
+  };
+}
+
+/** Reads libpq's `options`: `-c name=value` and `--name=value`; a backslash keeps a blank. Names become lower case. */
+export function parseServerSettings(options: string): Map<string, string> {
+  const settings = new Map<string, string>();
+  for (const [, name = "", value = ""] of options.matchAll(/(?:-c\s*|--)([\w.-]+)=((?:\\.|\S)*)/g)) {
+    settings.set(name.toLowerCase().replaceAll("-", "_"), value.replace(/\\(.)/g, "$1"));
+  }
+  return settings;
+}
+
+/**
+ * Flags win over PG_URL, PG_URL over its parts; what the URL leaves out is taken from the parts.
+ *
+ * @param password what was typed at the prompt of `--password`, or null
+ * @param notes receives a sentence for each thing that has no effect
+ * @throws PgsyncError USAGE
+ */
+export function postgresOptions(
+  flags: Flags,
+  environment: Environment,
+  password: string | null,
+  notes: string[],
+): PostgresOptions {
+  const urlGiven = given(environment, "PG_URL");
+  const url = urlGiven === null ? null : parsePostgresUrl(urlGiven);
+  const inUrl = (what: string, value: string | null | undefined): Given | null =>
+    value === null || value === undefined ? null : { where: `PG_URL (${what})`, value };
+
+  const user = flags.user ?? url?.user ?? textOf(environment, "PG_USER");
+  if (user === null) {
+    throw new PgsyncError("USAGE", "No PostgreSQL user is named.", {
+      remedy: "Set PG_URL or PG_USER, or use --user.",
+    });
+  }
+  const port = given({}, [], { name: "--port", value: flags.port }) ?? inUrl("port", url?.port) ??
+    given(environment, "PG_PORT");
+  const sslmode = given({}, [], { name: "--sslmode", value: flags.sslmode }) ??
+    inUrl("sslmode", url?.sslmode) ??
+    given(environment, "PG_SSLMODE");
+
+  const settings = new Map(url?.settings);
+  const setting = (name: string) => {
+    const value = settings.get(name) ?? null;
+    settings.delete(name);
+    return value;
+  };
+  const timeZone = flags.timeZone ?? textOf(environment, "PGSYNC_TIME_ZONE") ?? setting("timezone") ?? "UTC";
+  const workMem = textOf(environment, "PG_WORK_MEM") ?? setting("work_mem");
+  settings.delete("timezone");
+  settings.delete("work_mem");
+  for (const name of settings.keys()) notes.push(`PG_URL: the setting ${name} of options is not used`);
+  for (const name of url?.unused ?? []) notes.push(`PG_URL: the parameter ${name} is not used`);
+
+  return {
+    host: flags.host ?? url?.host ?? textOf(environment, "PG_HOST") ?? "localhost",
+    port: port === null ? 5432 : wholeNumber(port, 1, 65_535),
+    user,
+    password: password ?? url?.password ?? textOf(environment, "PG_PASSWORD"),
+    sslmode: sslmode === null ? "prefer" : choice(sslmode, SSL_MODES),
+    sslrootcert: flags.sslrootcert ?? url?.sslrootcert ?? textOf(environment, "PG_SSLROOTCERT"),
+    timeZone,
+    workMem,
+  };
+}
+
+function nonEmpty(text: string | undefined): string | null {
+  return text === undefined || text === "" ? null : text;
+}
+
+/** A text with a stray `%` is taken as it is. */
+function decoded(text: string | undefined): string | undefined {
+  if (text === undefined) return undefined;
+  try {
+    return decodeURIComponent(text);
+  } catch (thrown) {
+    if (thrown instanceof URIError) return text;
+    throw thrown;
+  }
+}

@@ -1,0 +1,91 @@
+/** The default command's work: a run, its status server, its progress, and its end. */
+import process from "node:process";
+import { getLogger } from "@logtape/logtape";
+import { PgsyncError } from "../errors/error.ts";
+import { createApp } from "../server/app.ts";
+import { listen, type Listener } from "../server/listen.ts";
+import { createMetrics } from "../server/metrics.ts";
+import type { RunOptions } from "../sync/options.ts";
+import type { RunStatus, SyncObserver } from "../sync/status.ts";
+import { Synchronizer } from "../sync/synchronizer.ts";
+import type { Context } from "./context.ts";
+import type { Flags } from "./flags.ts";
+import { type ListenSetting, listenSetting, localUrl } from "./listen_address.ts";
+import { startProgress } from "./progress.ts";
+import { loadRunOptions } from "./run_options.ts";
+import { logInterval, switchedOn } from "./run_settings.ts";
+import { SIGNAL_EXIT, stopOnSignals } from "./signals.ts";
+import type { Environment } from "./variables.ts";
+import { VERSION } from "./version.ts";
+
+const logger = getLogger(["pgsync", "cli"]);
+
+/** What is needed of a synchronizer here. */
+export interface Runner {
+  run(control: { readonly signal: AbortSignal; readonly daemon: boolean }): Promise<void>;
+  status(): RunStatus;
+}
+
+/**
+ * Runs until everything is caught up, or with `--daemon` until a signal.
+ *
+ * @param makeRunner by default the synchronizer
+ * @throws PgsyncError what halts the run
+ */
+export async function runSync(
+  context: Context,
+  flags: Flags,
+  environment: Environment,
+  makeRunner: (options: RunOptions, observer: SyncObserver) => Runner = (options, observer) =>
+    new Synchronizer(options, observer),
+): Promise<void> {
+  const daemon = switchedOn(environment, "PGSYNC_DAEMON", flags.daemon);
+  const lineSeconds = logInterval(environment);
+  const wantedListen = listenSetting(flags, environment);
+  const options = await loadRunOptions(flags, environment);
+  const stop = stopOnSignals();
+
+  const observers: SyncObserver[] = [];
+  const runner = makeRunner(options, (event) => observers.forEach((observe) => observe(event)));
+  const metrics = createMetrics(() => runner.status(), VERSION);
+  const app = createApp({ status: () => runner.status(), metrics: metrics.registry, version: VERSION });
+  const listener = startServer(app, wantedListen, daemon);
+  const bars = process.stderr.isTTY === true && context.failureStyle.format === "text";
+  const progress = startProgress(() => runner.status(), { bars, lineSeconds });
+  observers.push(metrics.observe, progress.observe);
+  try {
+    await runner.run({ signal: stop.signal, daemon });
+  } finally {
+    progress.stop();
+    await listener?.close();
+  }
+  const stopped = stop.received();
+  if (stopped === null) logger.info("caught up, done");
+  else if (daemon) logger.info("stopped by {signal}, everything acknowledged is kept", { signal: stopped });
+  else {
+    logger.warn("stopped by {signal} before it was done; the next run goes on from here", {
+      signal: stopped,
+    });
+    context.exitCode = SIGNAL_EXIT[stopped];
+  }
+}
+
+/**
+ * A run that ends by itself does without the server where only the default address is taken: a daemon may have it.
+ */
+function startServer(
+  app: ReturnType<typeof createApp>,
+  wanted: ListenSetting,
+  daemon: boolean,
+): Listener | null {
+  if (wanted.address === null) return null;
+  try {
+    const listener = listen(app, wanted.address);
+    logger.info("status at {url}", { url: localUrl(listener) });
+    return listener;
+  } catch (thrown) {
+    if (!(thrown instanceof PgsyncError) || daemon || wanted.explicit) throw thrown;
+    logger.warn("no status server in this run: {reason}", { reason: thrown.message });
+    return null;
+  }
+}

@@ -1,0 +1,62 @@
+import { getLogger } from "@logtape/logtape";
+import { Hono } from "hono";
+import type { Registry } from "prom-client";
+import type { RunStatus } from "../sync/status.ts";
+import { statusPage } from "./page.ts";
+import { toStatusJson } from "./status_json.ts";
+
+/** What the server tells of. */
+export interface StatusSource {
+  /** A snapshot of the run. */
+  status(): RunStatus;
+  readonly metrics: Registry;
+  readonly version: string;
+}
+
+/**
+ * The HTTP interface of a run. It only reads; it knows no secret, so it has none to tell.
+ *
+ * - `GET /health`: 200 while the process lives
+ * - `GET /ready`: 200 when every database is ready, else 503 with the reasons
+ * - `GET /metrics`: Prometheus' text format
+ * - `GET /status`: everything as JSON
+ * - `GET /`: the same for people
+ */
+export function createApp(source: StatusSource): Hono {
+  const app = new Hono();
+  app.use(async (context, next) => {
+    await next();
+    context.header("Cache-Control", "no-store");
+    context.header("X-Content-Type-Options", "nosniff");
+    context.header(
+      "Content-Security-Policy",
+      "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+    );
+  });
+  app.get("/health", (context) => context.json({ status: "alive" }));
+  app.get("/ready", (context) => {
+    const { ready, notReady } = source.status();
+    return context.json({ ready, notReady }, ready ? 200 : 503);
+  });
+  app.get("/metrics", async (context) => {
+    const text = await source.metrics.metrics();
+    return context.body(text, 200, { "Content-Type": source.metrics.contentType });
+  });
+  app.get("/status", (context) => context.json(toStatusJson(source.status(), source.version, new Date())));
+  app.get(
+    "/",
+    (context) => context.html(statusPage(toStatusJson(source.status(), source.version, new Date()))),
+  );
+  app.notFound((context) =>
+    context.json({ error: "There are /, /health, /ready, /metrics and /status." }, 404)
+  );
+  app.onError((error, context) => {
+    getLogger(["pgsync", "server"]).error("{method} {path} failed", {
+      method: context.req.method,
+      path: context.req.path,
+      error,
+    });
+    return context.json({ error: "The status cannot be told; the log says why." }, 500);
+  });
+  return app;
+}
