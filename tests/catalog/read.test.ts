@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import process from "node:process";
 import { after, before, describe, it } from "node:test";
 import postgres from "postgres";
 import { readCatalog, readServer } from "../../src/catalog/read.ts";
@@ -399,9 +400,18 @@ describe("a promoted standby", () => {
       assert.equal((await readServer(sql)).inRecovery, true);
     }, { what: "the standby to answer" });
     assert.equal((await readServer(sql)).timeline, 1);
-    await sql`SELECT pg_promote()`;
-    const { inRecovery, timeline } = await readServer(sql);
-    assert.deepEqual({ inRecovery, timeline }, { inRecovery: false, timeline: 2 });
+    const [checkpointer] = await sql`SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'`;
+    const pid = Number(checkpointer?.["pid"]);
+    process.kill(pid, "SIGSTOP");
+    try {
+      await sql`SELECT pg_promote()`;
+      const { inRecovery, timeline } = await readServer(sql);
+      assert.deepEqual({ inRecovery, timeline }, { inRecovery: false, timeline: 2 });
+      const [controlFile] = await sql`SELECT timeline_id FROM pg_control_checkpoint()`;
+      assert.equal(controlFile?.["timeline_id"], 1);
+    } finally {
+      process.kill(pid, "SIGCONT");
+    }
     await sql.end({ timeout: 1 });
     await started;
     await server.stop("immediate");
