@@ -1,0 +1,92 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Registry } from "prom-client";
+import { createApp } from "../../src/server/app.ts";
+import { statusJson } from "../../src/server/status_json.ts";
+import type { RunStatus } from "../../src/sync/status.ts";
+import { LOADING, run, STREAMING } from "./sample_status.ts";
+
+function app(status: () => RunStatus, metrics = new Registry()) {
+  return createApp({ status, metrics, version: "9.9.9" });
+}
+
+test("/health says 200 while the process lives, whatever the run's state", async () => {
+  const response = await app(() => run(LOADING)).request("/health");
+  assert.equal(response.status, 200);
+  assert.deepEqual(await response.json(), { status: "alive" });
+});
+
+test("/ready says 200 when everything is ready", async () => {
+  const response = await app(() => run(STREAMING)).request("/ready");
+  assert.equal(response.status, 200);
+  assert.deepEqual(await response.json(), { ready: true, notReady: [] });
+});
+
+test("/ready says 503 with the reasons while one database is not", async () => {
+  const response = await app(() => run(STREAMING, LOADING)).request("/ready");
+  assert.equal(response.status, 503);
+  assert.deepEqual(await response.json(), { ready: false, notReady: ["books is being loaded"] });
+});
+
+test("/status is JSON: positions as PostgreSQL prints them, sizes in bytes, times in UTC", async () => {
+  const response = await app(() => run(LOADING)).request("/status");
+  assert.equal(response.headers.get("content-type"), "application/json");
+  const status = statusJson.parse(await response.json());
+  assert.equal(status.version, "9.9.9");
+  const [database] = status.databases;
+  assert.equal(database?.stream.confirmed, "16/B374D800");
+  assert.equal(database.stream.lagBytes, 0x200);
+  assert.equal(database.stream.safeBytes, 1_000_000);
+  assert.equal(database.indices[0]?.load.finishedAt, "2026-01-01T00:00:05.000Z");
+  assert.equal(database.faults[0]?.code, "SEARCH_UNREACHABLE");
+});
+
+test("the lag in seconds is 0 when everything received is confirmed, else the age of the last change", async () => {
+  const lag = async (status: RunStatus) =>
+    statusJson.parse(await (await app(() => status).request("/status")).json()).databases[0]?.stream
+      .lagSeconds;
+  assert.equal(await lag(run(STREAMING)), 0);
+  const behind = { ...LOADING.stream, lastCommitAt: new Date(Date.now() - 90_000) };
+  const seconds = await lag(run({ ...LOADING, stream: behind }));
+  assert.ok(typeof seconds === "number" && seconds >= 90 && seconds < 100, String(seconds));
+  assert.equal(await lag(run({ ...LOADING, stream: { ...behind, lastCommitAt: null } })), null);
+});
+
+test("/ is a page for people; what comes from outside is escaped", async () => {
+  const response = await app(() => run(LOADING)).request("/");
+  assert.match(response.headers.get("content-type") ?? "", /^text\/html/);
+  const page = await response.text();
+  assert.match(page, /not ready/);
+  assert.match(page, /20,345/);
+  assert.match(page, /The search engine &lt;script&gt; did not answer/);
+  assert.doesNotMatch(page, /<script/);
+  assert.doesNotMatch(page, /(src|href)="(https?:)?\/\//, "no assets from elsewhere");
+});
+
+test("/metrics is Prometheus' text format", async () => {
+  const response = await app(() => run(STREAMING)).request("/metrics");
+  assert.equal(response.status, 200);
+  assert.match(response.headers.get("content-type") ?? "", /^text\/plain; version=0\.0\.4/);
+});
+
+test("answers are not cached, and nothing may be loaded into the page", async () => {
+  const { headers } = await app(() => run(STREAMING)).request("/");
+  assert.equal(headers.get("cache-control"), "no-store");
+  assert.match(headers.get("content-security-policy") ?? "", /default-src 'none'/);
+});
+
+test("another path is 404 and names those that there are; a POST changes nothing", async () => {
+  const server = app(() => run(STREAMING));
+  const missing = await server.request("/healthz");
+  assert.equal(missing.status, 404);
+  assert.match(await missing.text(), /\/health/);
+  assert.equal((await server.request("/status", { method: "POST" })).status, 404);
+});
+
+test("a status that cannot be told is a 500 without its reason", async () => {
+  const response = await app(() => {
+    throw new Error("postgresql://u:secret@h/db");
+  }).request("/status");
+  assert.equal(response.status, 500);
+  assert.doesNotMatch(await response.text(), /secret/);
+});
