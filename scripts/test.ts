@@ -89,8 +89,8 @@ async function startServers(files: readonly string[]): Promise<Record<string, st
   const [needPostgres, needSearch] = ["postgres", "elasticsearch"].map((name) =>
     other || support.includes(name)
   );
-  const view = progressView("bytes");
-  const onProgress = view.update;
+  const view = progressView();
+  const onProgress = view.bytes;
   const env: Record<string, string> = {};
   try {
     await Promise.all([
