@@ -21,7 +21,7 @@ export function backoffDelay(
   limits: BackoffLimits,
   random: () => number = Math.random,
 ): number {
-  const exponential = limits.baseMs * 2 ** Math.max(0, attempt);
+  const exponential = limits.baseMs * 2 ** Math.min(Math.max(0, attempt), 60);
   return Math.floor(random() * Math.min(limits.capMs, exponential));
 }
 
