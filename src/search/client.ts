@@ -2,12 +2,7 @@ import { gzip } from "node:zlib";
 import { readFileSync } from "node:fs";
 import type { Readable } from "node:stream";
 import { promisify } from "node:util";
-import {
-  type ConnectionOptions,
-  HttpConnection,
-  Transport,
-  WeightedConnectionPool,
-} from "@elastic/elasticsearch";
+import { type ConnectionOptions, Transport, WeightedConnectionPool } from "@elastic/elasticsearch";
 import { PgsyncError } from "../errors/error.ts";
 import { SearchConnection } from "./connection.ts";
 import { detect, type Engine } from "./detect.ts";

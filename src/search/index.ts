@@ -311,25 +311,23 @@ const pageSchema = z.object({
 });
 
 /**
- * Lists the id of every document that searches see, as of the moment of the call, in no particular order.
+ * Lists the id of every document that searches see, as of the moment of the first step, in no particular order: up to
+ * 5,000 ids a step. The next step must be asked for within five minutes.
  *
- * @param onIds receives up to 5,000 ids at a time; the next page is asked for when its promise is fulfilled, which must
- *   be within five minutes
  * @throws PgsyncError SEARCH_UNAVAILABLE where a part of the index did not answer or the listing took too long; others
- *   of the search engine; what `onIds` throws
+ *   of the search engine
  */
-export async function listIds(
+export async function* listIds(
   client: SearchClient,
   index: string,
-  onIds: (ids: string[]) => Promise<void>,
   signal?: AbortSignal,
-): Promise<void> {
+): AsyncGenerator<readonly string[]> {
   const doing = `list the documents of "${index}"`;
   const first = await client.request({
     method: "POST",
     path: `/${encodeURIComponent(index)}/_search`,
     query: { scroll: "5m", allow_partial_search_results: false },
-    body: { size: LIST_BATCH, sort: ["_doc"], _source: false },
+    body: { size: LIST_BATCH, sort: ["_doc"], _source: false, track_total_hits: false },
     doing,
     signal,
   });
@@ -340,15 +338,13 @@ export async function listIds(
       if (page.timed_out || page._shards.failed > 0) {
         throw new PgsyncError("SEARCH_UNAVAILABLE", `The search engine could ${doing} only in part.`);
       }
-      await onIds(page.hits.hits.map((hit) => hit._id));
+      yield page.hits.hits.map((hit) => hit._id);
       signal?.throwIfAborted();
       const next = await client.request({
         method: "POST",
         path: "/_search/scroll",
         body: { scroll: "5m", scroll_id: page._scroll_id },
         doing,
-        // Sent twice, it would leave out a page.
-        singleAttempt: true,
         signal,
       });
       if (next.status === 404) {
