@@ -48,8 +48,7 @@ export function parsePostgresUrl({ where, value }: Given): PostgresUrl {
     throw new PgsyncError("USAGE", `${where} names MySQL or MariaDB, which this version does not read.`);
   }
   if (!/^postgres(ql)?$/i.test(scheme) || host.includes(",")) {
-    const many = host.includes(",") ? "several hosts, and one is needed" : "no PostgreSQL URL";
-    throw new PgsyncError("USAGE", `${where} holds ${many}.`, {
+    throw new PgsyncError("USAGE", `${where} is not a URL of one PostgreSQL server.`, {
       remedy:
         "Write it as postgresql://user:password@host:port/database?sslmode=require, with one host and " +
         "special characters of the password percent-encoded.",

@@ -1,0 +1,45 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { mergeEnvironment, withEnvFile } from "../../src/cli/env_file.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "pgsync-env-"));
+after(() => rmSync(folder, { recursive: true }));
+
+test("only variables of ours and PGSync's are taken, and the real environment wins", () => {
+  const { environment, taken } = mergeEnvironment(
+    { PG_HOST: "real", PG_USER: "", PATH: "/bin" },
+    {
+      PG_HOST: "file",
+      PG_USER: "me",
+      PG_PORT: "",
+      REDIS_URL: "redis://",
+      PGSYNC_LISTEN: "off",
+      PATH: "/evil",
+      NODE_OPTIONS: "x",
+    },
+  );
+  assert.deepEqual(taken, ["PG_USER", "REDIS_URL", "PGSYNC_LISTEN"]);
+  assert.deepEqual(environment, {
+    PG_HOST: "real",
+    PG_USER: "me",
+    PATH: "/bin",
+    REDIS_URL: "redis://",
+    PGSYNC_LISTEN: "off",
+  });
+});
+
+test("quotes, comments and export are understood", async () => {
+  const path = join(folder, "quotes.env");
+  writeFileSync(path, "# ours\nexport PG_USER='me' # who\nPG_PASSWORD=\"p#w d\"\n\nSCHEMA = s.json\n");
+  const { environment, file } = await withEnvFile({}, path);
+  assert.deepEqual(environment, { PG_USER: "me", PG_PASSWORD: "p#w d", SCHEMA: "s.json" });
+  assert.deepEqual(file, { path, taken: ["PG_USER", "PG_PASSWORD", "SCHEMA"] });
+});
+
+test("a file that is named must be there; no .env is no error; false reads none", async () => {
+  await assert.rejects(withEnvFile({}, join(folder, "missing")), { code: "USAGE" });
+  assert.deepEqual(await withEnvFile({ A: "1" }, false), { environment: { A: "1" }, file: null });
+});

@@ -1,0 +1,37 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { LogRecord } from "@logtape/logtape";
+import { formatJson, formatText } from "../../src/cli/logging.ts";
+
+function record(part: Partial<LogRecord>): LogRecord {
+  return {
+    category: ["pgsync", "sync"],
+    level: "warning",
+    message: ["retry in ", 3, " s"],
+    rawMessage: "retry in {seconds} s",
+    timestamp: Date.UTC(2026, 0, 31, 12),
+    properties: { seconds: 3, position: 5n, reason: "it is\nlate", code: "X" },
+    ...part,
+  };
+}
+
+test("a line for people: time, level, category, message, and what the message has not said", () => {
+  assert.equal(
+    formatText(record({})),
+    '2026-01-31T12:00:00.000Z WARN  sync        retry in 3 s position=5 reason="it is\\nlate" code=X',
+  );
+});
+
+test("a line stays a line", () => {
+  assert.equal(formatText(record({ message: ["two\n  lines"], properties: {} })).includes("\n"), false);
+});
+
+test("JSON: one object in a line", () => {
+  assert.deepEqual(JSON.parse(formatJson(record({}))), {
+    time: "2026-01-31T12:00:00.000Z",
+    level: "warning",
+    category: "pgsync.sync",
+    message: "retry in 3 s",
+    properties: { seconds: 3, position: "5", reason: "it is\nlate", code: "X" },
+  });
+});

@@ -1,0 +1,137 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Flags } from "../../src/cli/flags.ts";
+import { parseServerSettings, postgresOptions } from "../../src/cli/postgres_settings.ts";
+import type { Environment } from "../../src/cli/variables.ts";
+import { failsWithUsage } from "./fails.ts";
+
+const DEFAULTS = {
+  host: "localhost",
+  port: 5432,
+  user: "me",
+  password: null,
+  sslmode: "prefer",
+  sslrootcert: null,
+  timeZone: "UTC",
+  workMem: null,
+};
+
+function options(environment: Environment, flags: Flags = {}, password: string | null = null) {
+  return postgresOptions(flags, environment, password, []);
+}
+
+test("a user is enough; the rest has defaults", () => {
+  assert.deepEqual(options({ PG_USER: "me" }), DEFAULTS);
+});
+
+test("without a user there is nobody to log in", () => {
+  failsWithUsage(/No PostgreSQL user.*\n.*PG_URL or PG_USER/s, () => options({}));
+  failsWithUsage(/No PostgreSQL user/, () => options({ PG_USER: "" }));
+});
+
+test("the parts", () => {
+  const environment = {
+    PG_HOST: "db",
+    PG_PORT: "6432",
+    PG_USER: "me",
+    PG_PASSWORD: "p@ss",
+    PG_SSLMODE: "verify-full",
+    PG_SSLROOTCERT: "/ca.pem",
+    PG_WORK_MEM: "64MB",
+    PGSYNC_TIME_ZONE: "Europe/Berlin",
+  };
+  assert.deepEqual(options(environment), {
+    host: "db",
+    port: 6432,
+    user: "me",
+    password: "p@ss",
+    sslmode: "verify-full",
+    sslrootcert: "/ca.pem",
+    workMem: "64MB",
+    timeZone: "Europe/Berlin",
+  });
+});
+
+const URLS: Record<string, Partial<ReturnType<typeof options>>> = {
+  "postgresql://me:pw@db:6432/shop": { host: "db", port: 6432, user: "me", password: "pw" },
+  "postgres://me@db": { host: "db", user: "me" },
+  "postgresql+psycopg2://me:pw@db/shop?sslmode=require": { host: "db", password: "pw", sslmode: "require" },
+  "postgresql://me:a%40b%2Fc@db/shop": { host: "db", password: "a@b/c" },
+  "postgresql://me:a@b#c@db:5/shop": { host: "db", port: 5, password: "a@b#c" },
+  "postgresql://me:100%@db": { host: "db", password: "100%" },
+  "postgresql://me@[::1]:6432/shop": { host: "::1", port: 6432 },
+  "postgresql:///shop?host=/run/postgresql&user=me": { host: "/run/postgresql" },
+  "postgresql://me@%2Frun%2Fpostgresql/shop": { host: "/run/postgresql" },
+  "postgresql://me@db/shop?sslmode=verify-ca&sslrootcert=/ca.pem": {
+    host: "db",
+    sslmode: "verify-ca",
+    sslrootcert: "/ca.pem",
+  },
+  "postgresql://me@db/shop?options=-c%20TimeZone%3DEurope/Paris%20-c%20work_mem%3D1GB": {
+    host: "db",
+    timeZone: "Europe/Paris",
+    workMem: "1GB",
+  },
+};
+for (const [url, expected] of Object.entries(URLS)) {
+  test(`PG_URL=${url}`, () => {
+    assert.deepEqual(options({ PG_URL: url }), { ...DEFAULTS, ...expected });
+  });
+}
+
+test("PG_URL wins over its parts, which fill what it leaves out; flags win over both", () => {
+  const environment = {
+    PG_URL: "postgresql://me@db:1/shop",
+    PG_HOST: "other",
+    PG_PORT: "2",
+    PG_PASSWORD: "pw",
+  };
+  assert.deepEqual(options(environment), { ...DEFAULTS, host: "db", port: 1, password: "pw" });
+  assert.deepEqual(
+    options(environment, { host: "flag", port: "3", user: "you", sslmode: "disable" }, "typed"),
+    { ...DEFAULTS, host: "flag", port: 3, user: "you", sslmode: "disable", password: "typed" },
+  );
+});
+
+test("what is no URL of one PostgreSQL server is refused, and the password not repeated", () => {
+  for (const url of ["secret", "http://me:secret@db/shop", "postgresql://me:secret@a:1,b:2/shop"]) {
+    failsWithUsage(
+      /PG_URL is not a URL of one PostgreSQL server.*\n.*postgresql:\/\/user/s,
+      () => options({ PG_URL: url }),
+    );
+  }
+  failsWithUsage(/MySQL or MariaDB/, () => options({ PG_URL: "mysql+pymysql://me:secret@db/shop" }));
+  failsWithUsage(
+    /sslcert: client certificates/,
+    () => options({ PG_URL: "postgresql://me@db?sslcert=a.pem" }),
+  );
+});
+
+test("values that are not allowed are named with where they stand", () => {
+  failsWithUsage(
+    /^PG_PORT must be a whole number from 1 to 65535, but is "fünf"/,
+    () => options({ PG_USER: "me", PG_PORT: "fünf" }),
+  );
+  failsWithUsage(/^--port must be .* but is "0"/, () => options({ PG_USER: "me" }, { port: "0" }));
+  failsWithUsage(
+    /^PG_URL \(sslmode\) must be one of disable, allow,/,
+    () => options({ PG_URL: "postgresql://me@db?sslmode=yes" }),
+  );
+});
+
+test("parameters of PG_URL that have no effect are named", () => {
+  const notes: string[] = [];
+  const url = "postgresql://me@db/shop?application_name=x&options=-c%20statement_timeout%3D5";
+  postgresOptions({}, { PG_URL: url }, null, notes);
+  assert.deepEqual(notes, [
+    "PG_URL: the setting statement_timeout of options is not used",
+    "PG_URL: the parameter application_name is not used",
+  ]);
+});
+
+test("libpq's options: -c and --, an escaped blank", () => {
+  assert.deepEqual(
+    [...parseServerSettings("-c geqo=off -cTimeZone=UTC --work-mem=4MB -c search_path=a\\ b")],
+    [["geqo", "off"], ["timezone", "UTC"], ["work_mem", "4MB"], ["search_path", "a b"]],
+  );
+});
