@@ -120,14 +120,13 @@ export class Checkpoint implements Disposable {
   adopt(identity: Identity): void {
     this.#sqlite(() =>
       this.#database.prepare(
-        "INSERT OR REPLACE INTO identity (one, system_identifier, timeline, database, slot, mapping_hash) " +
-          "VALUES (1, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO identity (one, system_identifier, timeline, database, slot) " +
+          "VALUES (1, ?, ?, ?, ?)",
       ).run(
         identity.systemIdentifier,
         identity.timeline,
         identity.database,
         identity.slot,
-        identity.mappingHash,
       )
     );
   }
@@ -275,7 +274,6 @@ export function identityDifferences(found: Identity, expected: Identity): string
   );
   compare("for database", found.database, expected.database);
   compare("for slot", found.slot, expected.slot);
-  compare("for the schema file's mapping", found.mappingHash, expected.mappingHash);
   if (expected.timeline < found.timeline) {
     differences.push(`for timeline ${found.timeline}, but the server is still on ${expected.timeline}`);
   }
@@ -288,7 +286,6 @@ function readIdentity(row: Row): Identity {
     timeline: integer(row, "timeline"),
     database: text(row, "database"),
     slot: text(row, "slot"),
-    mappingHash: text(row, "mapping_hash"),
   };
 }
 

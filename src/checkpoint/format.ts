@@ -17,8 +17,7 @@ export const FORMAT_STEPS: readonly string[] = [
     system_identifier TEXT NOT NULL,
     timeline INTEGER NOT NULL,
     database TEXT NOT NULL,
-    slot TEXT NOT NULL,
-    mapping_hash TEXT NOT NULL
+    slot TEXT NOT NULL
   ) STRICT;
 
   CREATE TABLE position (one INTEGER PRIMARY KEY CHECK (one = 1), lsn TEXT NOT NULL) STRICT;

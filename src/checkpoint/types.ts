@@ -8,8 +8,6 @@ export interface Identity {
   readonly timeline: number;
   readonly database: string;
   readonly slot: string;
-  /** Hash of what the schema file makes of the catalog. */
-  readonly mappingHash: string;
 }
 
 /** A part of a root table that the initial load reads in one go. */

@@ -8,7 +8,7 @@ import { syncCommand } from "./commands/sync.ts";
 import { teardownCommand } from "./commands/teardown.ts";
 import { validateCommand } from "./commands/validate.ts";
 import type { Context } from "./context.ts";
-import { VERSION } from "./version.ts";
+import { VERSION } from "../version.ts";
 
 /** What each exit code means, for `--help` and docs/cli.md. */
 export const EXIT_MEANINGS: readonly { readonly code: number; readonly meaning: string }[] = [

@@ -16,7 +16,7 @@ import { loadRunOptions } from "./run_options.ts";
 import { logInterval, switchedOn } from "./run_settings.ts";
 import { SIGNAL_EXIT, stopOnSignals } from "./signals.ts";
 import type { Environment } from "./variables.ts";
-import { VERSION } from "./version.ts";
+import { VERSION } from "../version.ts";
 
 const logger = getLogger(["pgsync", "cli"]);
 

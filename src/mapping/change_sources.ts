@@ -76,7 +76,8 @@ function source(
     return { document, node, role, relation, linkColumns: inKeyOrder, usedColumns: used, sql: null };
   }
   const linkColumns = columnsNamed(relation, columns);
-  const on = above.map((column, index) => `${parent.alias}.${quoteIdentifier(column)} = k.k${index + 1}`).join(" AND ");
+  const on = above.map((column, index) => `${parent.alias}.${quoteIdentifier(column)} = k.k${index + 1}`)
+    .join(" AND ");
   const join = `JOIN ${quoteQualified(parent.relation)} ${parent.alias} ON ${on}`;
   return {
     document,
@@ -96,7 +97,8 @@ function throughSource(document: MappedDocument, node: MappedNode, parent: Mappe
   const columns = link.toChild.map((pair) => pair.child);
   const linkColumns = columnsNamed(node.relation, columns);
   const through = throughAlias(node);
-  const on = link.toChild.map((pair, index) => `${through}.${quoteIdentifier(pair.link)} = k.k${index + 1}`).join(" AND ");
+  const on = link.toChild.map((pair, index) => `${through}.${quoteIdentifier(pair.link)} = k.k${index + 1}`)
+    .join(" AND ");
   const first = `JOIN ${quoteQualified(link.table)} ${through} ON ${on}`;
   return {
     document,
@@ -137,16 +139,24 @@ function joinParentToLink(node: MappedNode, parent: MappedNode): string {
   if (link?.kind !== "through") throw new RangeError(`node ${node.path} has no link table`);
   const through = throughAlias(node);
   const on = link.toParent
-    .map((pair) => `${parent.alias}.${quoteIdentifier(pair.parent)} = ${through}.${quoteIdentifier(pair.link)}`)
+    .map((pair) =>
+      `${parent.alias}.${quoteIdentifier(pair.parent)} = ${through}.${quoteIdentifier(pair.link)}`
+    )
     .join(" AND ");
   return `JOIN ${quoteQualified(parent.relation)} ${parent.alias} ON ${on}`;
 }
 
-function statement(document: MappedDocument, linkColumns: readonly Column[], joins: readonly string[]): string {
+function statement(
+  document: MappedDocument,
+  linkColumns: readonly Column[],
+  joins: readonly string[],
+): string {
   const arrays = linkColumns.map((column, index) => `$${index + 1}::${column.type.sql}[]`).join(", ");
   const names = linkColumns.map((_, index) => `k${index + 1}`).join(", ");
   const keys = document.key
-    .map((column, index) => `${document.root.alias}.${quoteIdentifier(column.name)}::pg_catalog.text AS r${index + 1}`)
+    .map((column, index) =>
+      `${document.root.alias}.${quoteIdentifier(column.name)}::pg_catalog.text AS r${index + 1}`
+    )
     .join(", ");
   return `SELECT DISTINCT ${keys}
 FROM ROWS FROM (pg_catalog.unnest(${arrays})) AS k(${names})
@@ -169,7 +179,8 @@ function keyOrder(
     const name = columns[above.indexOf(keyColumn.name)];
     if (name === undefined) return null;
     const [column] = columnsNamed(relation, [name]);
-    const alike = column !== undefined && column.type.sql === keyColumn.type.sql && keyColumn.type.equalityIsIdentity;
+    const alike = column !== undefined && column.type.sql === keyColumn.type.sql &&
+      keyColumn.type.equalityIsIdentity;
     if (!alike) return null;
     ordered.push(column);
   }
@@ -181,8 +192,8 @@ function usedColumns(node: MappedNode, linkColumns: readonly string[]): Readonly
   const used = new Set([...linkColumns, ...node.relation.primaryKey]);
   for (const field of node.fields) used.add(field.column);
   for (const { link } of node.children) {
-    if (link?.kind === "direct") for (const pair of link.pairs) used.add(pair.parent);
-    if (link?.kind === "through") for (const pair of link.toParent) used.add(pair.parent);
+    if (link?.kind === "direct") { for (const pair of link.pairs) used.add(pair.parent); }
+    if (link?.kind === "through") { for (const pair of link.toParent) used.add(pair.parent); }
   }
   if (node.parent !== null && node.relation.primaryKey.length === 0) {
     for (const column of node.relation.columns) used.add(column.name);

@@ -52,14 +52,7 @@ export function keysSql(document: MappedDocument, gathering: Gathering): string 
   const id = idSql(key.map((column, index) => ({ column, sql: `k.k${index + 1}` })));
   const [firstKey] = key;
   if (firstKey === undefined) throw new RangeError("a key has at least one column");
-  const same = key.map((column, index) => {
-    const left = columnSql(root, column.name);
-    const equal = `${left} = k.k${index + 1}`;
-    // 1.0 and 1.00 are equal, yet they are two ids.
-    return column.type.equalityIsIdentity
-      ? equal
-      : `${equal} AND ${left}::pg_catalog.text = k.k${index + 1}::pg_catalog.text`;
-  }).join(" AND ");
+  const same = sameKeySql(document);
   const found = `${columnSql(root, firstKey.name)} IS NOT NULL`;
 
   if (gathering === "correlated") {
@@ -79,6 +72,41 @@ SELECT ${idSql(key.map((column, index) => ({ column, sql: `${root.alias}.k${inde
 FROM chunk ${root.alias}${joins}`;
 }
 
+/** The statement that lists the keys of all roots, as texts in the order of `MappedDocument.key`. */
+export function allKeysSql(document: MappedDocument): string {
+  const { root, key } = document;
+  const columns = key.map((column) => `${columnSql(root, column.name)}::pg_catalog.text`).join(", ");
+  return `SELECT ${columns} FROM ${quoteQualified(root.relation)} ${root.alias}`;
+}
+
+/**
+ * The statement that tells which of given root keys have no row. Parameters and columns as `keysSql` and `allKeysSql`
+ * have them.
+ */
+export function missingKeysSql(document: MappedDocument): string {
+  const { root, key } = document;
+  const [firstKey] = key;
+  if (firstKey === undefined) throw new RangeError("a key has at least one column");
+  const arrays = key.map((column, index) => `$${index + 1}::${column.type.sql}[]`).join(", ");
+  const names = key.map((_, index) => `k${index + 1}`);
+  return `SELECT ${names.map((name) => `k.${name}::pg_catalog.text`).join(", ")}
+FROM ROWS FROM (pg_catalog.unnest(${arrays})) AS k(${names.join(", ")})
+LEFT JOIN ${quoteQualified(root.relation)} ${root.alias} ON ${sameKeySql(document)}
+WHERE ${columnSql(root, firstKey.name)} IS NULL`;
+}
+
+/** That a root row has the key `k`. */
+function sameKeySql({ root, key }: MappedDocument): string {
+  return key.map((column, index) => {
+    const left = columnSql(root, column.name);
+    const equal = `${left} = k.k${index + 1}`;
+    // 1.0 and 1.00 are equal, yet they are two ids.
+    return column.type.equalityIsIdentity
+      ? equal
+      : `${equal} AND ${left}::pg_catalog.text = k.k${index + 1}::pg_catalog.text`;
+  }).join(" AND ");
+}
+
 // Correlated -----------------------------------------------------------------------------------------------------------
 
 function correlatedObject(node: MappedNode): string {
@@ -92,14 +120,20 @@ function correlatedChild(child: MappedNode, parent: MappedNode): string {
   if (link === null) throw new RangeError(`node ${child.path} has a parent, but no link to it`);
   if (link.kind === "through") {
     const through = throughAlias(child);
-    const toChild = link.toChild.map((pair) => `${through}.${quoteIdentifier(pair.link)} = ${columnSql(child, pair.child)}`);
+    const toChild = link.toChild.map((pair) =>
+      `${through}.${quoteIdentifier(pair.link)} = ${columnSql(child, pair.child)}`
+    );
     const toParent = link.toParent.map((pair) =>
       `${through}.${quoteIdentifier(pair.link)} = ${columnSql(parent, pair.parent)}`
     );
-    return `(SELECT pg_catalog.json_agg(${value} ORDER BY ${orderSql(child)}) FROM ${quoteQualified(link.table)} ${through} ` +
+    return `(SELECT pg_catalog.json_agg(${value} ORDER BY ${orderSql(child)}) FROM ${
+      quoteQualified(link.table)
+    } ${through} ` +
       `JOIN ${table} ON ${toChild.join(" AND ")} WHERE ${toParent.join(" AND ")})`;
   }
-  const where = link.pairs.map((pair) => `${columnSql(child, pair.child)} = ${columnSql(parent, pair.parent)}`).join(" AND ");
+  const where = link.pairs.map((pair) =>
+    `${columnSql(child, pair.child)} = ${columnSql(parent, pair.parent)}`
+  ).join(" AND ");
   if (isArray(child)) {
     return `(SELECT pg_catalog.json_agg(${value} ORDER BY ${orderSql(child)}) FROM ${table} WHERE ${where})`;
   }
@@ -137,12 +171,15 @@ function setWiseChild(child: MappedNode, parent: MappedNode, restricted: boolean
   const near = link.kind === "through"
     ? link.toParent.map((pair) => `${through}.${quoteIdentifier(pair.link)}`)
     : link.pairs.map((pair) => columnSql(child, pair.child));
-  const far = link.kind === "through" ? link.toParent.map((pair) => pair.parent) : link.pairs.map((pair) => pair.parent);
+  const far = link.kind === "through"
+    ? link.toParent.map((pair) => pair.parent)
+    : link.pairs.map((pair) => pair.parent);
   const keys = near.map((column, index) => `${column} AS k${index + 1}`).join(", ");
 
   const from = link.kind === "through"
     ? `${quoteQualified(link.table)} ${through} JOIN ${table} ON ${
-      link.toChild.map((pair) => `${through}.${quoteIdentifier(pair.link)} = ${columnSql(child, pair.child)}`).join(" AND ")
+      link.toChild.map((pair) => `${through}.${quoteIdentifier(pair.link)} = ${columnSql(child, pair.child)}`)
+        .join(" AND ")
     }`
     : table;
   const rows = link.kind === "through" ? link.table.estimatedRows : child.relation.estimatedRows;
@@ -160,7 +197,9 @@ function setWiseChild(child: MappedNode, parent: MappedNode, restricted: boolean
     : `SELECT DISTINCT ON (${near.join(", ")}) ${keys}, ${value} AS v
   FROM ${from}${where}
   ORDER BY ${near.join(", ")}, ${orderSql(child)}`;
-  const on = far.map((column, index) => `${group}.k${index + 1} = ${columnSql(parent, column)}`).join(" AND ");
+  const on = far.map((column, index) => `${group}.k${index + 1} = ${columnSql(parent, column)}`).join(
+    " AND ",
+  );
   return { value: `${group}.v`, joins: `LEFT JOIN (\n  ${grouped}\n) ${group} ON ${on}` };
 }
 
@@ -174,7 +213,9 @@ function linkValuesSql(parent: MappedNode, columns: readonly string[]): string {
   if (link.kind === "direct") {
     const near = link.pairs.map((pair) => `${inner}.${quoteIdentifier(pair.child)}`);
     const above = linkValuesSql(parent.parent, link.pairs.map((pair) => pair.parent));
-    return `SELECT ${list} FROM ${quoteQualified(parent.relation)} ${inner} WHERE ${rowSql(near)} IN (${above})`;
+    return `SELECT ${list} FROM ${quoteQualified(parent.relation)} ${inner} WHERE ${
+      rowSql(near)
+    } IN (${above})`;
   }
   const through = `${throughAlias(parent)}r`;
   const near = link.toParent.map((pair) => `${through}.${quoteIdentifier(pair.link)}`);
@@ -182,7 +223,9 @@ function linkValuesSql(parent: MappedNode, columns: readonly string[]): string {
     .map((pair) => `${through}.${quoteIdentifier(pair.link)} = ${inner}.${quoteIdentifier(pair.child)}`)
     .join(" AND ");
   const above = linkValuesSql(parent.parent, link.toParent.map((pair) => pair.parent));
-  return `SELECT ${list} FROM ${quoteQualified(link.table)} ${through} JOIN ${quoteQualified(parent.relation)} ${inner} ` +
+  return `SELECT ${list} FROM ${quoteQualified(link.table)} ${through} JOIN ${
+    quoteQualified(parent.relation)
+  } ${inner} ` +
     `ON ${on} WHERE ${rowSql(near)} IN (${above})`;
 }
 
@@ -207,14 +250,22 @@ function isArray(child: MappedNode): boolean {
 function fieldSql(node: MappedNode, field: Field): string {
   const column = columnSql(node, field.column);
   if (field.column === "xmin") return `${column}::pg_catalog.text::pg_catalog.int8`;
-  let value = column;
-  for (const [index, step] of field.steps.entries()) {
-    const operator = field.asText && index === field.steps.length - 1 ? "->>" : "->";
-    value = `${value} ${operator} ${step.kind === "index" ? step.value : `${quoteLiteral(step.value)}::pg_catalog.text`}`;
-  }
-  if (field.steps.length > 0) value = `(${value})`;
+  const value = field.steps.length === 0 ? column : `(${pathSql(column, field)})`;
   const isJson = field.type.name === "json" && !(field.asText && field.steps.length > 0);
   return isJson ? normalisedJsonSql(value) : value;
+}
+
+/** The way into a JSON column, with the operators of the schema file. */
+function pathSql(column: string, field: Field): string {
+  if (field.operator === "#>") {
+    const keys = field.steps.map((step) => quoteLiteral(String(step.value))).join(", ");
+    return `${column} ${field.asText ? "#>>" : "#>"} ARRAY[${keys}]::pg_catalog.text[]`;
+  }
+  return field.steps.reduce((value, step, index) => {
+    const operator = field.asText && index === field.steps.length - 1 ? "->>" : "->";
+    const key = step.kind === "index" ? String(step.value) : `${quoteLiteral(step.value)}::pg_catalog.text`;
+    return `${value} ${operator} ${key}`;
+  }, column);
 }
 
 /** Children stand in the order of their primary key, and of the link's where a far row is linked twice. */
@@ -226,7 +277,8 @@ function orderSql(child: MappedNode): string {
     : columns.map((column) => `${columnSql(child, column)}::pg_catalog.text`);
   if (child.link?.kind !== "through") return own.join(", ");
   const through = throughAlias(child);
-  return [...own, ...child.link.table.primaryKey.map((column) => `${through}.${quoteIdentifier(column)}`)].join(", ");
+  return [...own, ...child.link.table.primaryKey.map((column) => `${through}.${quoteIdentifier(column)}`)]
+    .join(", ");
 }
 
 function columnSql(node: MappedNode, column: string): string {
@@ -265,7 +317,8 @@ function keyRangeSql(
   const columns = relation.primaryKey.map((name) => columnSql(root, name));
   const literals = (values: readonly string[]) =>
     values.map((value, index) => {
-      const type = relation.columns.find((column) => column.name === relation.primaryKey[index])?.type.sql ?? "text";
+      const type = relation.columns.find((column) => column.name === relation.primaryKey[index])?.type.sql ??
+        "text";
       return `${quoteLiteral(value)}::${type}`;
     });
   const bounds: string[] = [];
@@ -279,8 +332,8 @@ function neededColumns(root: MappedNode): string[] {
   const names = new Set(root.relation.primaryKey);
   for (const field of root.fields) names.add(field.column);
   for (const { link } of root.children) {
-    if (link?.kind === "direct") for (const pair of link.pairs) names.add(pair.parent);
-    if (link?.kind === "through") for (const pair of link.toParent) names.add(pair.parent);
+    if (link?.kind === "direct") { for (const pair of link.pairs) names.add(pair.parent); }
+    if (link?.kind === "through") { for (const pair of link.toParent) names.add(pair.parent); }
   }
   return [...names].map((name) => columnSql(root, name));
 }

@@ -53,7 +53,9 @@ export function idSql(parts: readonly KeyPart[]): string {
  * padding of `char(n)`, which `concat` (it calls the output function) keeps, as PGSync does.
  */
 function keyTextSql(part: KeyPart): string {
-  return part.column.type.name === "bpchar" ? `pg_catalog.concat(${part.sql})` : `(${part.sql})::pg_catalog.text`;
+  return part.column.type.name === "bpchar"
+    ? `pg_catalog.concat(${part.sql})`
+    : `(${part.sql})::pg_catalog.text`;
 }
 
 function isPlain(column: Column): boolean {

@@ -35,7 +35,9 @@ function rowObjectSql(members: readonly Member[]): string {
 function builtObjectSql(members: readonly Member[]): string {
   const parts: string[] = [];
   for (let i = 0; i < members.length; i += MEMBERS_A_CALL) {
-    const list = members.slice(i, i + MEMBERS_A_CALL).map((member) => `${quoteLiteral(member.name)}, ${member.sql}`);
+    const list = members.slice(i, i + MEMBERS_A_CALL).map((member) =>
+      `${quoteLiteral(member.name)}, ${member.sql}`
+    );
     parts.push(`pg_catalog.json_build_object(${list.join(", ")})`);
   }
   const [only] = parts;

@@ -42,6 +42,8 @@ export function missingIndexes(document: MappedDocument): IndexNeed[] {
 
 /** An index serves when one of the columns leads it: the others are then checked on few rows. */
 function hasIndex(relation: Relation, columns: readonly string[]): boolean {
-  const leading = [relation.primaryKey, ...relation.indexes.map((index) => index.columns)].map(([first]) => first);
+  const leading = [relation.primaryKey, ...relation.indexes.map((index) => index.columns)].map(([first]) =>
+    first
+  );
   return leading.some((first) => first !== undefined && columns.includes(first));
 }

@@ -56,15 +56,21 @@ function identitySql(relation: Relation, heap: Heap, columns: readonly string[])
   if (columns.every((column) => relation.primaryKey.includes(column))) return `${alter} DEFAULT`;
   // A leaf partition's indexes have names of their own, which the parent's do not tell.
   const [index] = relation.kind === "partitioned" ? [] : relation.uniqueIndexes
-    .filter((candidate) => candidate.allNotNull && columns.every((column) => candidate.columns.includes(column)))
+    .filter((candidate) =>
+      candidate.allNotNull && columns.every((column) => candidate.columns.includes(column))
+    )
     .toSorted((a, b) => a.columns.length - b.columns.length);
   return index === undefined ? `${alter} FULL` : `${alter} USING INDEX ${quoteIdentifier(index.name)}`;
 }
 
 function reasonFor(sources: readonly ChangeSource[], columns: readonly string[]): string {
-  const places = [...new Set(sources.filter((source) => source.role !== "root").map((source) => source.node.path))];
+  const places = [
+    ...new Set(sources.filter((source) => source.role !== "root").map((source) => source.node.path)),
+  ];
   const list = columns.map((column) => `"${column}"`).join(", ");
   return places.length === 0
     ? `the old value of ${list} tells which document a deleted or renamed row had`
-    : `the old value of ${list} tells which document a row of ${places.join(", ")} belonged to before it was deleted or moved`;
+    : `the old value of ${list} tells which document a row of ${
+      places.join(", ")
+    } belonged to before it was deleted or moved`;
 }

@@ -1,7 +1,7 @@
 import type { Catalog, Column, Relation } from "../catalog/types.ts";
 import { PgsyncError } from "../errors/error.ts";
-import type { DocumentSchema, NodeSchema } from "../schema/tree.ts";
-import { type Field, fieldOfChild, nodeFields } from "./fields.ts";
+import type { DocumentSchema, JsonObject, NodeSchema } from "../schema/tree.ts";
+import { type Field, fieldOfChild, formatPlace, nodeFields, renamesOfChild } from "./fields.ts";
 import { type Link, resolveLink } from "./links.ts";
 
 /** A node of the schema file, joined to the table it names. */
@@ -41,33 +41,44 @@ export interface MappedDocument {
 export function mapDocument(document: DocumentSchema, catalog: Catalog): MappedDocument {
   const nodes: MappedNode[] = [];
 
-  const mapNode = (schema: NodeSchema, parent: MappedNode | null): MappedNode => {
+  /** @param rename the renames that hold for the node; @param field where it stands in its parent */
+  const mapNode = (
+    schema: NodeSchema,
+    parent: MappedNode | null,
+    field: string,
+    rename: JsonObject,
+  ): MappedNode => {
     const relation = findRelation(schema, catalog);
     const children: MappedNode[] = [];
     const node: MappedNode = {
-      path: parent === null ? schema.table : parent.parent === null ? schema.label : `${parent.path}.${schema.label}`,
+      path: parent === null
+        ? schema.table
+        : parent.parent === null
+        ? schema.label
+        : `${parent.path}.${schema.label}`,
       alias: `n${nodes.length}`,
       schema,
       relation,
-      field: parent === null ? schema.label : fieldOfChild(parent.schema, schema),
+      field,
       parent,
       link: parent === null ? null : resolveLink(parent.relation, relation, schema, catalog),
-      fields: nodeFields(schema, relation),
+      fields: nodeFields(schema, relation, rename),
       children,
     };
     nodes.push(node);
-    for (const child of schema.children) children.push(mapNode(child, node));
+    for (const child of schema.children) {
+      children.push(mapNode(child, node, fieldOfChild(schema, child, rename), renamesOfChild(rename, child)));
+    }
     return node;
   };
 
-  const root = mapNode(document.root, null);
+  const root = mapNode(document.root, null, document.root.label, document.root.transform.rename);
   return { schema: document, root, key: rootKey(root), nodes };
 }
 
 function findRelation(node: NodeSchema, catalog: Catalog): Relation {
   const relation = catalog.relation(node);
-  const { file, line, column, path } = node.place;
-  const place = `${file}:${line}:${column} (${path})`;
+  const place = formatPlace(node.place);
   if (relation === null) {
     throw new PgsyncError(
       "TABLE_MISSING",

@@ -327,7 +327,7 @@ export async function* listIds(
     method: "POST",
     path: `/${encodeURIComponent(index)}/_search`,
     query: { scroll: "5m", allow_partial_search_results: false },
-    body: { size: LIST_BATCH, sort: ["_doc"], _source: false, track_total_hits: false },
+    body: { size: LIST_BATCH, sort: ["_doc"], _source: false },
     doing,
     signal,
   });
@@ -345,6 +345,8 @@ export async function* listIds(
         path: "/_search/scroll",
         body: { scroll: "5m", scroll_id: page._scroll_id },
         doing,
+        // Sent twice, it would leave out a page.
+        singleAttempt: true,
         signal,
       });
       if (next.status === 404) {

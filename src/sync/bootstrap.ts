@@ -1,22 +1,150 @@
+import { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { PgsyncError } from "../errors/error.ts";
+import { connectPostgres, type Sql } from "../postgres/connect.ts";
+import { dropPublication } from "../replication/publication.ts";
+import { createSlot, dropSlot } from "../replication/slot.ts";
+import type { DocumentSchema } from "../schema/tree.ts";
+import { connectSearch, type SearchClient } from "../search/client.ts";
+import { describeIndex, dropIndex, ensureIndex, updateMeta } from "../search/index.ts";
+import { checkpointPath } from "./checkpoint_path.ts";
+import { byDatabase, slotName } from "./database_mapping.ts";
+import {
+  type DatabaseState,
+  makeIdentitiesAndPublication,
+  readDatabase,
+  setupProblems,
+} from "./database_setup.ts";
+import { checkMeta, indexDefinition } from "./index_setup.ts";
 import type { RunOptions } from "./options.ts";
 
+/** Receives one line for each thing done. */
+export type Report = (line: string) => void;
+
 /**
- * Makes what a run needs: publications, replica identities, slots and indices.
+ * Makes what a run needs: publications, replica identities, slots and indices. What is there stays; nothing is made
+ * where something is found that would stop the run.
  *
- * @param report receives one line for each thing done
  * @throws PgsyncError
  */
-export function bootstrap(_options: RunOptions, _report: (line: string) => void): Promise<void> {
-  return Promise.reject(new PgsyncError("INTERNAL", "bootstrap is not built yet."));
+export async function bootstrap(options: RunOptions, report: Report): Promise<void> {
+  const search = await connectSearch(options.search);
+  try {
+    for (const [database, documents] of byDatabase(options.schema.documents)) {
+      const admin = connectPostgres(options.postgres, {
+        database,
+        purpose: "bootstrap",
+        max: 1,
+        kind: "admin",
+      });
+      try {
+        const name = slotName(options.slot, database);
+        const state = await readDatabase(admin, database, documents, name);
+        const [problem] = setupProblems(state, true);
+        if (problem !== undefined) throw problem;
+        using checkpoint = Checkpoint.open(checkpointPath(options, name));
+        await makeMissing(admin, state, checkpoint, search, report);
+      } finally {
+        await admin.end({ timeout: 1 });
+      }
+    }
+  } finally {
+    await search.close();
+  }
 }
 
 /**
- * Removes what bootstrap made.
+ * Makes what one database lacks.
  *
- * @param report receives one line for each thing done
+ * @param state free of problems (`setupProblems`)
+ * @param checkpoint its file; emptied when the slot is made, for what it says belongs to an older slot
  * @throws PgsyncError
  */
-export function teardown(_options: RunOptions, _report: (line: string) => void): Promise<void> {
-  return Promise.reject(new PgsyncError("INTERNAL", "teardown is not built yet."));
+export async function makeMissing(
+  admin: Sql,
+  state: DatabaseState,
+  checkpoint: Checkpoint,
+  search: SearchClient,
+  report: Report,
+): Promise<void> {
+  const { documents, catalog } = state.mapping;
+  const definitions = documents.map((mapped) => indexDefinition(mapped, catalog.server.systemIdentifier));
+  // Look at all before anything is made.
+  for (const definition of definitions) {
+    const existing = await describeIndex(search, definition.alias);
+    if (existing === null) continue;
+    if (existing.meta === null || !existing.isAlias) await ensureIndex(search, definition);
+    else checkMeta(definition.alias, existing.meta, definition.meta);
+  }
+  for (const statement of await makeIdentitiesAndPublication(admin, state)) report(statement);
+  if (state.slot === null) {
+    // A new slot begins now: what was loaded before may have missed changes, so it counts as not loaded.
+    for (const definition of definitions) {
+      const existing = await describeIndex(search, definition.alias);
+      if (existing?.meta?.loaded !== true) continue;
+      await updateMeta(search, existing.generation, { ...existing.meta, loaded: false });
+      report(`index "${definition.alias}" will be loaded anew`);
+    }
+    checkpoint.reset();
+    await createSlot(admin, { name: state.slotName, database: state.database });
+    report(`created the replication slot "${state.slotName}"`);
+  }
+  for (const definition of definitions) {
+    const { created, generation } = await ensureIndex(search, definition);
+    if (created) report(`created the index "${generation}" behind the alias "${definition.alias}"`);
+  }
+}
+
+/**
+ * Removes what bootstrap made: slots, publications, indices, checkpoint files. Replica identities stay as they are, for
+ * nobody knows what they were before.
+ *
+ * @throws PgsyncError
+ */
+export async function teardown(options: RunOptions, report: Report): Promise<void> {
+  const search = await connectSearch(options.search);
+  try {
+    for (const [database, documents] of byDatabase(options.schema.documents)) {
+      const name = slotName(options.slot, database);
+      await teardownDatabase(options, database, name, report);
+      await teardownIndices(search, documents, report);
+    }
+  } finally {
+    await search.close();
+  }
+}
+
+async function teardownDatabase(
+  options: RunOptions,
+  database: string,
+  name: string,
+  report: Report,
+): Promise<void> {
+  const admin = connectPostgres(options.postgres, { database, purpose: "teardown", max: 1, kind: "admin" });
+  try {
+    if (await dropSlot(admin, name)) report(`dropped the replication slot "${name}"`);
+    await dropPublication(admin, name);
+    report(`dropped the publication "${name}"`);
+    Checkpoint.remove(checkpointPath(options, name));
+    report(`removed the checkpoint file ${checkpointPath(options, name)}`);
+  } finally {
+    await admin.end({ timeout: 1 });
+  }
+}
+
+async function teardownIndices(
+  search: SearchClient,
+  documents: readonly DocumentSchema[],
+  report: Report,
+): Promise<void> {
+  for (const { index } of documents) {
+    const { dropped, foreign } = await dropIndex(search, index);
+    for (const generation of dropped) report(`removed the index "${generation}"`);
+    if (foreign.length > 0) {
+      throw new PgsyncError(
+        "INDEX_FOREIGN",
+        `The index "${foreign.join('", "')}" was not made by this program and was left alone.`,
+        { remedy: "Remove it by hand if it is not needed." },
+      );
+    }
+  }
 }

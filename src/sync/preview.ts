@@ -1,4 +1,9 @@
-import { PgsyncError } from "../errors/error.ts";
+import { readCatalog } from "../catalog/read.ts";
+import { checkRelations } from "../catalog/checks.ts";
+import { loadSql } from "../mapping/document_sql.ts";
+import { connectPostgres, errorContext } from "../postgres/connect.ts";
+import { postgresError } from "../postgres/errors.ts";
+import { byDatabase, mapDatabase, namedTables } from "./database_mapping.ts";
 import type { RunOptions } from "./options.ts";
 
 /** One document as it would be indexed. */
@@ -9,16 +14,42 @@ export interface PreviewDocument {
   readonly _source: string;
 }
 
+/** Documents read at once. */
+const PAGE = 100;
+
 /**
- * Builds documents without a search engine.
+ * Builds documents without a search engine, slot or publication.
  *
- * @param limit at most so many documents; null: all
+ * @param limit at most so many documents of each index; null: all
  * @throws PgsyncError
  */
-export function preview(
-  _options: RunOptions,
-  _limit: number | null,
-  _signal?: AbortSignal,
-): AsyncIterable<PreviewDocument> {
-  throw new PgsyncError("INTERNAL", "preview is not built yet.");
+export async function* preview(
+  options: RunOptions,
+  limit: number | null,
+  signal?: AbortSignal,
+): AsyncGenerator<PreviewDocument> {
+  for (const [database, documents] of byDatabase(options.schema.documents)) {
+    const sql = connectPostgres(options.postgres, { database, purpose: "preview", max: 1, kind: "builder" });
+    try {
+      const names = namedTables(documents);
+      const catalog = await readCatalog(sql, names);
+      const [problem] = checkRelations(catalog, names);
+      if (problem !== undefined) throw problem;
+      for (const mapped of mapDatabase(documents, catalog).documents) {
+        const most = limit === null ? "" : `\nLIMIT ${limit}`;
+        const query = sql.unsafe(`${loadSql(mapped, { kind: "whole" })}${most}`).values();
+        for await (const rows of query.cursor(PAGE)) {
+          signal?.throwIfAborted();
+          for (const [id, source] of rows) {
+            yield { _index: mapped.schema.index, _id: String(id), _source: String(source) };
+          }
+        }
+      }
+    } catch (thrown) {
+      signal?.throwIfAborted();
+      throw postgresError(thrown, errorContext(sql, "build documents"));
+    } finally {
+      await sql.end({ timeout: 0 });
+    }
+  }
 }

@@ -1,22 +1,189 @@
-import { PgsyncError } from "../errors/error.ts";
+import { getLogger } from "@logtape/logtape";
+import { Checkpoint } from "../checkpoint/checkpoint.ts";
+import type { Identity } from "../checkpoint/types.ts";
+import { PgsyncError, toPgsyncError } from "../errors/error.ts";
+import { connectPostgres } from "../postgres/connect.ts";
+import { formatLsn } from "../replication/lsn.ts";
+import type { SlotState } from "../replication/slot.ts";
+import type { DocumentSchema } from "../schema/tree.ts";
+import { connectSearch, type SearchClient } from "../search/client.ts";
+import { SearchHealth } from "../search/health.ts";
+import { Semaphore } from "../search/semaphore.ts";
+import { makeMissing } from "./bootstrap.ts";
+import { checkpointPath } from "./checkpoint_path.ts";
+import { byDatabase, slotName } from "./database_mapping.ts";
+import { type DatabaseState, readDatabase, setupProblems } from "./database_setup.ts";
+import { DatabaseSync } from "./database_sync.ts";
 import type { RunOptions } from "./options.ts";
 import type { RunStatus, SyncObserver } from "./status.ts";
+import { StatusBoard } from "./status_board.ts";
 
-/** Follows every database of a schema file and keeps its indices equal. */
+const logger = getLogger(["pgsync", "sync"]);
+
+/** How a run goes on and ends. */
+export interface RunControl {
+  /** An abort ends the run in good order: what is under way is finished, and the position stored. */
+  readonly signal: AbortSignal;
+  /** Go on streaming; otherwise the run ends when all is loaded and caught up. */
+  readonly daemon: boolean;
+}
+
+/**
+ * Follows every database of a schema file and keeps its indices equal.
+ *
+ * @example
+ * ```ts
+ * const stop = new AbortController();
+ * const synchronizer = new Synchronizer(options, (event) => console.log(event.type));
+ * await synchronizer.run({ signal: stop.signal, daemon: false });
+ * ```
+ */
 export class Synchronizer {
-  constructor(readonly options: RunOptions, readonly observer?: SyncObserver) {}
+  readonly #startedAt = new Date();
+  readonly #health = new SearchHealth();
+  readonly #boards: StatusBoard[] = [];
+
+  constructor(readonly options: RunOptions, private readonly observer: SyncObserver = () => {}) {}
 
   /**
    * Loads and catches up; with `daemon` it goes on streaming until the signal.
    *
-   * @throws PgsyncError
+   * @throws PgsyncError what ends the run; the others of its databases are ended then, too
    */
-  run(_control: { readonly signal: AbortSignal; readonly daemon: boolean }): Promise<void> {
-    return Promise.reject(new PgsyncError("INTERNAL", "The synchronizer is not built yet."));
+  async run(control: RunControl): Promise<void> {
+    const { options } = this;
+    const databases = byDatabase(options.schema.documents);
+    refuseShared(options);
+    for (const database of databases.keys()) {
+      this.#boards.push(
+        new StatusBoard(database, slotName(options.slot, database), this.#health, this.observer),
+      );
+    }
+    const failed = new AbortController();
+    const signal = AbortSignal.any([control.signal, failed.signal]);
+    const search = await connectSearch(options.search, control.signal);
+    const requests = new Semaphore(options.bulkConcurrency);
+    try {
+      const runs = [...databases].map(async ([database, documents], at) => {
+        const board = this.#boards[at];
+        if (board === undefined) return;
+        try {
+          await this.#runDatabase(database, documents, board, search, requests, { ...control, signal });
+        } catch (thrown) {
+          failed.abort(thrown);
+          if (control.signal.aborted && thrown === control.signal.reason) return;
+          const error = toPgsyncError(thrown);
+          board.halt(error);
+          throw error;
+        }
+      });
+      const results = await Promise.allSettled(runs);
+      if (failed.signal.aborted && !control.signal.aborted) throw failed.signal.reason;
+      for (const result of results) if (result.status === "rejected") throw result.reason;
+    } finally {
+      await search.close();
+    }
   }
 
   /** A snapshot of the run. */
   status(): RunStatus {
-    throw new PgsyncError("INTERNAL", "The synchronizer is not built yet.");
+    const databases = this.#boards.map((board) => board.snapshot());
+    const notReady = databases.length === 0
+      ? ["The run is starting."]
+      : databases.flatMap((database) => database.notReady);
+    return { startedAt: this.#startedAt, ready: notReady.length === 0, notReady, databases };
+  }
+
+  async #runDatabase(
+    database: string,
+    documents: readonly DocumentSchema[],
+    board: StatusBoard,
+    search: SearchClient,
+    requests: Semaphore,
+    control: RunControl,
+  ): Promise<void> {
+    const { options } = this;
+    const admin = connectPostgres(options.postgres, { database, purpose: "admin", max: 2, kind: "admin" });
+    try {
+      const name = slotName(options.slot, database);
+      let state = await readDatabase(admin, database, documents, name);
+      const [problem] = setupProblems(state, options.bootstrap);
+      if (problem !== undefined) throw problem;
+      using checkpoint = Checkpoint.open(checkpointPath(options, name));
+      checkIdentity(state, checkpoint);
+      if (options.bootstrap) {
+        await makeMissing(admin, state, checkpoint, search, (line) => logger.info("{line}", { line }));
+        state = await readDatabase(admin, database, documents, name);
+      }
+      if (state.slot !== null) checkPosition(state.slot, checkpoint);
+      checkpoint.adopt(identityOf(state));
+      const sync = new DatabaseSync({
+        run: options,
+        state,
+        admin,
+        checkpoint,
+        search,
+        health: this.#health,
+        requests,
+        board,
+        observe: this.observer,
+      });
+      await sync.run(control);
+    } finally {
+      await admin.end({ timeout: 1 });
+    }
+  }
+}
+
+/** Two documents cannot share an index, nor two databases a slot. @throws PgsyncError SCHEMA_INVALID, USAGE */
+function refuseShared(options: RunOptions): void {
+  const seen = new Map<string, DocumentSchema>();
+  for (const document of options.schema.documents) {
+    const other = seen.get(document.index);
+    if (other !== undefined) {
+      throw new PgsyncError(
+        "SCHEMA_INVALID",
+        `Databases "${other.database}" and "${document.database}" both write to the index "${document.index}".`,
+        { remedy: "Give each document of the schema file an index of its own." },
+      );
+    }
+    seen.set(document.index, document);
+  }
+  if (options.slot !== null && byDatabase(options.schema.documents).size > 1) {
+    throw new PgsyncError(
+      "USAGE",
+      "One slot cannot serve several databases, so --slot needs a schema file with one.",
+    );
+  }
+}
+
+function identityOf(state: DatabaseState): Identity {
+  const { systemIdentifier, timeline } = state.mapping.catalog.server;
+  return { systemIdentifier, timeline, database: state.database, slot: state.slotName };
+}
+
+/** @throws PgsyncError CHECKPOINT_FOREIGN */
+function checkIdentity(state: DatabaseState, checkpoint: Checkpoint): void {
+  // Without a slot there is nothing that the file could go on with; bootstrap empties it.
+  if (state.slot !== null) checkpoint.checkIdentity(identityOf(state));
+}
+
+/** @throws PgsyncError CHECKPOINT_BEHIND */
+function checkPosition(slot: SlotState, checkpoint: Checkpoint): void {
+  const position = checkpoint.position();
+  const confirmed = slot.confirmedFlushLsn;
+  if (position === null) {
+    if (checkpoint.identity() === null) return;
+    logger.warn("the checkpoint file holds no position; going on from the slot's own", {});
+    return;
+  }
+  if (confirmed !== null && confirmed > position) {
+    throw new PgsyncError(
+      "CHECKPOINT_BEHIND",
+      `The slot "${slot.name}" has been confirmed up to ${
+        formatLsn(confirmed)
+      }, beyond the checkpoint file's ` +
+        `${formatLsn(position)}: the file is an older copy, or somebody else has read the slot.`,
+    );
   }
 }

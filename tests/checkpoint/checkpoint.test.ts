@@ -35,7 +35,6 @@ const IDENTITY: Identity = {
   timeline: 1,
   database: "shop",
   slot: "pgsync_shop",
-  mappingHash: "0f1e",
 };
 
 function chunk(number: number, from: string | null = null, to: string | null = null): LoadChunk {
@@ -152,11 +151,6 @@ test("a foreign file is refused, and what differs is named", () => {
     "CHECKPOINT_FOREIGN",
     /for database shop, now store; for slot pgsync_shop, now pgsync_store/,
     () => checkpoint.checkIdentity({ ...IDENTITY, database: "store", slot: "pgsync_store" }),
-  );
-  fails(
-    "CHECKPOINT_FOREIGN",
-    /mapping 0f1e, now beef/,
-    () => checkpoint.checkIdentity({ ...IDENTITY, mappingHash: "beef" }),
   );
   assert.deepEqual(checkpoint.identity(), IDENTITY, "a refused identity is not recorded");
 });

@@ -3,7 +3,7 @@ import { getLogger } from "@logtape/logtape";
 import { PgsyncError } from "../../errors/error.ts";
 import { type Context, prepare } from "../context.ts";
 import * as options from "../options.ts";
-import { VERSION } from "../version.ts";
+import { VERSION } from "../../version.ts";
 
 /** `pgsync [sync]`: load, catch up, and with `--daemon` stay. */
 export function syncCommand(context: Context) {

@@ -1,0 +1,58 @@
+import type { ChangeSource } from "../mapping/change_sources.ts";
+import type { MappedDocument } from "../mapping/tree.ts";
+import type { Lsn } from "../replication/lsn.ts";
+import { joinKey, type RootKey } from "./root_keys.ts";
+
+/** What a link value costs in memory besides its characters: the string, its place in the set. */
+const BYTES_A_VALUE = 80;
+
+/**
+ * Row changes that are looked at together: the link values they touched, each once. It may end in the middle of a
+ * transaction (all of it has committed, for the server sends nothing before); only the position waits for the end.
+ */
+export class ChangeBatch {
+  /** Link values of each change source, joined as root keys are. */
+  readonly values = new Map<ChangeSource, Set<RootKey>>();
+  /** Documents whose every root must be read again. */
+  readonly reconcile = new Set<MappedDocument>();
+  /** 32-bit ids of the transactions whose changes are in the batch. */
+  readonly transactions = new Set<number>();
+  /** Row changes received, those that touch no document included. */
+  changes = 0;
+  /** About how much memory the batch takes. */
+  bytes = 0;
+  /** All changes up to this position are in this batch or in earlier ones; null where no transaction ended in it. */
+  position: Lsn | null = null;
+  /** Commit time of the oldest transaction in it, in milliseconds since 1970. */
+  oldestCommit: number | null = null;
+
+  /** Marks a link value of a row. */
+  add(source: ChangeSource, values: readonly string[], transaction: number): void {
+    let known = this.values.get(source);
+    if (known === undefined) {
+      known = new Set();
+      this.values.set(source, known);
+    }
+    const key = joinKey(values);
+    const before = known.size;
+    known.add(key);
+    if (known.size > before) this.bytes += BYTES_A_VALUE + key.length;
+    this.transactions.add(transaction);
+  }
+
+  /** Marks all roots of a document. */
+  addAll(document: MappedDocument, transaction: number): void {
+    this.reconcile.add(document);
+    this.transactions.add(transaction);
+  }
+
+  /** Whether there is anything to look up or build. */
+  get hasWork(): boolean {
+    return this.values.size > 0 || this.reconcile.size > 0;
+  }
+
+  /** Whether the batch means anything at all. */
+  get isEmpty(): boolean {
+    return !this.hasWork && this.position === null;
+  }
+}

@@ -1,0 +1,115 @@
+import type { Lsn } from "../replication/lsn.ts";
+import type { BatchProcessor } from "./batch_processor.ts";
+import { ChangeBatch } from "./change_batch.ts";
+import type { SyncObserver } from "./status.ts";
+
+/** Batches that are looked up, built and sent at once. The versions of documents keep them in order. */
+const BATCHES_AT_ONCE = 2;
+
+/** What a pipeline works with. */
+export interface ChangePipelineOptions {
+  readonly processor: BatchProcessor;
+  /** Bytes of changes that may wait before the stream is held back. */
+  readonly waitingBytes: number;
+  /** Holds the stream back, or lets it go on. */
+  readonly holdBack: (paused: boolean) => void;
+  /** All changes before the position are acknowledged. Called with growing positions. */
+  readonly onPosition: (position: Lsn) => void;
+  /** A batch failed for good: nothing goes on. */
+  readonly onFailure: (error: unknown) => void;
+  readonly observe: SyncObserver;
+  readonly signal: AbortSignal;
+}
+
+interface UnderWay {
+  readonly batch: ChangeBatch;
+  done: boolean;
+}
+
+/**
+ * Between the stream and the processor: collects changes into a batch while others are under way, so that batches form
+ * by themselves — at once when idle, larger when busy — and moves the position when all before it is acknowledged.
+ */
+export class ChangePipeline {
+  #collecting = new ChangeBatch();
+  readonly #underWay: UnderWay[] = [];
+  #pumpScheduled = false;
+  #heldBack = false;
+  #failed = false;
+
+  constructor(private readonly options: ChangePipelineOptions) {}
+
+  /** The batch that takes the changes that arrive now. */
+  get collecting(): ChangeBatch {
+    return this.#collecting;
+  }
+
+  /** Nothing is collected and nothing under way. */
+  get isIdle(): boolean {
+    return this.#collecting.isEmpty && this.#underWay.length === 0;
+  }
+
+  /** To be called after changes or a position were put into `collecting`; the batch starts once the caller is done. */
+  changed(): void {
+    if (this.#collecting.bytes > this.options.waitingBytes && !this.#heldBack) {
+      this.#heldBack = true;
+      this.options.holdBack(true);
+    }
+    if (this.#pumpScheduled) return;
+    this.#pumpScheduled = true;
+    // After all messages that have arrived together.
+    setImmediate(() => {
+      this.#pumpScheduled = false;
+      this.#pump();
+    });
+  }
+
+  #pump(): void {
+    const batch = this.#collecting;
+    if (this.#failed || this.options.signal.aborted || batch.isEmpty) return;
+    if (!batch.hasWork) {
+      // A position alone waits for the batches before it, and goes with the changes that arrive meanwhile.
+      if (this.#underWay.length > 0) return;
+    } else if (this.#underWay.filter((entry) => !entry.done).length >= BATCHES_AT_ONCE) return;
+    this.#collecting = new ChangeBatch();
+    if (this.#heldBack) {
+      this.#heldBack = false;
+      this.options.holdBack(false);
+    }
+    if (batch.hasWork) {
+      const entry: UnderWay = { batch, done: false };
+      this.#underWay.push(entry);
+      void this.#process(entry);
+    } else if (batch.position !== null) this.options.onPosition(batch.position);
+  }
+
+  async #process(entry: UnderWay): Promise<void> {
+    const { processor, signal, observe, onFailure } = this.options;
+    const { batch } = entry;
+    try {
+      const times = await processor.process(batch, signal);
+      entry.done = true;
+      const waited = batch.oldestCommit === null ? null : Math.max(0, Date.now() - batch.oldestCommit) / 1000;
+      this.#advance();
+      if (batch.position !== null) {
+        const { position, changes } = batch;
+        observe({ type: "batch", changes, position, commitToAcknowledgedSeconds: waited, ...times });
+      }
+      this.#pump();
+    } catch (thrown) {
+      if (this.#failed) return;
+      this.#failed = true;
+      onFailure(thrown);
+    }
+  }
+
+  /** Moves the position over all batches from the oldest on that are done. */
+  #advance(): void {
+    let position: Lsn | null = null;
+    for (let first = this.#underWay[0]; first?.done === true; first = this.#underWay[0]) {
+      this.#underWay.shift();
+      position = first.batch.position ?? position;
+    }
+    if (position !== null) this.options.onPosition(position);
+  }
+}

@@ -1,0 +1,177 @@
+import { checkRelations, checkServer } from "../catalog/checks.ts";
+import { readCatalog } from "../catalog/read.ts";
+import type { Relation } from "../catalog/types.ts";
+import { PgsyncError } from "../errors/error.ts";
+import type { IdentityNeed } from "../mapping/replica_identity.ts";
+import { errorContext, type Sql } from "../postgres/connect.ts";
+import { postgresError } from "../postgres/errors.ts";
+import { quoteIdentifier, quoteQualified } from "../postgres/quote.ts";
+import {
+  describePublication,
+  ensurePublication,
+  missingTables,
+  publicationSql,
+  type PublicationState,
+} from "../replication/publication.ts";
+import { assertUsableSlot, createSlotSql, inspectSlot, type SlotState } from "../replication/slot.ts";
+import type { DocumentSchema } from "../schema/tree.ts";
+import { type DatabaseMapping, mapDatabase, namedTables } from "./database_mapping.ts";
+
+/** What stands in a database of what a run needs. */
+export interface DatabaseState {
+  readonly database: string;
+  /** Name of slot and publication. */
+  readonly slotName: string;
+  readonly mapping: DatabaseMapping;
+  readonly slot: SlotState | null;
+  readonly publication: PublicationState | null;
+}
+
+/**
+ * Reads catalog, slot and publication, and joins the documents to them.
+ *
+ * @param admin an admin pool of the database
+ * @throws PgsyncError of PostgreSQL; TABLE_MISSING, PRIVILEGE_MISSING; others as `mapDocument`
+ */
+export async function readDatabase(
+  admin: Sql,
+  database: string,
+  documents: readonly DocumentSchema[],
+  slotName: string,
+): Promise<DatabaseState> {
+  const names = namedTables(documents);
+  try {
+    const catalog = await readCatalog(admin, names);
+    const [problem] = checkRelations(catalog, names);
+    if (problem !== undefined) throw problem;
+    const mapping = mapDatabase(documents, catalog);
+    const publication = await describePublication(admin, slotName, catalog.server.versionNumber);
+    const slot = await inspectSlot(admin, slotName);
+    return { database, slotName, mapping, slot, publication };
+  } catch (thrown) {
+    throw postgresError(thrown, errorContext(admin, "read its catalog"));
+  }
+}
+
+/** The tables that a publication has to hold. */
+function publishedTables(state: DatabaseState): readonly Relation[] {
+  return state.mapping.tables;
+}
+
+/** The statements that bootstrap would run, in order; empty when nothing is missing. */
+export function bootstrapStatements(state: DatabaseState): string[] {
+  const { slotName: name, mapping, publication, slot } = state;
+  return [
+    ...mapping.identities.flatMap((need) => need.sql.map((statement) => `${statement};`)),
+    ...publicationSql(publication, { name, tables: publishedTables(state) }),
+    ...(slot === null ? [createSlotSql(name)] : []),
+  ];
+}
+
+/**
+ * What keeps a run from starting, when bootstrap may make what is missing (and the role has the right to), or may not.
+ *
+ * @returns errors with remedies; empty when all is well
+ */
+export function setupProblems(state: DatabaseState, withBootstrap: boolean): PgsyncError[] {
+  const { mapping, slotName: name, publication, slot } = state;
+  const { server } = mapping.catalog;
+  const lacking = missingTables(publication, publishedTables(state));
+  const problems = checkServer(server, {
+    slot: withBootstrap && slot === null,
+    publication: withBootstrap && publication === null,
+    // A walsender that is about to end may still be counted; the stream itself waits for a free one.
+    walSenders: slot?.active === true ? 0 : 1,
+  });
+  const identities = mapping.identities.filter((need) => need.sql.length > 0);
+  problems.push(
+    ...identities
+      .filter((need) => !withBootstrap || !need.relation.isOwner)
+      .map((need) => identityProblem(need, server.role)),
+  );
+  if (lacking.length > 0) {
+    const notOwned = publishedTables(state).filter((table) => !table.isOwner);
+    if (!withBootstrap) {
+      problems.push(publicationProblem(name, publication === null, lacking.map(quoteQualified)));
+    } else if (notOwned.length > 0) problems.push(ownerProblem(state, notOwned));
+  }
+  if (slot !== null || !withBootstrap) {
+    try {
+      assertUsableSlot(slot, name, state.database);
+    } catch (thrown) {
+      if (!(thrown instanceof PgsyncError)) throw thrown;
+      problems.push(thrown);
+    }
+  }
+  return problems;
+}
+
+/**
+ * Sets replica identities and makes the publication, where they are missing. The slot is not made here: what was loaded
+ * for an older slot must be forgotten first.
+ *
+ * @returns the statements that were run
+ * @throws PgsyncError
+ */
+export async function makeIdentitiesAndPublication(admin: Sql, state: DatabaseState): Promise<string[]> {
+  const statements = state.mapping.identities.flatMap((need) => need.sql);
+  try {
+    await admin.begin(async (transaction) => {
+      for (const statement of statements) await transaction.unsafe(statement);
+    });
+  } catch (thrown) {
+    throw postgresError(thrown, errorContext(admin, "set a replica identity"));
+  }
+  const published = await ensurePublication(admin, {
+    name: state.slotName,
+    tables: publishedTables(state),
+    version: state.mapping.catalog.server.versionNumber,
+  });
+  return [...statements.map((statement) => `${statement};`), ...published];
+}
+
+function identityProblem(need: IdentityNeed, role: string): PgsyncError {
+  const table = quoteQualified(need.relation);
+  const owner = need.relation.isOwner
+    ? ""
+    : ` Role "${role}" does not own it; its owner is "${need.relation.owner}".`;
+  return new PgsyncError(
+    "REPLICA_IDENTITY",
+    `The replica identity of ${table} does not carry ${
+      need.columns.map((column) => `"${column}"`).join(", ")
+    }: ` +
+      `${need.reason}.${owner}`,
+    {
+      remedy: need.relation.isOwner
+        ? `Start with --bootstrap, or run: ${need.sql.join("; ")};`
+        : `Have "${need.relation.owner}" run: ${need.sql.join("; ")};`,
+    },
+  );
+}
+
+function publicationProblem(name: string, absent: boolean, lacking: readonly string[]): PgsyncError {
+  return new PgsyncError(
+    "PUBLICATION_MISSING",
+    absent
+      ? `The publication "${name}" does not exist.`
+      : `The publication "${name}" does not carry all changes of ${lacking.join(", ")}.`,
+  );
+}
+
+function ownerProblem(state: DatabaseState, notOwned: readonly Relation[]): PgsyncError {
+  const { slotName: name, publication, mapping } = state;
+  const sql = publicationSql(publication, { name, tables: publishedTables(state) }).join(" ");
+  return new PgsyncError(
+    "PRIVILEGE_MISSING",
+    `Role "${mapping.catalog.server.role}" does not own ${notOwned.map(quoteQualified).join(", ")}, ` +
+      `and only the owner may publish a table.`,
+    {
+      remedy: `Have a superuser run: ${sql}` +
+        (publication === null
+          ? ` ALTER PUBLICATION ${quoteIdentifier(name)} OWNER TO ${
+            quoteIdentifier(mapping.catalog.server.role)
+          };`
+          : ""),
+    },
+  );
+}

@@ -1,0 +1,106 @@
+import type { ChangeSource } from "../mapping/change_sources.ts";
+import { allKeysSql } from "../mapping/document_sql.ts";
+import { splitId } from "../mapping/id_sql.ts";
+import { arrayLiteral } from "../postgres/array.ts";
+import { listIds, refresh } from "../search/index.ts";
+import type { SearchClient } from "../search/client.ts";
+import type { ChangeBatch } from "./change_batch.ts";
+import type { IndexWriter } from "./index_writer.ts";
+import { missingRoots } from "./missing_roots.ts";
+import { joinKey, keyColumns, type RootKey } from "./root_keys.ts";
+import type { SourceSession } from "./source_session.ts";
+
+/** Rows of a cursor's page: a country renamed touches a million cities, which must not come at once. */
+const PAGE = 5_000;
+/** Beyond this many keys a batch no longer remembers which it has given: to give one twice is harmless. */
+const REMEMBERED_KEYS = 200_000;
+/** Link values in one statement. */
+const VALUES_A_STATEMENT = 10_000;
+
+/**
+ * The root keys of one index that a batch touches, page by page, each (nearly always) once. To be asked for when all
+ * transactions of the batch are visible, because edges further up are looked up in the tables as they are now.
+ *
+ * @throws postgres.js' errors; PgsyncError of the search engine; the signal's reason
+ */
+export async function* touchedKeys(
+  batch: ChangeBatch,
+  writer: IndexWriter,
+  session: SourceSession,
+  search: SearchClient,
+  signal: AbortSignal,
+): AsyncGenerator<readonly RootKey[]> {
+  const { mapped } = writer;
+  if (batch.reconcile.has(mapped)) {
+    yield* allKeys(writer, session, search, signal);
+    return;
+  }
+  const seen = new Set<RootKey>();
+  for (const [source, values] of batch.values) {
+    if (source.document !== mapped) continue;
+    const pages = source.sql === null ? [[...values]] : lookedUp(source, source.sql, values, session);
+    for await (const page of pages) {
+      signal.throwIfAborted();
+      const fresh = page.filter((key) => !seen.has(key));
+      if (seen.size + fresh.length > REMEMBERED_KEYS) seen.clear();
+      for (const key of fresh) seen.add(key);
+      if (fresh.length > 0) yield fresh;
+    }
+  }
+}
+
+async function* lookedUp(
+  source: ChangeSource,
+  statement: string,
+  values: ReadonlySet<RootKey>,
+  session: SourceSession,
+): AsyncGenerator<RootKey[]> {
+  const all = [...values];
+  for (let from = 0; from < all.length; from += VALUES_A_STATEMENT) {
+    const columns = keyColumns(all.slice(from, from + VALUES_A_STATEMENT), source.linkColumns.length);
+    yield* cursorKeys(session, statement, columns.map(arrayLiteral));
+  }
+}
+
+/** Every root key of PostgreSQL, and those of the index that have no row. */
+async function* allKeys(
+  writer: IndexWriter,
+  session: SourceSession,
+  search: SearchClient,
+  signal: AbortSignal,
+): AsyncGenerator<readonly RootKey[]> {
+  yield* cursorKeys(session, allKeysSql(writer.mapped), []);
+  yield* missingRoots(indexedKeys(writer, search, signal), writer, session);
+}
+
+/**
+ * The root keys of all documents that the index holds.
+ *
+ * @throws PgsyncError of the search engine; the signal's reason
+ */
+export async function* indexedKeys(
+  writer: IndexWriter,
+  search: SearchClient,
+  signal: AbortSignal,
+): AsyncGenerator<readonly RootKey[]> {
+  await refresh(search, writer.generation, signal);
+  const width = writer.mapped.key.length;
+  for await (const ids of listIds(search, writer.generation, signal)) {
+    // An id that is no key of ours was written by somebody else, and is left alone.
+    yield ids.flatMap((id) => {
+      const values = splitId(id, width);
+      return values === null ? [] : [joinKey(values)];
+    });
+  }
+}
+
+async function* cursorKeys(
+  session: SourceSession,
+  statement: string,
+  parameters: readonly string[],
+): AsyncGenerator<RootKey[]> {
+  const query = session.lookups.unsafe(statement, [...parameters], { prepare: true });
+  for await (const rows of query.values().cursor(PAGE)) {
+    yield rows.map((row) => joinKey(row.map(String)));
+  }
+}

@@ -1,0 +1,186 @@
+import type { Relation } from "../catalog/types.ts";
+import type { Checkpoint } from "../checkpoint/checkpoint.ts";
+import type { LoadChunk } from "../checkpoint/types.ts";
+import type { PgsyncError } from "../errors/error.ts";
+import { delay } from "../retry/backoff.ts";
+import type { SearchClient } from "../search/client.ts";
+import { pauseRefresh, refresh, restoreRefresh, updateMeta } from "../search/index.ts";
+import type { Lsn } from "../replication/lsn.ts";
+import { indexedKeys } from "./impact.ts";
+import type { OpenIndex } from "./index_setup.ts";
+import { loadChunks } from "./initial_load.ts";
+import type { KeyedWriter, RequestLimits } from "./keyed_writer.ts";
+import { keyBounds } from "./key_bounds.ts";
+import { keyChunks, pageChunks, ROWS_A_CHUNK, storageFingerprint } from "./load_chunks.ts";
+import { missingRoots } from "./missing_roots.ts";
+import type { ServerClock } from "./server_clock.ts";
+import type { SourceSession } from "./source_session.ts";
+import type { LoadStatus, SyncObserver } from "./status.ts";
+
+/** What the load of an index works with. */
+export interface IndexLoadOptions {
+  readonly open: OpenIndex;
+  readonly keyed: KeyedWriter;
+  readonly session: SourceSession;
+  readonly clock: ServerClock;
+  readonly search: SearchClient;
+  readonly checkpoint: Checkpoint;
+  readonly limits: RequestLimits;
+  readonly workers: number;
+  /** Reads the root's description anew: its storage may have been rewritten. */
+  readonly describeRoot: () => Promise<Relation>;
+  readonly observe: SyncObserver;
+  readonly onFault: (fault: PgsyncError) => void;
+}
+
+/** The initial load of one index: planned once, resumed after a restart, finished with a note in the index itself. */
+export class IndexLoad {
+  #state: LoadStatus["state"];
+  #chunks = 0;
+  #chunksDone = 0;
+  #recorded = 0;
+  #acknowledged = 0;
+  #startedAt: Date | null = null;
+  #finishedAt: Date | null = null;
+  /** The stream must pass it before the index is equal; null until the load is finished. */
+  endLsn: Lsn | null;
+
+  constructor(private readonly options: IndexLoadOptions) {
+    const { open, checkpoint, keyed } = options;
+    this.#state = open.loaded ? "done" : "pending";
+    const progress = checkpoint.load(keyed.index.index);
+    this.endLsn = open.loaded ? progress?.endLsn ?? 0n : null;
+    this.#count();
+  }
+
+  /** How far it is. */
+  get status(): LoadStatus {
+    return {
+      state: this.#state,
+      documents: this.#recorded + this.#acknowledged,
+      estimate: this.options.keyed.index.mapped.root.relation.estimatedRows,
+      chunksDone: this.#chunksDone,
+      chunks: this.#chunks,
+      startedAt: this.#startedAt,
+      finishedAt: this.#finishedAt,
+    };
+  }
+
+  /**
+   * Loads what is not loaded yet. Returns at once where all is.
+   *
+   * @throws PgsyncError that is not temporary; the signal's reason
+   */
+  async run(signal: AbortSignal): Promise<void> {
+    if (this.#state === "done") return;
+    const { open, keyed, session, clock, search, checkpoint, onFault } = this.options;
+    const { index } = keyed.index;
+    this.#startedAt = new Date();
+    this.#state = "running";
+    await this.#patiently(() => pauseRefresh(search, open.generation, signal), signal);
+    for (let root = await this.#plan(signal);;) {
+      this.#tell();
+      const progress = checkpoint.load(index);
+      await loadChunks(progress?.chunks ?? [], {
+        ...this.options,
+        onFault,
+        onDocuments: (count) => this.#acknowledged += count,
+        onChunk: () => {
+          this.#count();
+          this.#tell();
+        },
+      }, signal);
+      // A rewrite during the load may have moved rows from a chunk not yet read into one that was.
+      const now = await this.#describeRoot(signal);
+      if (storageFingerprint(now) === storageFingerprint(root)) break;
+      this.#planAnew(now, await this.#divide(now, signal));
+      root = now;
+    }
+    if (!open.created) await this.#removeExtra(signal);
+    const { lsn } = await session.untilDone(() => clock.now(), "tell its WAL position", onFault, signal);
+    await this.#patiently(async () => {
+      await restoreRefresh(search, open.generation, keyed.index.mapped.schema.setting, signal);
+      await refresh(search, open.generation, signal);
+    }, signal);
+    checkpoint.finishLoad(index, lsn);
+    await this.#patiently(
+      () => updateMeta(search, open.generation, { ...open.meta, loaded: true }, signal),
+      signal,
+    );
+    this.endLsn = lsn;
+    this.#state = "done";
+    this.#finishedAt = new Date();
+    this.#tell();
+  }
+
+  /** Finds the plan to go on with, or makes one. Returns the root table as the plan knows it. */
+  async #plan(signal: AbortSignal): Promise<Relation> {
+    const { checkpoint, keyed, open } = this.options;
+    const root = await this.#describeRoot(signal);
+    const progress = checkpoint.load(keyed.index.index);
+    const fits = progress !== null && progress.generation === open.generation &&
+      progress.chunks.every((chunk) =>
+        chunk.heapOid === root.oid && chunk.filenode === storageFingerprint(root)
+      );
+    if (!fits) this.#planAnew(root, await this.#divide(root, signal));
+    this.#count();
+    return root;
+  }
+
+  #planAnew(root: Relation, chunks: readonly LoadChunk[]): void {
+    const { checkpoint, keyed, open } = this.options;
+    checkpoint.planLoad(keyed.index.index, open.generation, chunks);
+    this.#acknowledged = 0;
+    this.#count();
+    void root;
+  }
+
+  /** By pages where the server can read a range of them, else by keys. */
+  async #divide(root: Relation, signal: AbortSignal): Promise<LoadChunk[]> {
+    if (root.heaps.every((heap) => heap.tidRange)) return pageChunks(root, ROWS_A_CHUNK);
+    const { session, onFault } = this.options;
+    const bounds = await session.untilDone(
+      () => keyBounds(session, root, ROWS_A_CHUNK, signal),
+      "divide a table",
+      onFault,
+      signal,
+    );
+    return keyChunks(root, bounds);
+  }
+
+  /** An index that held documents before may hold some whose rows were deleted while nobody listened. */
+  async #removeExtra(signal: AbortSignal): Promise<void> {
+    const { keyed, session, search, clock, onFault } = this.options;
+    await session.untilDone(
+      async () => {
+        const moment = await clock.afterVisible([], (ms) => delay(ms, signal));
+        const extra = missingRoots(indexedKeys(keyed.index, search, signal), keyed.index, session);
+        await keyed.write(extra, { ...moment, position: null }, signal);
+      },
+      "compare the index with its table",
+      onFault,
+      signal,
+    );
+  }
+
+  async #describeRoot(signal: AbortSignal): Promise<Relation> {
+    const { session, describeRoot, onFault } = this.options;
+    return await session.untilDone(describeRoot, "read its catalog", onFault, signal);
+  }
+
+  /** Tries until the search engine does it. */
+  async #patiently(work: () => Promise<void>, signal: AbortSignal): Promise<void> {
+    await this.options.session.untilDone(work, "", this.options.onFault, signal);
+  }
+
+  #count(): void {
+    const chunks = this.options.checkpoint.load(this.options.keyed.index.index)?.chunks ?? [];
+    this.#chunks = chunks.length;
+    this.#chunksDone = chunks.filter((chunk) => chunk.done).length;
+    this.#recorded = chunks.reduce((sum, chunk) => sum + chunk.documents, 0);
+  }
+
+  #tell(): void {
+    this.options.observe({ type: "load", index: this.options.keyed.index.index, load: this.status });
+  }
+}

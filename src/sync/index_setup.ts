@@ -1,0 +1,100 @@
+import { getLogger } from "@logtape/logtape";
+import type { Checkpoint } from "../checkpoint/checkpoint.ts";
+import { PgsyncError } from "../errors/error.ts";
+import { indexMapping } from "../mapping/index_mapping.ts";
+import type { MappedDocument } from "../mapping/tree.ts";
+import type { SearchClient } from "../search/client.ts";
+import {
+  describeIndex,
+  ensureIndex,
+  type IndexDefinition,
+  type IndexMeta,
+  updateMeta,
+} from "../search/index.ts";
+import { VERSION } from "../version.ts";
+import { schemaHash } from "./database_mapping.ts";
+
+const logger = getLogger(["pgsync", "sync"]);
+
+/** An index that is ready to be written to. */
+export interface OpenIndex {
+  readonly generation: string;
+  readonly meta: IndexMeta;
+  /** Made by this call, so it holds nothing that could be without a row. */
+  readonly created: boolean;
+  /** All documents were loaded once; the stream keeps them equal. */
+  readonly loaded: boolean;
+}
+
+/** What an index is made of. */
+export function indexDefinition(mapped: MappedDocument, systemIdentifier: string): IndexDefinition {
+  return {
+    alias: mapped.schema.index,
+    mapping: indexMapping(mapped),
+    settings: mapped.schema.setting,
+    meta: {
+      schemaHash: schemaHash(mapped.schema),
+      database: mapped.schema.database,
+      systemIdentifier,
+      loaded: false,
+      createdBy: VERSION,
+    },
+  };
+}
+
+/**
+ * Finds the index of a document, or makes it.
+ *
+ * @param remake make the index anew where it is gone though it had been loaded
+ * @throws PgsyncError INDEX_MISSING, INDEX_CHANGED, INDEX_FOREIGN; others of the search engine
+ */
+export async function openIndex(
+  search: SearchClient,
+  mapped: MappedDocument,
+  systemIdentifier: string,
+  checkpoint: Checkpoint,
+  remake: boolean,
+  signal: AbortSignal,
+): Promise<OpenIndex> {
+  const { index } = mapped.schema;
+  const progress = checkpoint.load(index);
+  const existing = await describeIndex(search, index, signal);
+  if (existing === null && progress?.finished === true) {
+    if (!remake) {
+      throw new PgsyncError(
+        "INDEX_MISSING",
+        `The index "${index}" does not exist, though its documents had been loaded.`,
+      );
+    }
+    logger.warn("the index {index} is gone; it is made and loaded anew", { index });
+  }
+  const definition = indexDefinition(mapped, systemIdentifier);
+  const { generation, meta, created } = await ensureIndex(search, definition, signal);
+  checkMeta(index, meta, definition.meta);
+  if (progress !== null && progress.generation !== generation) checkpoint.forgetLoad(index);
+  if (meta.loaded) return { generation, meta, created, loaded: true };
+  if (progress?.finished === true && progress.generation === generation) {
+    // The process ended between the two notes that the load is finished.
+    const loadedMeta = { ...meta, loaded: true };
+    await updateMeta(search, generation, loadedMeta, signal);
+    return { generation, meta: loadedMeta, created, loaded: true };
+  }
+  return { generation, meta, created, loaded: false };
+}
+
+/** @throws PgsyncError INDEX_CHANGED, INDEX_FOREIGN */
+export function checkMeta(index: string, found: IndexMeta, expected: IndexMeta): void {
+  if (found.database !== expected.database || found.systemIdentifier !== expected.systemIdentifier) {
+    throw new PgsyncError(
+      "INDEX_FOREIGN",
+      `The index "${index}" was made for database "${found.database}" of the PostgreSQL server ` +
+        `${found.systemIdentifier}, not for "${expected.database}" of ${expected.systemIdentifier}.`,
+    );
+  }
+  if (found.schemaHash !== expected.schemaHash) {
+    throw new PgsyncError(
+      "INDEX_CHANGED",
+      `The index "${index}" was made for another version of the schema file; its documents have another shape.`,
+    );
+  }
+}

@@ -1,0 +1,155 @@
+import type { Checkpoint } from "../checkpoint/checkpoint.ts";
+import { PgsyncError } from "../errors/error.ts";
+import type { MappedDocument } from "../mapping/tree.ts";
+import type { BulkRequest } from "../search/bulk_body.ts";
+import type { BulkWriter } from "../search/bulk_writer.ts";
+import type { SearchClient } from "../search/client.ts";
+import { readVersions } from "../search/stored_versions.ts";
+import { versionParts } from "../search/version.ts";
+import { formatLsn, type Lsn } from "../replication/lsn.ts";
+import type { SyncObserver } from "./status.ts";
+
+/** What an index writer works with. */
+export interface IndexWriterOptions {
+  readonly mapped: MappedDocument;
+  /** The index behind the alias. */
+  readonly generation: string;
+  readonly client: SearchClient;
+  readonly bulk: BulkWriter;
+  readonly checkpoint: Checkpoint;
+  /** The greatest version that a document can have by now. */
+  readonly newestVersion: () => Promise<bigint>;
+  readonly observe: SyncObserver;
+}
+
+/** Who writes: the initial load, or the stream. */
+export type WriteSource = "load" | "stream";
+
+/**
+ * Sends the documents of one index and settles what comes back: refused documents go to the dead letters, durably,
+ * before anybody hears that the request is done; documents that were taken leave the list.
+ */
+export class IndexWriter {
+  /** Documents written since the process started. */
+  indexed = 0;
+  /** Documents deleted since the process started. */
+  deleted = 0;
+  #averageBytes = FIRST_GUESS_BYTES;
+
+  constructor(private readonly options: IndexWriterOptions) {}
+
+  get mapped(): MappedDocument {
+    return this.options.mapped;
+  }
+
+  /** The index behind the alias. */
+  get generation(): string {
+    return this.options.generation;
+  }
+
+  /** The name that readers use. */
+  get index(): string {
+    return this.options.mapped.schema.index;
+  }
+
+  /** The size of a document with its action line, as it was lately. */
+  get averageBytes(): number {
+    return this.#averageBytes;
+  }
+
+  /**
+   * Sends a request until every document in it is taken, refused, or found older than what the index holds.
+   *
+   * @param position the position of the changes that the documents were built for; null for the initial load
+   * @returns false where the documents grew too old to be sent: they must be built again
+   * @throws PgsyncError as `BulkWriter.send`; the signal's reason
+   */
+  async send(
+    request: BulkRequest,
+    source: WriteSource,
+    position: Lsn | null,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const { bulk, checkpoint, observe } = this.options;
+    const outcome = await bulk.send(request, signal);
+    if (outcome.stale) return false;
+    if (outcome.refused.length > 0) {
+      const entries = outcome.refused.map((refused) => ({
+        index: this.index,
+        id: refused.id,
+        operation: refused.operation,
+        status: refused.status,
+        type: refused.type,
+        reason: refused.reason,
+        position,
+      }));
+      checkpoint.addDeadLetters(entries, new Date());
+    }
+    if (checkpoint.deadLetterCount(this.index) > outcome.refused.length) {
+      const refused = new Set(outcome.refused.map((item) => item.id));
+      const taken = request.items.map((item) => item.id).filter((id) => !refused.has(id));
+      checkpoint.removeDeadLetters(this.index, taken);
+    }
+    if (outcome.conflicts.length > 0) await this.#checkVersions(outcome.conflicts, signal);
+    this.#count(request);
+    this.indexed += outcome.indexed;
+    this.deleted += outcome.deleted;
+    observe({
+      type: "bulk",
+      index: this.index,
+      source,
+      indexed: outcome.indexed,
+      deleted: outcome.deleted,
+      conflicts: outcome.conflicts.length,
+      deadLetters: outcome.refused.length,
+      bytes: request.body.length,
+      seconds: outcome.seconds,
+    });
+    return true;
+  }
+
+  /**
+   * A conflict means that the index holds a newer build, which is well, unless its version lies beyond anything that
+   * this server can have given: then every later write of the document would be lost.
+   *
+   * @throws PgsyncError INDEX_VERSION_AHEAD
+   */
+  async #checkVersions(conflicts: readonly string[], signal: AbortSignal): Promise<void> {
+    const { client, generation, newestVersion } = this.options;
+    let held: ReadonlyMap<string, bigint>;
+    let newest: bigint;
+    try {
+      held = await readVersions(client, generation, conflicts.slice(0, CONFLICTS_LOOKED_AT), signal);
+      newest = await newestVersion();
+    } catch (thrown) {
+      // A server is away: the next conflict is looked at again.
+      if (thrown instanceof PgsyncError && thrown.next === "retry") return;
+      throw thrown;
+    }
+    for (const [id, version] of held) {
+      if (version <= newest) continue;
+      const { timeline, lsn } = versionParts(version);
+      throw new PgsyncError(
+        "INDEX_VERSION_AHEAD",
+        `Document "${id}" of index "${this.index}" has version ${version} (timeline ${timeline}, LSN ${
+          formatLsn(lsn)
+        }), ` +
+          `which is beyond this PostgreSQL server's own: another cluster wrote it.`,
+      );
+    }
+  }
+
+  /** Follows the documents' size, so that batches of keys can be cut to the size of a request. */
+  #count(request: BulkRequest): void {
+    if (request.items.length === 0) return;
+    const bytes = request.body.length / request.items.length;
+    const weight = Math.min(0.5, request.items.length / 200);
+    this.#averageBytes += (bytes - this.#averageBytes) * weight;
+  }
+}
+
+/** How many conflicting documents of a request have their versions read. */
+const CONFLICTS_LOOKED_AT = 10;
+
+/** What a document is taken to weigh before the first one was seen. */
+const FIRST_GUESS_BYTES = 4 * 1024;

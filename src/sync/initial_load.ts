@@ -1,0 +1,174 @@
+import type { Checkpoint } from "../checkpoint/checkpoint.ts";
+import type { LoadChunkProgress } from "../checkpoint/types.ts";
+import type { PgsyncError } from "../errors/error.ts";
+import { loadSql } from "../mapping/document_sql.ts";
+import { splitId } from "../mapping/id_sql.ts";
+import { copyOut } from "../postgres/copy.ts";
+import { CopyBinaryReader } from "../postgres/copy_binary.ts";
+import { delay } from "../retry/backoff.ts";
+import { BulkBody, type BulkRequest } from "../search/bulk_body.ts";
+import { documentVersion } from "../search/version.ts";
+import type { IndexWriter } from "./index_writer.ts";
+import type { KeyedWriter, RequestLimits } from "./keyed_writer.ts";
+import { chunkRange } from "./load_chunks.ts";
+import { joinKey } from "./root_keys.ts";
+import type { ServerClock } from "./server_clock.ts";
+import type { SourceSession } from "./source_session.ts";
+
+/** Requests of one chunk that are on their way while the next documents are read. */
+const REQUESTS_UNDER_WAY = 2;
+
+/** What the load of an index works with. */
+export interface InitialLoadOptions {
+  readonly keyed: KeyedWriter;
+  readonly session: SourceSession;
+  readonly clock: ServerClock;
+  readonly checkpoint: Checkpoint;
+  readonly limits: RequestLimits;
+  /** Chunks read at once. */
+  readonly workers: number;
+  readonly onFault: (fault: PgsyncError) => void;
+  /** Documents of unfinished chunks that were acknowledged; negative where a chunk begins again. */
+  readonly onDocuments: (count: number) => void;
+  /** A chunk is done and recorded. */
+  readonly onChunk: () => void;
+}
+
+/**
+ * Loads the chunks of an index that are not done yet, several at once, each recorded when all its documents are
+ * acknowledged. It runs beside the stream: a document that the stream has written meanwhile has a greater version, and
+ * stays.
+ *
+ * @throws PgsyncError that is not temporary; the signal's reason
+ */
+export async function loadChunks(
+  chunks: readonly LoadChunkProgress[],
+  options: InitialLoadOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  const queue = chunks.filter((chunk) => !chunk.done);
+  const stopped = new AbortController();
+  const either = AbortSignal.any([signal, stopped.signal]);
+  const work = async () => {
+    for (let chunk = queue.shift(); chunk !== undefined; chunk = queue.shift()) {
+      await loadChunk(chunk, options, either);
+    }
+  };
+  const workers = Array.from({ length: Math.max(1, options.workers) }, async () => {
+    try {
+      await work();
+    } catch (thrown) {
+      // The others must not go on with a load that has failed.
+      stopped.abort(thrown);
+      throw thrown;
+    }
+  });
+  const results = await Promise.allSettled(workers);
+  signal.throwIfAborted();
+  if (stopped.signal.aborted) throw stopped.signal.reason;
+  for (const result of results) if (result.status === "rejected") throw result.reason;
+}
+
+async function loadChunk(
+  chunk: LoadChunkProgress,
+  options: InitialLoadOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  const { session, checkpoint, keyed, onFault, onChunk, onDocuments } = options;
+  const { index } = keyed;
+  let acknowledged = 0;
+  await session.untilDone(
+    async () => {
+      onDocuments(-acknowledged);
+      acknowledged = 0;
+      await new ChunkReader(index, options, (count) => {
+        acknowledged += count;
+        onDocuments(count);
+      }, signal).read(chunk);
+    },
+    "read a chunk of the initial load",
+    onFault,
+    signal,
+  );
+  checkpoint.chunkDone(index.index, chunk.number, acknowledged);
+  onDocuments(-acknowledged);
+  onChunk();
+}
+
+/** Reads one chunk by COPY and sends its documents, their bytes untouched. */
+class ChunkReader {
+  readonly #body: BulkBody;
+  readonly #underWay = new Set<Promise<void>>();
+  #failure: { readonly error: unknown } | null = null;
+  #version = 0n;
+  #builtAt = 0;
+
+  constructor(
+    private readonly index: IndexWriter,
+    private readonly options: InitialLoadOptions,
+    private readonly onAcknowledged: (count: number) => void,
+    private readonly signal: AbortSignal,
+  ) {
+    this.#body = new BulkBody(index.mapped.schema.pipeline);
+  }
+
+  async read(chunk: LoadChunkProgress): Promise<void> {
+    const { session, clock, limits } = this.options;
+    const moment = await clock.now();
+    this.#version = documentVersion({ ...moment, fromStream: false });
+    this.#builtAt = Date.now();
+    const statement = `COPY (${loadSql(this.index.mapped, chunkRange(chunk))}) TO STDOUT (FORMAT binary)`;
+    const reader = new CopyBinaryReader();
+    try {
+      await copyOut(session.loaders, statement, (bytes) => {
+        reader.push(bytes, ([id, document]) => {
+          if (id === null || id === undefined || document === null || document === undefined) {
+            throw new RangeError("the load met a row without _id or document");
+          }
+          this.#body.index(id.toString("utf8"), this.#version, document);
+        });
+        if (this.#body.byteLength >= limits.bulkBytes || this.#body.count >= limits.bulkDocuments) {
+          return this.#flush();
+        }
+      }, this.signal);
+      reader.end();
+      await this.#flush();
+    } finally {
+      while (this.#underWay.size > 0) await Promise.all(this.#underWay);
+    }
+    this.#throwFailure();
+  }
+
+  /** Sends what is collected; returns as soon as there is room for more. */
+  async #flush(): Promise<void> {
+    this.#throwFailure();
+    if (this.#body.count === 0) return;
+    const sending = this.#send(this.#body.take(this.#builtAt))
+      .catch((error: unknown) => void (this.#failure ??= { error }))
+      .finally(() => this.#underWay.delete(sending));
+    this.#underWay.add(sending);
+    while (this.#underWay.size >= REQUESTS_UNDER_WAY) await Promise.race(this.#underWay);
+  }
+
+  async #send(request: BulkRequest): Promise<void> {
+    if (!(await this.index.send(request, "load", null, this.signal))) await this.#rebuild(request);
+    this.onAcknowledged(request.items.length);
+  }
+
+  /** Documents that grew too old on the way (the search engine was away, or is slow) are built again, by their keys. */
+  async #rebuild(request: BulkRequest): Promise<void> {
+    const { keyed, clock } = this.options;
+    const width = this.index.mapped.key.length;
+    const keys = request.items.map(({ id }) => {
+      const values = splitId(id, width);
+      if (values === null) throw new RangeError(`"${id}" is no _id of index ${this.index.index}`);
+      return joinKey(values);
+    });
+    const moment = await clock.afterVisible([], (ms) => delay(ms, this.signal));
+    await keyed.write([keys], { ...moment, position: null }, this.signal);
+  }
+
+  #throwFailure(): void {
+    if (this.#failure !== null) throw this.#failure.error;
+  }
+}

@@ -1,0 +1,157 @@
+import { documentVersion } from "../search/version.ts";
+import { BulkBody, type BulkRequest } from "../search/bulk_body.ts";
+import { Semaphore } from "../search/semaphore.ts";
+import { keysSql } from "../mapping/document_sql.ts";
+import { arrayLiteral } from "../postgres/array.ts";
+import type { PgsyncError } from "../errors/error.ts";
+import type { Lsn } from "../replication/lsn.ts";
+import type { IndexWriter } from "./index_writer.ts";
+import { keyColumns, type RootKey } from "./root_keys.ts";
+import type { SourceSession } from "./source_session.ts";
+
+/** From this many keys on, children are gathered set-wise. */
+const SET_WISE_FROM = 500;
+
+/** The size of the requests that a writer makes. */
+export interface RequestLimits {
+  readonly bulkBytes: number;
+  readonly bulkDocuments: number;
+}
+
+/** For what and how keys are written. */
+export interface KeyedWrite {
+  /** Makes the documents' versions; read before the first of them is built. */
+  readonly timeline: number;
+  readonly lsn: Lsn;
+  /** The position of the changes; kept with documents that are refused. */
+  readonly position: Lsn | null;
+}
+
+/** How long the parts of a write took, in seconds, summed over its slices. */
+export interface WriteTimes {
+  documents: number;
+  buildSeconds: number;
+  bulkSeconds: number;
+}
+
+/**
+ * Brings the documents of given root keys up to date: builds each from PostgreSQL as it is now, writes it, or deletes
+ * it where its root row is gone. Documents are never patched, so doing it once too often is harmless.
+ */
+export class KeyedWriter {
+  readonly #correlated: string;
+  readonly #setWise: string;
+  readonly #slices: Semaphore;
+
+  constructor(
+    readonly index: IndexWriter,
+    private readonly session: SourceSession,
+    private readonly limits: RequestLimits,
+    /** Slices that are built or sent at once. */
+    concurrency: number,
+    private readonly onFault: (fault: PgsyncError) => void,
+  ) {
+    this.#correlated = keysSql(index.mapped, "correlated");
+    this.#setWise = keysSql(index.mapped, "set-wise");
+    this.#slices = new Semaphore(concurrency);
+  }
+
+  /**
+   * Writes the documents of keys as they come. Returns when all are acknowledged; memory is bounded by the slices under
+   * way.
+   *
+   * @param pages keys, each at most once in a page
+   * @throws PgsyncError of PostgreSQL or the search engine that is not temporary; the signal's reason
+   */
+  async write(
+    pages: AsyncIterable<readonly RootKey[]> | Iterable<readonly RootKey[]>,
+    write: KeyedWrite,
+    signal: AbortSignal,
+  ): Promise<WriteTimes> {
+    const times: WriteTimes = { documents: 0, buildSeconds: 0, bulkSeconds: 0 };
+    const underWay = new Set<Promise<void>>();
+    const failed: { error: unknown }[] = [];
+    let waiting: RootKey[] = [];
+
+    const start = async (keys: readonly RootKey[]) => {
+      const release = await this.#slices.acquire(signal);
+      const slice = this.#writeSlice(keys, write, times, signal)
+        .catch((error: unknown) => void failed.push({ error }))
+        .finally(() => {
+          release();
+          underWay.delete(slice);
+        });
+      underWay.add(slice);
+    };
+
+    try {
+      for await (const page of pages) {
+        waiting = waiting.length === 0 ? [...page] : waiting.concat(page);
+        for (let size = this.#sliceSize(); waiting.length >= size; size = this.#sliceSize()) {
+          await start(waiting.slice(0, size));
+          waiting = waiting.slice(size);
+          if (failed.length > 0) break;
+        }
+        if (failed.length > 0) break;
+      }
+      if (waiting.length > 0 && failed.length === 0) await start(waiting);
+    } finally {
+      while (underWay.size > 0) await Promise.all(underWay);
+    }
+    const [first] = failed;
+    if (first !== undefined) throw first.error;
+    return times;
+  }
+
+  /** As many keys as should fill a request. */
+  #sliceSize(): number {
+    const fitting = Math.floor(this.limits.bulkBytes / this.index.averageBytes);
+    return Math.max(1, Math.min(this.limits.bulkDocuments, fitting));
+  }
+
+  async #writeSlice(
+    keys: readonly RootKey[],
+    write: KeyedWrite,
+    times: WriteTimes,
+    signal: AbortSignal,
+  ): Promise<void> {
+    for (;;) {
+      const buildStart = performance.now();
+      const requests = await this.session.untilDone(
+        () => this.#build(keys, write),
+        "build documents",
+        this.onFault,
+        signal,
+      );
+      const bulkStart = performance.now();
+      times.buildSeconds += (bulkStart - buildStart) / 1000;
+      const sent = await Promise.all(
+        requests.map((request) => this.index.send(request, "stream", write.position, signal)),
+      );
+      times.bulkSeconds += (performance.now() - bulkStart) / 1000;
+      if (sent.every((done) => done)) break;
+    }
+    times.documents += keys.length;
+  }
+
+  async #build(keys: readonly RootKey[], write: KeyedWrite): Promise<BulkRequest[]> {
+    const { mapped } = this.index;
+    const parameters = keyColumns(keys, mapped.key.length).map(arrayLiteral);
+    const statement = keys.length < SET_WISE_FROM ? this.#correlated : this.#setWise;
+    const builtAt = Date.now();
+    const rows: readonly (readonly (Buffer | null)[])[] = await this.session.builders
+      .unsafe(statement, parameters, { prepare: true })
+      .raw();
+    const version = documentVersion({ timeline: write.timeline, lsn: write.lsn, fromStream: true });
+    const body = new BulkBody(mapped.schema.pipeline);
+    const requests: BulkRequest[] = [];
+    for (const [id, document] of rows) {
+      if (id === null || id === undefined) throw new RangeError("a document without _id");
+      if (document === null || document === undefined) body.delete(id.toString("utf8"), version);
+      else body.index(id.toString("utf8"), version, document);
+      if (body.byteLength >= this.limits.bulkBytes) requests.push(body.take(builtAt));
+    }
+    if (body.count > 0) requests.push(body.take(builtAt));
+    return requests;
+  }
+}

@@ -1,0 +1,50 @@
+import { getLogger } from "@logtape/logtape";
+import { missingKeysSql } from "../mapping/document_sql.ts";
+import { arrayLiteral } from "../postgres/array.ts";
+import { sqlStateOf } from "../postgres/errors.ts";
+import type { IndexWriter } from "./index_writer.ts";
+import { joinKey, keyColumns, type RootKey } from "./root_keys.ts";
+import type { SourceSession } from "./source_session.ts";
+
+const logger = getLogger(["pgsync", "sync"]);
+
+/**
+ * Of the keys that an index holds, those that have no root row.
+ *
+ * @param pages keys as `indexedKeys` gives them
+ * @throws postgres.js' errors
+ */
+export async function* missingRoots(
+  pages: AsyncIterable<readonly RootKey[]>,
+  writer: IndexWriter,
+  session: SourceSession,
+): AsyncGenerator<readonly RootKey[]> {
+  const statement = missingKeysSql(writer.mapped);
+  const width = writer.mapped.key.length;
+
+  const missing = async (keys: readonly RootKey[]): Promise<RootKey[]> => {
+    try {
+      const parameters = keyColumns(keys, width).map(arrayLiteral);
+      const rows = await session.lookups.unsafe(statement, parameters, { prepare: true }).values();
+      return rows.map((row) => joinKey(row.map(String)));
+    } catch (thrown) {
+      // Class 22: a text that the key's type does not take, so it is no id of ours. It is found by halving.
+      if (sqlStateOf(thrown)?.startsWith("22") !== true) throw thrown;
+      if (keys.length === 1) {
+        logger.warn("a document of index {index} has an _id that no row can have ({id}); it is left alone", {
+          index: writer.index,
+          id: keys[0],
+        });
+        return [];
+      }
+      const middle = Math.ceil(keys.length / 2);
+      return [...await missing(keys.slice(0, middle)), ...await missing(keys.slice(middle))];
+    }
+  };
+
+  for await (const page of pages) {
+    if (page.length === 0) continue;
+    const gone = await missing(page);
+    if (gone.length > 0) yield gone;
+  }
+}

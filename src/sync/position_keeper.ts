@@ -1,0 +1,85 @@
+import type { Checkpoint } from "../checkpoint/checkpoint.ts";
+import type { Lsn } from "../replication/lsn.ts";
+
+/** Positions that come close together are stored as one: to repeat a little after a crash is cheaper than a disk flush each. */
+const STORE_EVERY_MS = 100;
+
+/**
+ * Stores the position, then confirms it to the server, in this order: so the slot is never confirmed beyond what the
+ * checkpoint file holds, and a breach of that at start means an older copy of the file, or a stranger on the slot.
+ */
+export class PositionKeeper {
+  #reached: Lsn;
+  #stored: Lsn;
+  #timer: ReturnType<typeof setTimeout> | null = null;
+  #storedAt = 0;
+  readonly #waiting = new Set<{ target: Lsn; resolve: () => void }>();
+
+  constructor(
+    private readonly checkpoint: Checkpoint,
+    /** Tells the server; called after the position is durable. */
+    private readonly confirm: (position: Lsn) => void,
+    /** The position cannot be stored. */
+    private readonly onFailure: (error: unknown) => void,
+  ) {
+    this.#stored = checkpoint.position() ?? 0n;
+    this.#reached = this.#stored;
+  }
+
+  /** Everything before it is acknowledged and stored. */
+  get stored(): Lsn {
+    return this.#stored;
+  }
+
+  /** Everything before `position` is acknowledged by the search engine. */
+  reached(position: Lsn): void {
+    if (position <= this.#reached) return;
+    this.#reached = position;
+    if (this.#timer !== null) return;
+    const wait = Math.max(0, this.#storedAt + STORE_EVERY_MS - performance.now());
+    this.#timer = setTimeout(() => this.flush(), wait);
+  }
+
+  /** Stores at once what was reached. */
+  flush(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+    if (this.#reached <= this.#stored) return;
+    try {
+      this.#stored = this.checkpoint.savePosition(this.#reached);
+    } catch (thrown) {
+      this.onFailure(thrown);
+      return;
+    }
+    this.#storedAt = performance.now();
+    this.confirm(this.#stored);
+    for (const waiter of this.#waiting) {
+      if (this.#stored < waiter.target) continue;
+      this.#waiting.delete(waiter);
+      waiter.resolve();
+    }
+  }
+
+  /** Waits until everything before `target` is stored. @throws the signal's reason */
+  async waitFor(target: Lsn, signal: AbortSignal): Promise<void> {
+    if (this.#stored >= target) return;
+    signal.throwIfAborted();
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const waiter = { target, resolve };
+    const onAbort = () => reject(signal.reason);
+    this.#waiting.add(waiter);
+    signal.addEventListener("abort", onAbort, { once: true });
+    try {
+      await promise;
+    } finally {
+      this.#waiting.delete(waiter);
+      signal.removeEventListener("abort", onAbort);
+    }
+  }
+
+  /** No further writes. */
+  close(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+  }
+}

@@ -1,0 +1,26 @@
+/**
+ * Root keys in memory: the texts of the key's columns, in the order of `MappedDocument.key`, joined with NUL, which no
+ * PostgreSQL text can hold. One string is the cheapest thing that a Set can tell apart.
+ */
+export type RootKey = string;
+
+const SEPARATOR = "\0";
+
+/** Joins the texts of a key's columns. */
+export function joinKey(values: readonly string[]): RootKey {
+  return values.length === 1 ? values.join() : values.join(SEPARATOR);
+}
+
+/**
+ * Turns keys into columns, as array parameters want them.
+ *
+ * @param width the number of key columns
+ */
+export function keyColumns(keys: readonly RootKey[], width: number): string[][] {
+  if (width === 1) return [[...keys]];
+  const columns: string[][] = Array.from({ length: width }, () => []);
+  for (const key of keys) {
+    for (const [index, value] of key.split(SEPARATOR).entries()) columns[index]?.push(value);
+  }
+  return columns;
+}

@@ -1,0 +1,91 @@
+import { z } from "zod";
+import { type Lsn, parseLsn } from "../replication/lsn.ts";
+import { documentVersion } from "../search/version.ts";
+import type { SourceSession } from "./source_session.ts";
+import { VersionClock } from "./version_clock.ts";
+import { type Look, parseSnapshot, waitUntilVisible } from "./visibility.ts";
+
+/** A place in the server's history: what documents' versions are made of. */
+export interface ServerMoment {
+  readonly timeline: number;
+  readonly lsn: Lsn;
+}
+
+/**
+ * The snapshot is taken before the position is read, so every commit that the snapshot shows lies before the position.
+ * The name of a WAL file begins with the timeline in hexadecimal
+ * (https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-BACKUP).
+ */
+const LOOK = `
+SELECT
+  pg_catalog.pg_current_snapshot()::pg_catalog.text,
+  pg_catalog.pg_current_wal_insert_lsn()::pg_catalog.text,
+  pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 1, 8)`;
+
+const lookRow = z.tuple([z.string(), z.string(), z.string().regex(/^[0-9A-Fa-f]{8}$/)]);
+
+/** Reads the server's snapshot and WAL position, and makes of them the moments that documents are built for. */
+export class ServerClock {
+  readonly #versions = new VersionClock();
+  #timeline = 1;
+
+  constructor(private readonly session: SourceSession) {}
+
+  /**
+   * Waits until all the transactions are visible to new snapshots.
+   *
+   * @param transactions 32-bit ids of committed transactions
+   * @param pause waits for so many milliseconds; rejects when the run is to end
+   * @returns the moment for the versions of what is built after this call; it is later than any returned before
+   * @throws postgres.js' errors
+   */
+  async afterVisible(
+    transactions: Iterable<number>,
+    pause: (ms: number) => Promise<void>,
+  ): Promise<ServerMoment> {
+    const ids = [...transactions];
+    for (let attempt = 0;; attempt++) {
+      const lsn = this.#versions.next(await waitUntilVisible(ids, () => this.#look(), pause));
+      if (lsn !== null) return { timeline: this.#timeline, lsn };
+      // Eight batches at one position: nobody wrote any WAL meanwhile, so some must be written.
+      await this.writeSomething();
+      if (attempt > 0) await pause(attempt);
+    }
+  }
+
+  /** The present moment. @throws postgres.js' errors */
+  async now(): Promise<ServerMoment> {
+    const { lsn } = await this.#look();
+    return { timeline: this.#timeline, lsn };
+  }
+
+  /** The greatest version that a document can have by now. @throws PgsyncError of PostgreSQL */
+  async newestVersion(): Promise<bigint> {
+    try {
+      const { timeline, lsn } = await this.now();
+      // The clock itself may have given up to seven more than the position.
+      return documentVersion({ timeline, lsn: lsn + 7n, fromStream: true });
+    } catch (thrown) {
+      throw this.session.error(thrown, "tell its WAL position");
+    }
+  }
+
+  /**
+   * Writes a message into the WAL, which moves the position and passes through the stream. It is transactional, for only
+   * a commit flushes WAL at once, and only flushed WAL is streamed.
+   *
+   * @throws postgres.js' errors
+   */
+  async writeSomething(): Promise<void> {
+    await this.session.builders.unsafe(
+      "SELECT pg_catalog.pg_logical_emit_message(true, 'pgsync', '')",
+    );
+  }
+
+  async #look(): Promise<Look> {
+    const [row] = await this.session.builders.unsafe(LOOK, [], { prepare: true }).values();
+    const [snapshot, lsn, timeline] = lookRow.parse(row);
+    this.#timeline = Number.parseInt(timeline, 16);
+    return { snapshot: parseSnapshot(snapshot), lsn: parseLsn(lsn) };
+  }
+}

@@ -1,0 +1,166 @@
+import type { PgsyncError } from "../errors/error.ts";
+import type { Lsn } from "../replication/lsn.ts";
+import type { SearchHealth } from "../search/health.ts";
+import type {
+  Fault,
+  IndexStatus,
+  LoadStatus,
+  Phase,
+  StreamStatus,
+  SyncObserver,
+  SyncStatus,
+} from "./status.ts";
+
+/** Faults that are kept to be shown. */
+const FAULTS_KEPT = 20;
+/** A fault that comes again within this time is told once. */
+const REPEATED_WITHIN_MS = 5_000;
+
+/** What the board asks about an index. */
+export interface IndexView {
+  readonly index: string;
+  readonly generation: string;
+  readonly indexed: number;
+  readonly deleted: number;
+  readonly deadLetters: number;
+  readonly load: LoadStatus;
+  /** The stream must pass it before the index is equal; null while the load is not finished. */
+  readonly equalFrom: Lsn | null;
+}
+
+/** What the board asks about the stream. */
+export interface StreamView {
+  readonly connected: boolean;
+  readonly confirmed: Lsn;
+  readonly received: Lsn;
+  readonly lastCommitAt: Date | null;
+}
+
+/** The slot as the server last described it. */
+export interface SlotView {
+  readonly server: Lsn;
+  readonly retainedBytes: number;
+  readonly safeBytes: number | null;
+}
+
+/** Keeps what is to be told of the run of one database, and tells it. */
+export class StatusBoard {
+  readonly #startedAt = new Date();
+  #phase: Phase = "starting";
+  #faults: Fault[] = [];
+  #reconnects = 0;
+  postgresVersion = "";
+  searchEngine = "";
+  slot: SlotView = { server: 0n, retainedBytes: 0, safeBytes: null };
+  indices: () => readonly IndexView[] = () => [];
+  stream: () => StreamView = () => ({ connected: false, confirmed: 0n, received: 0n, lastCommitAt: null });
+
+  constructor(
+    readonly database: string,
+    readonly slotName: string,
+    private readonly health: SearchHealth,
+    private readonly observe: SyncObserver,
+  ) {}
+
+  get phase(): Phase {
+    return this.#phase;
+  }
+
+  set phase(phase: Phase) {
+    if (this.#phase === phase || this.#phase === "halted") return;
+    this.#phase = phase;
+    this.observe({ type: "phase", phase });
+  }
+
+  /** Something failed and is tried again. */
+  retry(of: "postgresql" | "search" | "replication", error: PgsyncError): void {
+    if (of === "replication") this.#reconnects++;
+    const fault = toFault(error);
+    const last = this.#faults.at(-1);
+    const repeated = last !== undefined && last.code === fault.code && last.message === fault.message &&
+      fault.at.getTime() - last.at.getTime() < REPEATED_WITHIN_MS;
+    if (!repeated) this.#keep(fault);
+    this.observe({ type: "retry", of, fault });
+  }
+
+  /** Something failed for good. */
+  halt(error: PgsyncError): void {
+    const fault = toFault(error);
+    this.#keep(fault);
+    this.phase = "halted";
+    this.observe({ type: "fault", fault });
+  }
+
+  /** Everything as it is now. */
+  snapshot(): SyncStatus {
+    const indices = this.indices();
+    const stream = this.stream();
+    const notReady = this.#notReady(indices, stream);
+    return {
+      phase: this.#phase,
+      startedAt: this.#startedAt,
+      database: this.database,
+      postgresVersion: this.postgresVersion,
+      searchEngine: this.searchEngine,
+      indices: indices.map(toStatus),
+      stream: this.#streamStatus(stream),
+      ready: notReady.length === 0,
+      notReady,
+      faults: this.#faults,
+    };
+  }
+
+  #notReady(indices: readonly IndexView[], stream: StreamView): string[] {
+    const reasons: string[] = [];
+    if (this.#phase === "halted") {
+      const last = this.#faults.at(-1);
+      reasons.push(last === undefined ? "The run has halted." : `Halted: ${last.message}`);
+    }
+    if (this.#phase === "starting") reasons.push("The run is starting.");
+    if (this.#phase === "stopping" || this.#phase === "stopped") reasons.push("The run has been stopped.");
+    for (const { index, load, equalFrom } of indices) {
+      if (load.state !== "done") {
+        reasons.push(
+          `Index "${index}" is being loaded: ${load.chunksDone} of ${load.chunks} chunks are done.`,
+        );
+      } else if (equalFrom !== null && stream.confirmed < equalFrom) {
+        reasons.push(`Index "${index}" is loaded; the changes made meanwhile are being caught up.`);
+      }
+    }
+    if (!stream.connected && this.#phase !== "starting") {
+      reasons.push(`The replication stream of database "${this.database}" is not connected.`);
+    }
+    const { state } = this.health;
+    if (!state.healthy) reasons.push(`The search engine does not take documents: ${state.error.message}`);
+    return reasons;
+  }
+
+  #streamStatus(stream: StreamView): StreamStatus {
+    return {
+      slot: this.slotName,
+      publication: this.slotName,
+      connected: stream.connected,
+      received: stream.received,
+      confirmed: stream.confirmed,
+      server: this.slot.server > stream.received ? this.slot.server : stream.received,
+      retainedBytes: this.slot.retainedBytes,
+      safeBytes: this.slot.safeBytes,
+      lastCommitAt: stream.lastCommitAt,
+      reconnects: this.#reconnects,
+    };
+  }
+
+  #keep(fault: Fault): void {
+    this.#faults = [...this.#faults, fault].slice(-FAULTS_KEPT);
+  }
+}
+
+/** An error as it is shown, now. */
+export function toFault(error: PgsyncError): Fault {
+  return { code: error.code, message: error.message, remedy: error.remedy, next: error.next, at: new Date() };
+}
+
+function toStatus(view: IndexView): IndexStatus {
+  const { index, generation, load, indexed, deleted, deadLetters } = view;
+  return { index, generation, load, indexed, deleted, deadLetters };
+}

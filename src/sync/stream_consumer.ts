@@ -1,0 +1,90 @@
+import type { Lsn } from "../replication/lsn.ts";
+import type { PgoutputMessage, RowChange } from "../replication/pgoutput_types.ts";
+import type { ChangeCollector } from "./change_collector.ts";
+import type { ChangePipeline } from "./change_pipeline.ts";
+import type { SyncObserver } from "./status.ts";
+
+type Operation = RowChange["kind"] | "truncate";
+
+/** Reads the messages of the stream: puts row changes and positions into the pipeline's batch. */
+export class StreamConsumer {
+  /** The transaction whose messages are arriving. */
+  #transaction: { readonly id: number; readonly committedAt: number } | null = null;
+  /** Row changes of this transaction by table and operation. */
+  #counts = new Map<string, { table: string; operation: Operation; count: number }>();
+  /** Commit time of the last transaction received, in milliseconds since 1970. */
+  lastCommitAt: number | null = null;
+
+  constructor(
+    private readonly collector: ChangeCollector,
+    private readonly pipeline: ChangePipeline,
+    private readonly observe: SyncObserver,
+  ) {}
+
+  /** A new connection begins: a transaction that was cut off will be sent again from its start. */
+  onConnect(): void {
+    this.#transaction = null;
+    this.#counts.clear();
+  }
+
+  /** @throws PgsyncError OLD_VALUE_MISSING, SOURCE_CHANGED */
+  onMessage(message: PgoutputMessage): void {
+    switch (message.kind) {
+      case "begin":
+        this.#transaction = { id: message.xid, committedAt: message.commitTimeMs };
+        break;
+      case "insert":
+      case "update":
+      case "delete":
+        this.#count(message.kind, `${message.relation.schema}.${message.relation.table}`);
+        this.collector.collect(message, this.#transaction?.id ?? 0, this.pipeline.collecting);
+        this.pipeline.changed();
+        break;
+      case "truncate":
+        for (const relation of message.relations) {
+          this.#count("truncate", `${relation.schema}.${relation.table}`);
+        }
+        this.collector.truncated(message, this.#transaction?.id ?? 0, this.pipeline.collecting);
+        this.pipeline.changed();
+        break;
+      case "commit":
+        this.#transaction = null;
+        this.lastCommitAt = message.commitTimeMs;
+        this.#tell();
+        this.#moveTo(message.endLsn);
+        break;
+      case "relation":
+      case "type":
+      case "origin":
+      case "message":
+        // Relations come with the changes; the rest says nothing about rows.
+        break;
+    }
+  }
+
+  /** Everything before `walEnd` was sent, so an idle database's position can follow a busy server's. */
+  onKeepalive(walEnd: Lsn): void {
+    if (this.#transaction === null) this.#moveTo(walEnd);
+  }
+
+  #moveTo(position: Lsn): void {
+    const batch = this.pipeline.collecting;
+    if (batch.position === null || position > batch.position) batch.position = position;
+    this.pipeline.changed();
+  }
+
+  #count(operation: Operation, table: string): void {
+    const batch = this.pipeline.collecting;
+    batch.changes++;
+    if (this.#transaction !== null) batch.oldestCommit ??= this.#transaction.committedAt;
+    const key = `${operation} ${table}`;
+    const known = this.#counts.get(key);
+    if (known === undefined) this.#counts.set(key, { table, operation, count: 1 });
+    else known.count++;
+  }
+
+  #tell(): void {
+    for (const counted of this.#counts.values()) this.observe({ type: "changes", ...counted });
+    this.#counts.clear();
+  }
+}
