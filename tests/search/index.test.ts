@@ -145,25 +145,20 @@ test("all ids are listed, page by page, and the reader sets the pace", async () 
 
   const seen = new Set<string>();
   const pages: number[] = [];
-  let busy = false;
-  await listIds(client, generation, async (ids) => {
-    assert.ok(!busy, "the next page came before the last was done with");
-    busy = true;
-    await new Promise((resolve) => setImmediate(resolve));
+  for await (const ids of listIds(client, generation)) {
     for (const id of ids) seen.add(id);
     pages.push(ids.length);
-    busy = false;
-  });
+  }
   assert.deepEqual(pages, [5_000, 3]);
   assert.equal(seen.size, 5_003);
 
   const control = new AbortController();
-  const aborted = listIds(client, generation, () => {
-    control.abort(new Error("stop"));
-    return Promise.resolve();
-  }, control.signal);
-  await assert.rejects(aborted, /stop/);
-  await assert.rejects(listIds(client, `${generation}0`, () => Promise.resolve()), { code: "INDEX_MISSING" });
+  await assert.rejects(async () => {
+    for await (const _ids of listIds(client, generation, control.signal)) control.abort(new Error("stop"));
+  }, /stop/);
+  // A reader that has seen enough.
+  for await (const _ids of listIds(client, generation)) break;
+  await assert.rejects(listIds(client, `${generation}0`).next(), { code: "INDEX_MISSING" });
   // No search context is left behind.
   const { body } = await server.request(
     "GET",
