@@ -123,10 +123,11 @@ function withGuards(options: ChildOptions): { command: string; args: string[]; s
   const settings: SpawnOptions = { env: options.env ?? process.env };
   if (options.cwd !== undefined) settings.cwd = options.cwd;
   const demote = options.unprivileged === true && isRoot();
-  if (hasSetpriv()) {
+  const guardian = setprivPath();
+  if (guardian !== null) {
     const user = demote ? [`--reuid=${SERVER_USER.uid}`, `--regid=${SERVER_USER.gid}`, "--clear-groups"] : [];
     const guard = ["--pdeathsig", options.parentDeathSignal ?? "TERM", ...user, "--"];
-    return { command: "setpriv", args: [...guard, options.command, ...options.args], settings };
+    return { command: guardian, args: [...guard, options.command, ...options.args], settings };
   }
   if (demote) {
     settings.uid = SERVER_USER.uid;
@@ -135,12 +136,14 @@ function withGuards(options: ChildOptions): { command: string; args: string[]; s
   return { command: options.command, args: [...options.args], settings };
 }
 
-let setpriv: boolean | undefined;
+let setpriv: string | null | undefined;
 
-/** Busybox has a setpriv without --pdeathsig, so it is tried, not looked up. */
-function hasSetpriv(): boolean {
-  setpriv ??= process.platform === "linux" &&
-    spawnSync("setpriv", ["--pdeathsig", "TERM", "--", "true"], { stdio: "ignore" }).status === 0;
+/** The path of setpriv, or null. Busybox has one without --pdeathsig, so it is tried, not only looked up. */
+function setprivPath(): string | null {
+  setpriv ??= ["/usr/bin/setpriv", "/bin/setpriv"].find((path) =>
+    existsSync(path) &&
+    spawnSync(path, ["--pdeathsig", "TERM", "--", "true"], { stdio: "ignore" }).status === 0
+  ) ?? null;
   return setpriv;
 }
 
