@@ -21,6 +21,7 @@ export interface ServerFatal {
 
 const ERROR_RESPONSE = 0x45; // E
 const BACKEND_KEY_DATA = 0x4b; // K
+const READY_FOR_QUERY = 0x5a; // Z
 const HEADER_BYTES = 5;
 /** An ErrorResponse longer than this is not kept. */
 const LONGEST_KEPT = 65_536;
@@ -33,6 +34,8 @@ export class BackendTap {
   fatal: ServerFatal | null = null;
   /** True once anything was received. */
   heard = false;
+  /** True once the login is complete (the first ReadyForQuery). */
+  ready = false;
 
   #header = Buffer.alloc(HEADER_BYTES);
   #headerLength = 0;
@@ -67,6 +70,7 @@ export class BackendTap {
     const type = bytes[position];
     // The length counts itself. One below 4 cannot be; postgres.js stops on it, so here it only must not loop.
     this.#bodyLeft = Math.max(0, bytes.readUInt32BE(position + 1) - 4);
+    if (type === READY_FOR_QUERY) this.ready = true;
     const matters = (type === ERROR_RESPONSE || type === BACKEND_KEY_DATA) && this.#bodyLeft <= LONGEST_KEPT;
     this.#kept = matters ? [Buffer.of(type)] : null;
   }

@@ -174,13 +174,16 @@ async function openForPostgresJs(opener: SocketOpener): Promise<Duplex> {
     return failedSocket(error instanceof Error ? error : new Error(String(error)));
   }
   const tap = new BackendTap();
-  let registered = false;
+  let known = false;
   socket.on("data", (chunk: Buffer) => {
     tap.push(chunk);
     const key = tap.key;
-    if (registered || key === null) return;
-    registered = true;
+    if (known || !tap.ready || key === null) return;
+    known = true;
     registerBackend(key, { socket, cancel: () => opener.cancel(key) });
+    // Without fetch_types postgres.js forgets a `reserve` for which it opened the connection, and whoever asked waits for ever. The event
+    // "drain" makes it look again for what it could do with an idle connection; with a busy one it does nothing.
+    queueMicrotask(() => socket.emit("drain"));
   });
   socket.on("end", () => {
     // 16 bytes: a request to cancel, which the server answers by closing.

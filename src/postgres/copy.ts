@@ -49,7 +49,7 @@ async function copyOnSession(
   const onAbort = () => consumer.stop(signal?.reason);
   signal?.addEventListener("abort", onAbort, { once: true });
   try {
-    await consumer.consume(await query.readable());
+    await consumer.consume(query.readable());
   } finally {
     signal?.removeEventListener("abort", onAbort);
     // postgres.js pauses the socket when the reader is slow, and nobody resumes it once the COPY is over: the next
@@ -73,20 +73,22 @@ class ChunkConsumer {
   stop(reason: unknown): void {
     if (this.#stopped !== null) return;
     this.#stopped = { reason };
-    if (this.#readable !== null) this.#abandon(this.#readable);
+    this.#abandon();
   }
 
-  async consume(readable: Readable): Promise<void> {
-    this.#readable = readable;
+  /** @param starting resolves with the first data: a statement that computes for long does not even begin the COPY before */
+  async consume(starting: Promise<Readable>): Promise<void> {
     let working: Promise<void> | undefined;
     try {
+      const readable = await starting;
+      this.#readable = readable;
       await new Promise<void>((resolve, reject) => {
         readable.on("data", (chunk: Buffer) => {
           working = this.#take(readable, chunk);
         });
         readable.once("end", resolve);
         readable.once("error", reject);
-        if (this.#stopped !== null) this.#abandon(readable);
+        if (this.#stopped !== null) this.#abandon();
       });
       await working;
     } catch (error) {
@@ -110,10 +112,10 @@ class ChunkConsumer {
     }
   }
 
-  #abandon(readable: Readable): void {
-    readable.resume();
+  #abandon(): void {
+    this.#readable?.resume();
     // Where the request fails, the rest is read to its end instead: the connection stays usable either way.
-    this.#cancelling = this.cancel()?.catch((error) => {
+    this.#cancelling ??= this.cancel()?.catch((error) => {
       logger.debug("a statement could not be cancelled: {error}", { error });
     });
   }

@@ -36,6 +36,7 @@ export class ChangePipeline {
   #pumpScheduled = false;
   #heldBack = false;
   #failed = false;
+  #onIdle: () => void = () => {};
 
   constructor(private readonly options: ChangePipelineOptions) {}
 
@@ -47,6 +48,12 @@ export class ChangePipeline {
   /** Nothing is collected and nothing under way. */
   get isIdle(): boolean {
     return this.#collecting.isEmpty && this.#underWay.length === 0;
+  }
+
+  /** Resolves when nothing is collected and nothing under way; to be asked for when no more changes come. */
+  async whenIdle(): Promise<void> {
+    if (this.isIdle) return;
+    await new Promise<void>((resolve) => this.#onIdle = resolve);
   }
 
   /** To be called after changes or a position were put into `collecting`; the batch starts once the caller is done. */
@@ -66,6 +73,7 @@ export class ChangePipeline {
 
   #pump(): void {
     const batch = this.#collecting;
+    if (this.isIdle) this.#onIdle();
     if (this.#failed || this.options.signal.aborted || batch.isEmpty) return;
     if (!batch.hasWork) {
       // A position alone waits for the batches before it, and goes with the changes that arrive meanwhile.
@@ -81,6 +89,7 @@ export class ChangePipeline {
       this.#underWay.push(entry);
       void this.#process(entry);
     } else if (batch.position !== null) this.options.onPosition(batch.position);
+    if (this.isIdle) this.#onIdle();
   }
 
   async #process(entry: UnderWay): Promise<void> {

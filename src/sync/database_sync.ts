@@ -70,7 +70,7 @@ export class DatabaseSync {
    */
   async run(control: { readonly signal: AbortSignal; readonly daemon: boolean }): Promise<void> {
     const { board, checkpoint } = this.options;
-    const working = AbortSignal.any([this.#failure.signal]);
+    const working = this.#failure.signal;
     const ending = AbortSignal.any([control.signal, working]);
     let follower: SlotFollower | null = null;
     try {
@@ -106,7 +106,7 @@ export class DatabaseSync {
       follower = this.#follow(consumer, keeper, leaving.signal);
       follower.done.catch((error) => this.#fail(error));
       this.#show(loads.map((entry) => entry.load), keyed, follower, keeper, consumer);
-      const slotLook = this.#watchSlot(ending);
+      const slotLook = this.#watchSlot(AbortSignal.any([working, leaving.signal]));
 
       try {
         await this.#work(loads.map((entry) => entry.load), keeper, ending, control.daemon);
@@ -190,7 +190,8 @@ export class DatabaseSync {
         newestVersion: () => this.#clock.newestVersion(),
         observe,
       });
-      const keyed = new KeyedWriter(index, this.#session, limits, run.bulkConcurrency, onFault);
+      const freshMoment = () => this.#clock.afterVisible([], (ms) => delay(ms, working));
+      const keyed = new KeyedWriter(index, this.#session, limits, run.bulkConcurrency, freshMoment, onFault);
       const load = new IndexLoad({
         open,
         keyed,
@@ -234,8 +235,10 @@ export class DatabaseSync {
 
   /** Waits until nothing is under way, but not for long: what is not finished is done again at the next start. */
   async #settle(pipeline: ChangePipeline, working: AbortSignal): Promise<void> {
-    const deadline = performance.now() + FLUSH_LIMIT_MS;
-    while (!pipeline.isIdle && performance.now() < deadline && !working.aborted) await delay(10);
+    const limit = new AbortController();
+    const either = AbortSignal.any([working, limit.signal]);
+    await Promise.race([pipeline.whenIdle(), delay(FLUSH_LIMIT_MS, either).catch(() => {})]);
+    limit.abort();
     if (!pipeline.isIdle && !working.aborted) {
       logger.warn(
         "changes under way could not be finished in {seconds} s; they come again at the next start",

@@ -4,7 +4,7 @@ import type { LoadChunk } from "../checkpoint/types.ts";
 import type { PgsyncError } from "../errors/error.ts";
 import { delay } from "../retry/backoff.ts";
 import type { SearchClient } from "../search/client.ts";
-import { pauseRefresh, refresh, restoreRefresh, updateMeta } from "../search/index.ts";
+import { countDocuments, pauseRefresh, refresh, restoreRefresh, updateMeta } from "../search/index.ts";
 import type { Lsn } from "../replication/lsn.ts";
 import { indexedKeys } from "./impact.ts";
 import type { OpenIndex } from "./index_setup.ts";
@@ -77,7 +77,12 @@ export class IndexLoad {
     const { index } = keyed.index;
     this.#startedAt = new Date();
     this.#state = "running";
-    await this.#patiently(() => pauseRefresh(search, open.generation, signal), signal);
+    let heldDocuments = false;
+    await this.#patiently(async () => {
+      await refresh(search, open.generation, signal);
+      heldDocuments = await countDocuments(search, open.generation, signal) > 0;
+      await pauseRefresh(search, open.generation, signal);
+    }, signal);
     for (let root = await this.#plan(signal);;) {
       this.#tell();
       const progress = checkpoint.load(index);
@@ -93,10 +98,10 @@ export class IndexLoad {
       // A rewrite during the load may have moved rows from a chunk not yet read into one that was.
       const now = await this.#describeRoot(signal);
       if (storageFingerprint(now) === storageFingerprint(root)) break;
-      this.#planAnew(now, await this.#divide(now, signal));
+      this.#planAnew(await this.#divide(now, signal));
       root = now;
     }
-    if (!open.created) await this.#removeExtra(signal);
+    if (heldDocuments) await this.#removeExtra(signal);
     const { lsn } = await session.untilDone(() => clock.now(), "tell its WAL position", onFault, signal);
     await this.#patiently(async () => {
       await restoreRefresh(search, open.generation, keyed.index.mapped.schema.setting, signal);
@@ -122,17 +127,16 @@ export class IndexLoad {
       progress.chunks.every((chunk) =>
         chunk.heapOid === root.oid && chunk.filenode === storageFingerprint(root)
       );
-    if (!fits) this.#planAnew(root, await this.#divide(root, signal));
+    if (!fits) this.#planAnew(await this.#divide(root, signal));
     this.#count();
     return root;
   }
 
-  #planAnew(root: Relation, chunks: readonly LoadChunk[]): void {
+  #planAnew(chunks: readonly LoadChunk[]): void {
     const { checkpoint, keyed, open } = this.options;
     checkpoint.planLoad(keyed.index.index, open.generation, chunks);
     this.#acknowledged = 0;
     this.#count();
-    void root;
   }
 
   /** By pages where the server can read a range of them, else by keys. */
@@ -155,7 +159,7 @@ export class IndexLoad {
       async () => {
         const moment = await clock.afterVisible([], (ms) => delay(ms, signal));
         const extra = missingRoots(indexedKeys(keyed.index, search, signal), keyed.index, session);
-        await keyed.write(extra, { ...moment, position: null }, signal);
+        await keyed.write(extra, { moment, position: null }, signal);
       },
       "compare the index with its table",
       onFault,
@@ -170,7 +174,7 @@ export class IndexLoad {
 
   /** Tries until the search engine does it. */
   async #patiently(work: () => Promise<void>, signal: AbortSignal): Promise<void> {
-    await this.options.session.untilDone(work, "", this.options.onFault, signal);
+    await this.options.session.untilDone(work, "prepare the index", this.options.onFault, signal);
   }
 
   #count(): void {

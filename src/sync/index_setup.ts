@@ -20,8 +20,6 @@ const logger = getLogger(["pgsync", "sync"]);
 export interface OpenIndex {
   readonly generation: string;
   readonly meta: IndexMeta;
-  /** Made by this call, so it holds nothing that could be without a row. */
-  readonly created: boolean;
   /** All documents were loaded once; the stream keeps them equal. */
   readonly loaded: boolean;
 }
@@ -69,17 +67,17 @@ export async function openIndex(
     logger.warn("the index {index} is gone; it is made and loaded anew", { index });
   }
   const definition = indexDefinition(mapped, systemIdentifier);
-  const { generation, meta, created } = await ensureIndex(search, definition, signal);
+  const { generation, meta } = await ensureIndex(search, definition, signal);
   checkMeta(index, meta, definition.meta);
   if (progress !== null && progress.generation !== generation) checkpoint.forgetLoad(index);
-  if (meta.loaded) return { generation, meta, created, loaded: true };
+  if (meta.loaded) return { generation, meta, loaded: true };
   if (progress?.finished === true && progress.generation === generation) {
     // The process ended between the two notes that the load is finished.
     const loadedMeta = { ...meta, loaded: true };
     await updateMeta(search, generation, loadedMeta, signal);
-    return { generation, meta: loadedMeta, created, loaded: true };
+    return { generation, meta: loadedMeta, loaded: true };
   }
-  return { generation, meta, created, loaded: false };
+  return { generation, meta, loaded: false };
 }
 
 /** @throws PgsyncError INDEX_CHANGED, INDEX_FOREIGN */

@@ -165,7 +165,7 @@ class ChunkReader {
       return joinKey(values);
     });
     const moment = await clock.afterVisible([], (ms) => delay(ms, this.signal));
-    await keyed.write([keys], { ...moment, position: null }, this.signal);
+    await keyed.write([keys], { moment, position: null }, this.signal);
   }
 
   #throwFailure(): void {

@@ -7,6 +7,7 @@ import type { PgsyncError } from "../errors/error.ts";
 import type { Lsn } from "../replication/lsn.ts";
 import type { IndexWriter } from "./index_writer.ts";
 import { keyColumns, type RootKey } from "./root_keys.ts";
+import type { ServerMoment } from "./server_clock.ts";
 import type { SourceSession } from "./source_session.ts";
 
 /** From this many keys on, children are gathered set-wise. */
@@ -21,8 +22,7 @@ export interface RequestLimits {
 /** For what and how keys are written. */
 export interface KeyedWrite {
   /** Makes the documents' versions; read before the first of them is built. */
-  readonly timeline: number;
-  readonly lsn: Lsn;
+  readonly moment: ServerMoment;
   /** The position of the changes; kept with documents that are refused. */
   readonly position: Lsn | null;
 }
@@ -49,6 +49,8 @@ export class KeyedWriter {
     private readonly limits: RequestLimits,
     /** Slices that are built or sent at once. */
     concurrency: number,
+    /** Gives a moment later than any before. */
+    private readonly freshMoment: () => Promise<ServerMoment>,
     private readonly onFault: (fault: PgsyncError) => void,
   ) {
     this.#correlated = keysSql(index.mapped, "correlated");
@@ -115,10 +117,10 @@ export class KeyedWriter {
     times: WriteTimes,
     signal: AbortSignal,
   ): Promise<void> {
-    for (;;) {
+    for (let moment = write.moment;;) {
       const buildStart = performance.now();
       const requests = await this.session.untilDone(
-        () => this.#build(keys, write),
+        () => this.#build(keys, moment),
         "build documents",
         this.onFault,
         signal,
@@ -130,11 +132,13 @@ export class KeyedWriter {
       );
       times.bulkSeconds += (performance.now() - bulkStart) / 1000;
       if (sent.every((done) => done)) break;
+      // A copy of what grew too old may still be on its way to the index: what is built now must not tie with it.
+      moment = await this.session.untilDone(this.freshMoment, "tell its WAL position", this.onFault, signal);
     }
     times.documents += keys.length;
   }
 
-  async #build(keys: readonly RootKey[], write: KeyedWrite): Promise<BulkRequest[]> {
+  async #build(keys: readonly RootKey[], moment: ServerMoment): Promise<BulkRequest[]> {
     const { mapped } = this.index;
     const parameters = keyColumns(keys, mapped.key.length).map(arrayLiteral);
     const statement = keys.length < SET_WISE_FROM ? this.#correlated : this.#setWise;
@@ -142,7 +146,7 @@ export class KeyedWriter {
     const rows: readonly (readonly (Buffer | null)[])[] = await this.session.builders
       .unsafe(statement, parameters, { prepare: true })
       .raw();
-    const version = documentVersion({ timeline: write.timeline, lsn: write.lsn, fromStream: true });
+    const version = documentVersion({ ...moment, fromStream: true });
     const body = new BulkBody(mapped.schema.pipeline);
     const requests: BulkRequest[] = [];
     for (const [id, document] of rows) {
