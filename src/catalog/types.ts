@@ -110,23 +110,35 @@ export interface ServerFacts {
   readonly versionNumber: number;
   /** `server_version`, as `17.4`. */
   readonly version: string;
+  /** The database that was asked. */
   readonly database: string;
+  /** The role that asked. */
   readonly role: string;
+  /** Whether it is a superuser. */
   readonly isSuperuser: boolean;
   /** May start replication: superuser or the REPLICATION attribute (or `rds_replication` and the like). */
   readonly canReplicate: boolean;
   /** May create in the database (needed for a publication). */
   readonly canCreate: boolean;
+  /** `wal_level`: streaming needs `logical`. */
   readonly walLevel: string;
+  /** `max_replication_slots`. */
   readonly maxReplicationSlots: number;
+  /** Slots that exist now. */
   readonly usedReplicationSlots: number;
+  /** `max_wal_senders`. */
   readonly maxWalSenders: number;
+  /** Walsenders at work now. */
   readonly usedWalSenders: number;
   /** `system_identifier` of the cluster, as text. */
   readonly systemIdentifier: string;
+  /** The timeline, which grows with each promotion. */
   readonly timeline: number;
+  /** Whether the server is a standby. */
   readonly inRecovery: boolean;
+  /** The encoding of the database, as `UTF8`. */
   readonly encoding: string;
+  /** Bytes in a page. */
   readonly blockSize: number;
 }
 

@@ -12,6 +12,7 @@ export interface ErrorDefinition {
   readonly meaning: string;
   /** What the operator can do. A more exact remedy may be given where the error is raised. */
   readonly remedy: string;
+  /** What the program does after the error. */
   readonly next: NextStep;
   /** The exit code of the command that ends with this error (docs/cli.md lists them). */
   readonly exitCode: number;

@@ -17,10 +17,16 @@ export interface ErrorDetails {
  * ```
  */
 export class PgsyncError extends Error {
+  /** The class of the error, for logs. */
   override readonly name = "PgsyncError";
   /** What to do about it. */
   readonly remedy: string;
 
+  /**
+   * @param code the stable code, a key of `ERRORS`
+   * @param message one sentence
+   * @param details a remedy, a cause
+   */
   constructor(
     /** The stable code, a key of `ERRORS`. */
     readonly code: ErrorCode,

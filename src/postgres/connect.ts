@@ -34,6 +34,7 @@ const logger = getLogger(["pgsync", "postgres"]);
 
 /** How long DDL and catalog reads wait for a lock: queued DDL would hold up everybody behind it. */
 const ADMIN_LOCK_TIMEOUT = "10s";
+const CANCEL_REQUEST_BYTES = 16;
 /** From the first byte sent to the first ReadyForQuery, in seconds. */
 const LOGIN_TIMEOUT_SECONDS = 30;
 
@@ -175,6 +176,7 @@ async function openForPostgresJs(opener: SocketOpener): Promise<Duplex> {
   }
   const tap = new BackendTap();
   let known = false;
+  let failure: Error | null = null;
   socket.on("data", (chunk: Buffer) => {
     tap.push(chunk);
     const key = tap.key;
@@ -185,18 +187,20 @@ async function openForPostgresJs(opener: SocketOpener): Promise<Duplex> {
     // "drain" makes it look again for what it could do with an idle connection; with a busy one it does nothing.
     queueMicrotask(() => socket.emit("drain"));
   });
-  socket.on("end", () => {
-    // 16 bytes: a request to cancel, which the server answers by closing.
-    if (!tap.heard && socket.bytesWritten <= 16) return;
-    if (!socket.writableEnded) socket.destroy(closedByServer(tap));
+  // Ours is the first listener for "close", so postgres.js learns the reason just before it lets go of the connection. Were the reason given
+  // earlier, a statement sent in between would be lost: postgres.js would never settle it. And without a reason it would
+  // connect again and again in a tight loop when the server closes during the login.
+  socket.once("error", (error) => failure = error);
+  socket.once("close", () => {
+    // A request to cancel (16 bytes) is answered by closing.
+    if (tap.heard || socket.bytesWritten > CANCEL_REQUEST_BYTES) {
+      socket.emit("error", failure ?? closedByServer(tap));
+    }
   });
   return socket;
 }
 
-/**
- * The error of a connection that the server closed: its FATAL message where it sent one. Without an error postgres.js would
- * connect again and again in a tight loop when this happens during the login.
- */
+/** The error of a connection that the server closed: its FATAL message where it sent one. */
 function closedByServer(tap: BackendTap): Error {
   if (tap.fatal === null) {
     return Object.assign(new Error("the server closed the connection"), { code: "CONNECTION_CLOSED" });

@@ -5,9 +5,13 @@ export type SslMode = "disable" | "allow" | "prefer" | "require" | "verify-ca" |
 export interface PostgresOptions {
   /** Host name, address, or the folder of a Unix socket. */
   readonly host: string;
+  /** The TCP port; of a Unix socket, its number. */
   readonly port: number;
+  /** The role to log in as. */
   readonly user: string;
+  /** Null: none is sent. */
   readonly password: string | null;
+  /** Whether and how TLS is used. */
   readonly sslmode: SslMode;
   /** Path of a PEM file with the certificate authorities to trust. */
   readonly sslrootcert: string | null;
@@ -16,3 +20,14 @@ export interface PostgresOptions {
   /** `work_mem` of building sessions, as `64MB`; null leaves the server's. */
   readonly workMem: string | null;
 }
+
+/** A server on this machine; user and password are to be given. */
+export const POSTGRES_DEFAULTS = {
+  host: "localhost",
+  port: 5432,
+  password: null,
+  sslmode: "prefer",
+  sslrootcert: null,
+  timeZone: "UTC",
+  workMem: null,
+} as const satisfies Partial<PostgresOptions>;

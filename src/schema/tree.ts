@@ -22,7 +22,9 @@ export interface Place {
 
 /** A table or view named in the schema file. */
 export interface QualifiedName {
+  /** The PostgreSQL schema. */
   readonly schema: string;
+  /** The table or view. */
   readonly table: string;
 }
 
@@ -30,6 +32,7 @@ export interface QualifiedName {
 export interface SchemaFile {
   /** Path, URL or `<stdin>`. */
   readonly source: string;
+  /** One entry for each index, in the order of the file. */
   readonly documents: readonly DocumentSchema[];
   /** Things that are accepted but have no effect; each is said once at start. */
   readonly warnings: readonly SchemaWarning[];
@@ -37,18 +40,25 @@ export interface SchemaFile {
 
 /** Something accepted without effect. */
 export interface SchemaWarning {
+  /** Where it stands. */
   readonly place: Place;
+  /** What has no effect, in one sentence. */
   readonly message: string;
 }
 
 /** One entry of the schema file: a database's rows become the documents of an index. */
 export interface DocumentSchema {
+  /** The PostgreSQL database. */
   readonly database: string;
   /** The index (an alias in the search engine). */
   readonly index: string;
+  /** The table whose rows become documents. */
   readonly root: NodeSchema;
+  /** Names of plugins, in the order in which they run. */
   readonly plugins: readonly string[];
+  /** The ingest pipeline that documents go through. */
   readonly pipeline: string | null;
+  /** The field whose value routes the document. */
   readonly routing: string | null;
   /** Index settings, as given. */
   readonly setting: JsonObject | null;
@@ -56,6 +66,7 @@ export interface DocumentSchema {
   readonly mapping: JsonObject | null;
   /** A whole index mapping, as given. */
   readonly mappings: JsonObject | null;
+  /** Where the entry stands in the file. */
   readonly place: Place;
 }
 
@@ -71,13 +82,17 @@ export interface NodeSchema extends QualifiedName {
   readonly baseTables: readonly string[];
   /** How the node is joined to its parent; null at the root only. */
   readonly relationship: Relationship | null;
+  /** What happens to the values and names of the node. */
   readonly transform: Transform;
+  /** The nodes below, in the order of the file. */
   readonly children: readonly NodeSchema[];
+  /** Where the node stands in the file. */
   readonly place: Place;
 }
 
 /** How a node is joined to its parent. */
 export interface Relationship {
+  /** How many rows of the node a row of its parent has. */
   readonly type: "one_to_one" | "one_to_many";
   /** `scalar`: the first column's value instead of an object. */
   readonly variant: "object" | "scalar";
@@ -85,13 +100,17 @@ export interface Relationship {
   readonly throughTables: readonly QualifiedName[];
   /** Column pairs given by hand, in place of the constraint: parent[i] = child[i]. */
   readonly foreignKey: { readonly parent: readonly string[]; readonly child: readonly string[] } | null;
+  /** Where it stands in the file. */
   readonly place: Place;
 }
 
 /** The transforms of a node, as written (nested under child labels where the file nests them). */
 export interface Transform {
+  /** Column → field. */
   readonly rename: JsonObject;
+  /** Field → value → other value. */
   readonly replace: JsonObject;
+  /** Fields that are made of several columns. */
   readonly concat: readonly JsonObject[];
   /** Field → Elasticsearch type and parameters. */
   readonly mapping: JsonObject;

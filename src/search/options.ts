@@ -9,6 +9,7 @@ export type SearchLogin =
 export interface SearchOptions {
   /** One or more base URLs, without user and password. */
   readonly urls: readonly string[];
+  /** How to log in. */
   readonly login: SearchLogin;
   /** Check the server's certificate. */
   readonly verifyCertificates: boolean;
@@ -18,10 +19,25 @@ export interface SearchOptions {
   readonly caFingerprint: string | null;
   /** Paths of PEM files for TLS client authentication. */
   readonly clientCertificate: string | null;
+  /** The private key of the client certificate. */
   readonly clientKey: string | null;
   /** Sent as X-Opaque-Id with each request. */
   readonly opaqueId: string | null;
   /** Compress request bodies with gzip. */
   readonly compress: boolean;
+  /** How long a request may take before it is given up. */
   readonly timeoutSeconds: number;
 }
+
+/** A search engine without login; its URLs are to be given. */
+export const SEARCH_DEFAULTS = {
+  login: { kind: "none" },
+  verifyCertificates: true,
+  caCertificate: null,
+  caFingerprint: null,
+  clientCertificate: null,
+  clientKey: null,
+  opaqueId: null,
+  compress: false,
+  timeoutSeconds: 60,
+} as const satisfies Partial<SearchOptions>;

@@ -4,8 +4,11 @@ import type { SearchOptions } from "../search/options.ts";
 
 /** Everything a run needs to know. The command line makes it of flags and environment; library users write it. */
 export interface RunOptions {
+  /** The documents to keep. */
   readonly schema: SchemaFile;
+  /** Where the rows are. */
   readonly postgres: PostgresOptions;
+  /** Where the documents go. */
   readonly search: SearchOptions;
   /** Name of the replication slot and publication; null: `pgsync_<database>`. Only allowed with a single database. */
   readonly slot: string | null;

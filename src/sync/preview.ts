@@ -8,7 +8,9 @@ import type { RunOptions } from "./options.ts";
 
 /** One document as it would be indexed. */
 export interface PreviewDocument {
+  /** The index it would go to. */
   readonly _index: string;
+  /** Its id. */
   readonly _id: string;
   /** JSON text as PostgreSQL made it, untouched. */
   readonly _source: string;

@@ -6,10 +6,15 @@ export type Phase = "starting" | "loading" | "catching-up" | "streaming" | "stop
 
 /** A fault as it is shown to operators. */
 export interface Fault {
+  /** The stable code. */
   readonly code: ErrorCode;
+  /** One sentence. */
   readonly message: string;
+  /** What to do about it. */
   readonly remedy: string;
+  /** What the program does now. */
   readonly next: NextStep;
+  /** When it happened. */
   readonly at: Date;
 }
 
@@ -19,9 +24,11 @@ export interface IndexStatus {
   readonly index: string;
   /** The index behind the alias. */
   readonly generation: string;
+  /** How far its initial load is. */
   readonly load: LoadStatus;
   /** Documents written and deleted since the process started. */
   readonly indexed: number;
+  /** Documents deleted since the process started. */
   readonly deleted: number;
   /** Entries in the dead-letter list now. */
   readonly deadLetters: number;
@@ -29,21 +36,29 @@ export interface IndexStatus {
 
 /** How far the initial load of one index is. */
 export interface LoadStatus {
+  /** Whether the load runs. */
   readonly state: "pending" | "running" | "done";
   /** Documents acknowledged by this process and, as far as is known, by those before it. */
   readonly documents: number;
   /** PostgreSQL's estimate of the root table's rows. */
   readonly estimate: number;
+  /** Chunks whose documents are all acknowledged. */
   readonly chunksDone: number;
+  /** Chunks in all; 0 before the load is planned. */
   readonly chunks: number;
+  /** When this process began to load; null where it did not. */
   readonly startedAt: Date | null;
+  /** When this process finished the load; null where it did not. */
   readonly finishedAt: Date | null;
 }
 
 /** The state of the replication stream. */
 export interface StreamStatus {
+  /** The replication slot. */
   readonly slot: string;
+  /** The publication. */
   readonly publication: string;
+  /** Whether a session stands. */
   readonly connected: boolean;
   /** End of the WAL that the server last spoke of. */
   readonly received: Lsn;
@@ -57,27 +72,37 @@ export interface StreamStatus {
   readonly safeBytes: number | null;
   /** Commit time of the last change received. */
   readonly lastCommitAt: Date | null;
+  /** Sessions that ended and were followed by another. */
   readonly reconnects: number;
 }
 
 /** A snapshot of a whole run, for `/status`, `/ready` and `pgsync status`. Plain data. */
 export interface RunStatus {
+  /** When the run began. */
   readonly startedAt: Date;
   /** True when every database is ready. */
   readonly ready: boolean;
   /** Why it is not ready: one sentence each. */
   readonly notReady: readonly string[];
+  /** One for each database of the schema file. */
   readonly databases: readonly SyncStatus[];
 }
 
 /** A snapshot of the part of a run that follows one database. Plain data. */
 export interface SyncStatus {
+  /** What the run is doing. */
   readonly phase: Phase;
+  /** When it began. */
   readonly startedAt: Date;
+  /** The name of the database. */
   readonly database: string;
+  /** As `17.4`. */
   readonly postgresVersion: string;
+  /** As `Elasticsearch 8.19.1`. */
   readonly searchEngine: string;
+  /** One for each document of the schema file. */
   readonly indices: readonly IndexStatus[];
+  /** The replication stream. */
   readonly stream: StreamStatus;
   /** True when loaded, streaming, and the search engine takes documents. */
   readonly ready: boolean;

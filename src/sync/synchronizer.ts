@@ -43,6 +43,10 @@ export class Synchronizer {
   readonly #health = new SearchHealth();
   readonly #boards: StatusBoard[] = [];
 
+  /**
+   * @param options what to follow
+   * @param observer hears what happens, as it happens
+   */
   constructor(readonly options: RunOptions, private readonly observer: SyncObserver = () => {}) {}
 
   /**
