@@ -10,8 +10,8 @@ RUN npx -y deno@2.9.6 install --frozen
 COPY . .
 RUN npx -y deno@2.9.6 task build && mkdir /state
 
-# The executable needs glibc and nothing else. No shell, no package manager; user 65532.
-FROM gcr.io/distroless/base-debian12:nonroot
+# The executable needs glibc and nothing else.
+FROM debian:bookworm-slim
 COPY --from=build /src/dist/pgsync /usr/local/bin/pgsync
 COPY --from=build --chown=65532:65532 /state /var/lib/pgsync
 # The checkpoint file lives here: keep it on a volume.

@@ -23,6 +23,8 @@ export class PgsyncError extends Error {
   readonly remedy: string;
 
   /**
+   * Makes an error.
+   *
    * @param code the stable code, a key of `ERRORS`
    * @param message one sentence
    * @param details a remedy, a cause

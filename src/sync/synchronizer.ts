@@ -44,6 +44,8 @@ export class Synchronizer {
   readonly #boards: StatusBoard[] = [];
 
   /**
+   * Prepares a run; nothing is connected before `run`.
+   *
    * @param options what to follow
    * @param observer hears what happens, as it happens
    */
