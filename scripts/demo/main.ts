@@ -88,8 +88,9 @@ await runScript(async (interrupted) => {
     await sql.end({ timeout: 1 });
   });
   // What happens to pgsync must end the demo too.
+  let done = false;
   const ended = program.child.exited.then(() => {
-    if (!interrupted.aborted) throw new Advice(`pgsync ended by itself:\n${program.child.output()}`);
+    if (!interrupted.aborted && !done) throw new Advice(`pgsync ended by itself:\n${program.child.output()}`);
   });
   const changes = async () => {
     for await (const change of options.once ? fixedChanges(sql) : endlessChanges(sql)) {
@@ -103,12 +104,13 @@ await runScript(async (interrupted) => {
     }
   };
   await Promise.race([changes(), ended]);
+  done = true;
 
   const comparison = await compareUntilEqual(databaseUrl, client, view);
   console.log("\n" + comparisonText(comparison));
   const memory = program.memory();
   if (memory !== null) console.log(`Memory of pgsync: ${(memory / 1e6).toFixed(0)} MB`);
-  return isEqual(comparison) ? 0 : 1;
+  return await stopsWell(program) && isEqual(comparison) ? 0 : 1;
 });
 
 /** The options, or null where help is wanted. @throws Advice where they cannot be read */
@@ -231,6 +233,15 @@ async function compareUntilEqual(
     if (isEqual(comparison) || tries === 5) return comparison;
     await delay(1_000);
   }
+}
+
+/** SIGTERM must make it flush, store its position and exit with 0. */
+async function stopsWell(program: Program): Promise<boolean> {
+  const started = performance.now();
+  const { code, signal } = await program.child.stop();
+  if (code === 0) console.log(`pgsync stopped ${since(started)} after SIGTERM.`);
+  else console.log(`pgsync did not stop well (${signal ?? `exit code ${code}`}):\n${program.child.output()}`);
+  return code === 0;
 }
 
 function comparisonText(comparison: Comparison): string {

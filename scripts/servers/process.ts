@@ -61,6 +61,8 @@ const KEPT_LINES = 200;
 const children = new Set<Child>();
 const folders = new Set<string>();
 const cleanups: (() => Promise<void>)[] = [];
+/** From then on nothing is started: it would be left behind. */
+let ending = false;
 
 /** True when we run as root on a system that knows users. */
 export function isRoot(): boolean {
@@ -73,6 +75,7 @@ export function isRoot(): boolean {
  * @throws Error where the command cannot be started
  */
 export async function startChild(options: ChildOptions): Promise<Child> {
+  if (ending) throw new Error(`${options.command} is not started: the script is ending`);
   const { command, args, settings } = withGuards(options);
   const child = spawn(command, args, {
     ...settings,
@@ -80,12 +83,12 @@ export async function startChild(options: ChildOptions): Promise<Child> {
     detached: true,
   });
   const handle = supervise(child, options);
+  children.add(handle);
+  void handle.exited.then(() => children.delete(handle));
   await new Promise<void>((started, failed) => {
     child.once("spawn", started);
     child.once("error", (cause) => failed(new Error(`cannot start ${options.command}`, { cause })));
   });
-  children.add(handle);
-  void handle.exited.then(() => children.delete(handle));
   return handle;
 }
 
@@ -286,6 +289,7 @@ export function beforeTheEnd(cleanup: () => Promise<void>): void {
 /** Runs what was given to {@link beforeTheEnd}, stops all children, newest first, and removes all temporary folders. */
 export async function stopEverything(): Promise<void> {
   for (let cleanup = cleanups.pop(); cleanup !== undefined; cleanup = cleanups.pop()) await cleanup();
+  ending = true;
   for (const child of [...children].reverse()) await child.stop();
   for (const folder of folders) removeFolder(folder);
 }
@@ -313,6 +317,8 @@ globalThis.addEventListener?.("unload", killEverything);
 export async function runScript(main: (interrupted: AbortSignal) => Promise<number>): Promise<never> {
   const interruption = new AbortController();
   let signalled = false;
+  /** `main` has ended, or something has failed outside of it. */
+  let over = false;
   for (const [signal, number] of [["SIGINT", 2], ["SIGTERM", 15], ["SIGHUP", 1]] as const) {
     process.on(signal, () => {
       if (signalled) process.exit(128 + number);
@@ -323,7 +329,8 @@ export async function runScript(main: (interrupted: AbortSignal) => Promise<numb
   }
   const fail = (error: unknown) => {
     // What breaks because we are being stopped is no news.
-    if (signalled) return;
+    if (signalled || over) return;
+    over = true;
     report(error);
     stopEverything().catch(report).finally(() => process.exit(1));
   };
@@ -334,8 +341,9 @@ export async function runScript(main: (interrupted: AbortSignal) => Promise<numb
     code = await main(interruption.signal);
   } catch (error) {
     code = 1;
-    if (!signalled) report(error);
+    if (!signalled && !over) report(error);
   }
+  over = true;
   // The signal's handler ends the process with its own code.
   if (signalled) return await new Promise<never>(() => setInterval(() => {}, 60_000));
   await stopEverything();
