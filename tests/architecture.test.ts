@@ -1,0 +1,71 @@
+/** The layout's promises: imports run one way, and only the edge of the program reads the environment or prints. */
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+
+const SOURCES = fileURLToPath(new URL("../src", import.meta.url));
+
+/** Folders from the top down: a folder imports only from those in rows below its own. */
+const ROWS: readonly (readonly string[])[] = [
+  ["cli"],
+  ["server"],
+  ["sync"],
+  ["mapping"],
+  ["replication", "search", "checkpoint", "catalog"],
+  ["postgres", "schema"],
+  ["retry", "errors"],
+];
+/** A position in the WAL is a number that every row may speak of. */
+const SHARED = new Set(["replication/lsn.ts", "version.ts"]);
+
+function sources(): { path: string; text: string }[] {
+  return readdirSync(SOURCES, { recursive: true, encoding: "utf8" })
+    .filter((path) => path.endsWith(".ts"))
+    .map((path) => ({ path, text: readFileSync(join(SOURCES, path), "utf8") }));
+}
+
+function rowOf(path: string): number {
+  const folder = path.split("/")[0] ?? "";
+  const row = ROWS.findIndex((folders) => folders.includes(folder));
+  assert.notEqual(row, -1, `${path} stands in no folder of the layout`);
+  return row;
+}
+
+test("imports run one way", () => {
+  const wrong: string[] = [];
+  for (const { path, text } of sources()) {
+    if (SHARED.has(path)) continue;
+    for (const [, target = ""] of text.matchAll(/from "(\.[^"]+)"|import\("(\.[^"]+)"\)/g)) {
+      const imported = relative(SOURCES, join(SOURCES, dirname(path), target));
+      if (imported.startsWith("..") || SHARED.has(imported)) continue;
+      if (imported.split("/")[0] === path.split("/")[0]) continue;
+      if (rowOf(imported) <= rowOf(path)) wrong.push(`${path} imports ${imported}`);
+    }
+  }
+  assert.deepEqual(wrong, []);
+});
+
+test("only the command line and the server print or read the environment", () => {
+  const wrong = sources()
+    .filter(({ path }) => !["cli", "server"].includes(path.split("/")[0] ?? ""))
+    .filter(({ text }) =>
+      /\bconsole\.|process\.(env|stdout|stderr|argv|exit)\b|Deno\.env/.test(withoutComments(text))
+    )
+    .map(({ path }) => path);
+  assert.deepEqual(wrong, []);
+});
+
+test("nothing is exported by default, asserted to be there, or typed any", () => {
+  const wrong = sources().flatMap(({ path, text }) =>
+    [/export default/, /:\s*any\b/, /as any\b/, /@ts-(ignore|nocheck|expect-error)/]
+      .filter((pattern) => pattern.test(withoutComments(text)))
+      .map((pattern) => `${path}: ${pattern.source}`)
+  );
+  assert.deepEqual(wrong, []);
+});
+
+function withoutComments(text: string): string {
+  return text.replaceAll(/\/\*[\s\S]*?\*\//g, "").replaceAll(/^\s*\/\/.*$/gm, "");
+}
