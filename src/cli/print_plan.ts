@@ -38,7 +38,10 @@ function describeDatabase(plan: DatabasePlan, verbose: boolean): string[] {
       `  ${sql}`,
     ]),
   );
-  section("What bootstrap would run", plan.bootstrapSql.flatMap((sql) => sql.split("\n")));
+  section(
+    "What bootstrap would run",
+    plan.bootstrapSql.flatMap((sql) => `${sql.replace(/;\s*$/, "")};`.split("\n")),
+  );
   section(
     "What is wrong",
     plan.problems.flatMap(({ code, message, remedy }) => [

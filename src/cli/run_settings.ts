@@ -32,6 +32,7 @@ export function runSettings(
 
   const slot = given(environment, "PGSYNC_SLOT", { name: "--slot", value: flags.slot });
   const workers = given(environment, "NUM_WORKERS", { name: "--num-workers", value: flags.numWorkers });
+  const chunkRows = given(environment, "PGSYNC_LOAD_CHUNK_ROWS");
   const bulkBytes = given(environment, "ELASTICSEARCH_MAX_CHUNK_BYTES");
   const bulkDocuments = given(environment, "ELASTICSEARCH_CHUNK_SIZE");
   const bulkConcurrency = given(environment, "ELASTICSEARCH_THREAD_COUNT");
@@ -47,6 +48,7 @@ export function runSettings(
       RUN_DEFAULTS.checkpointFolder,
     bootstrap: switchedOn(environment, "PGSYNC_BOOTSTRAP", flags.bootstrap),
     loadWorkers: workers === null ? RUN_DEFAULTS.loadWorkers : wholeNumber(workers, 1, 64),
+    loadChunkRows: chunkRows === null ? RUN_DEFAULTS.loadChunkRows : wholeNumber(chunkRows, 100, 10_000_000),
     bulkBytes: bulkBytes === null ? RUN_DEFAULTS.bulkBytes : wholeNumber(bulkBytes, 1024, 1024 ** 3),
     bulkDocuments: bulkDocuments === null
       ? RUN_DEFAULTS.bulkDocuments
