@@ -201,6 +201,7 @@ export class DatabaseSync {
         checkpoint,
         limits,
         workers: run.loadWorkers,
+        chunkRows: run.loadChunkRows,
         describeRoot: () => this.#describe(mapped.root.relation),
         observe,
         onFault,

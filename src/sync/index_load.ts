@@ -11,7 +11,7 @@ import type { OpenIndex } from "./index_setup.ts";
 import { loadChunks } from "./initial_load.ts";
 import type { KeyedWriter, RequestLimits } from "./keyed_writer.ts";
 import { keyBounds } from "./key_bounds.ts";
-import { keyChunks, pageChunks, ROWS_A_CHUNK, storageFingerprint } from "./load_chunks.ts";
+import { keyChunks, pageChunks, storageFingerprint } from "./load_chunks.ts";
 import { missingRoots } from "./missing_roots.ts";
 import type { ServerClock } from "./server_clock.ts";
 import type { SourceSession } from "./source_session.ts";
@@ -27,6 +27,8 @@ export interface IndexLoadOptions {
   readonly checkpoint: Checkpoint;
   readonly limits: RequestLimits;
   readonly workers: number;
+  /** Roots in a chunk, about. */
+  readonly chunkRows: number;
   /** Reads the root's description anew: its storage may have been rewritten. */
   readonly describeRoot: () => Promise<Relation>;
   readonly observe: SyncObserver;
@@ -141,10 +143,10 @@ export class IndexLoad {
 
   /** By pages where the server can read a range of them, else by keys. */
   async #divide(root: Relation, signal: AbortSignal): Promise<LoadChunk[]> {
-    if (root.heaps.every((heap) => heap.tidRange)) return pageChunks(root, ROWS_A_CHUNK);
-    const { session, onFault } = this.options;
+    const { session, chunkRows, onFault } = this.options;
+    if (root.heaps.every((heap) => heap.tidRange)) return pageChunks(root, chunkRows);
     const bounds = await session.untilDone(
-      () => keyBounds(session, root, ROWS_A_CHUNK, signal),
+      () => keyBounds(session, root, chunkRows, signal),
       "divide a table",
       onFault,
       signal,

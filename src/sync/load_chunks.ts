@@ -2,8 +2,6 @@ import type { Relation } from "../catalog/types.ts";
 import type { LoadChunk } from "../checkpoint/types.ts";
 import type { Chunk } from "../mapping/document_sql.ts";
 
-/** Roots in a chunk, about: enough for set-wise gathering to pay, few enough that a crash costs seconds. */
-export const ROWS_A_CHUNK = 50_000;
 /** Where PostgreSQL has no estimate yet (never analysed), a page is taken to hold so many rows. */
 const GUESSED_ROWS_A_PAGE = 50;
 

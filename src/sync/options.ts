@@ -18,6 +18,11 @@ export interface RunOptions {
   readonly bootstrap: boolean;
   /** Parallel sessions of the initial load. */
   readonly loadWorkers: number;
+  /**
+   * Rows of the root table in a chunk of the initial load, about: enough for set-wise gathering to pay, few enough that
+   * a crash, which costs the chunks under way, costs seconds. A plan once made is kept when this changes.
+   */
+  readonly loadChunkRows: number;
   /** A bulk request is sent when its body reaches this many bytes… */
   readonly bulkBytes: number;
   /** …or this many documents. */
@@ -34,6 +39,7 @@ export const RUN_DEFAULTS = {
   checkpointFolder: ".",
   bootstrap: false,
   loadWorkers: 2,
+  loadChunkRows: 50_000,
   bulkBytes: 4 * 1024 * 1024,
   bulkDocuments: 5_000,
   bulkConcurrency: 3,
