@@ -1,9 +1,9 @@
 import type { Socket } from "node:net";
 
 /**
- * What passes by on a connection. postgres.js forgets two things that we need: the FATAL message with which a server takes
- * its leave (it reports only CONNECTION_CLOSED), and which socket belongs to which backend. So each socket carries a
- * listener of ours that walks over the frames of the server's messages and reads these two, and nothing else
+ * What passes by on a connection, and which connections there are. Two things are taken from the server's messages: the key of the session, to cancel its
+ * statements; and the FATAL message with which a server takes its leave, of which postgres.js would make either nothing
+ * (CONNECTION_CLOSED) or, worse, the error of the first statement on the next connection. The rest goes through untouched
  * (https://www.postgresql.org/docs/current/protocol-message-formats.html).
  */
 
@@ -13,118 +13,140 @@ export interface BackendKey {
   readonly secret: number;
 }
 
-/** The fields of an ErrorResponse, by the letters of the protocol. */
-export interface ServerFatal {
-  readonly code: string;
-  readonly message: string;
-}
-
 const ERROR_RESPONSE = 0x45; // E
 const BACKEND_KEY_DATA = 0x4b; // K
 const READY_FOR_QUERY = 0x5a; // Z
 const HEADER_BYTES = 5;
-/** An ErrorResponse longer than this is not kept. */
-const LONGEST_KEPT = 65_536;
 
-/** Walks over the server's messages, split anywhere, without copying those that do not matter. */
+/** Walks over the server's messages, cut anywhere, and copies only those that it needs. */
 export class BackendTap {
   /** The session's key, known before its first statement. */
   key: BackendKey | null = null;
-  /** The FATAL or PANIC error that the server sent last. */
-  fatal: ServerFatal | null = null;
-  /** True once anything was received. */
-  heard = false;
+  /** The FATAL or PANIC error that the server sent. */
+  fatal: Error | null = null;
   /** True once the login is complete (the first ReadyForQuery). */
   ready = false;
 
   #header = Buffer.alloc(HEADER_BYTES);
   #headerLength = 0;
   #bodyLeft = 0;
+  /** The bytes of the message that is being kept. */
   #kept: Buffer[] | null = null;
 
-  /** @param chunk bytes as they came from the socket; only read, and not kept but for the two kinds of messages */
+  /** @param forward gets what postgres.js is to see: everything but FATAL errors */
+  constructor(private readonly forward: (bytes: Buffer) => void) {}
+
+  /** @param chunk bytes as they came from the socket */
   push(chunk: Buffer): void {
-    this.heard = true;
     let position = 0;
+    /** From here on the chunk has not been forwarded. */
+    let unsent = 0;
     while (position < chunk.length) {
+      const from = position;
+      const type = this.#headerLength > 0 ? this.#header[0] : chunk[position];
+      if (this.#bodyLeft === 0 && this.#headerLength === 0 && type === ERROR_RESPONSE) {
+        if (from > unsent) this.forward(chunk.subarray(unsent, from));
+        this.#kept = [];
+      }
+      const isError = this.#kept !== null && (this.#bodyLeft > 0 ? this.#header[0] : type) === ERROR_RESPONSE;
       if (this.#bodyLeft > 0) {
         const taken = Math.min(this.#bodyLeft, chunk.length - position);
-        if (this.#kept !== null) this.#kept.push(Buffer.from(chunk.subarray(position, position + taken)));
         position += taken;
         this.#bodyLeft -= taken;
-        if (this.#bodyLeft === 0) this.#messageEnds();
-      } else if (this.#headerLength === 0 && position + HEADER_BYTES <= chunk.length) {
-        this.#messageBegins(chunk, position);
-        position += HEADER_BYTES;
       } else {
-        this.#header[this.#headerLength++] = chunk[position++] ?? 0;
-        if (this.#headerLength === HEADER_BYTES) {
-          this.#headerLength = 0;
-          this.#messageBegins(this.#header, 0);
-        }
+        const taken = Math.min(HEADER_BYTES - this.#headerLength, chunk.length - position);
+        chunk.copy(this.#header, this.#headerLength, position, position + taken);
+        this.#headerLength += taken;
+        position += taken;
+        if (this.#headerLength === HEADER_BYTES) this.#headerEnds();
       }
+      if (this.#kept !== null) this.#kept.push(Buffer.from(chunk.subarray(from, position)));
+      if (isError) unsent = position;
+      if (this.#headerLength === 0 && this.#bodyLeft === 0) this.#messageEnds();
     }
+    if (unsent < chunk.length) this.forward(unsent === 0 ? chunk : chunk.subarray(unsent));
   }
 
-  #messageBegins(bytes: Buffer, position: number): void {
-    const type = bytes[position];
+  #headerEnds(): void {
+    this.#headerLength = 0;
     // The length counts itself. One below 4 cannot be; postgres.js stops on it, so here it only must not loop.
-    this.#bodyLeft = Math.max(0, bytes.readUInt32BE(position + 1) - 4);
-    if (type === READY_FOR_QUERY) this.ready = true;
-    const matters = (type === ERROR_RESPONSE || type === BACKEND_KEY_DATA) && this.#bodyLeft <= LONGEST_KEPT;
-    this.#kept = matters ? [Buffer.of(type)] : null;
+    this.#bodyLeft = Math.max(0, this.#header.readUInt32BE(1) - 4);
+    if (this.#header[0] === BACKEND_KEY_DATA) this.#kept = [];
   }
 
   #messageEnds(): void {
+    if (this.#header[0] === READY_FOR_QUERY) this.ready = true;
     const kept = this.#kept;
     this.#kept = null;
     if (kept === null) return;
     const message = Buffer.concat(kept);
-    if (message[0] === ERROR_RESPONSE) {
-      const fields = readErrorFields(message);
+    if (this.#header[0] === ERROR_RESPONSE) {
+      const fields = readErrorFields(message.subarray(HEADER_BYTES));
       const severity = fields.get("V");
-      if (severity === "FATAL" || severity === "PANIC") {
-        this.fatal = { code: fields.get("C") ?? "", message: fields.get("M") ?? "" };
-      }
-    } else if (message.length >= 9) {
-      this.key = { pid: message.readUInt32BE(1), secret: message.readUInt32BE(5) };
+      if (severity === "FATAL" || severity === "PANIC") this.fatal = fatalError(fields, severity);
+      else this.forward(message);
+    } else if (message.length >= 8) {
+      const body = message.subarray(message.length - 8);
+      this.key = { pid: body.readUInt32BE(0), secret: body.readUInt32BE(4) };
     }
   }
 }
 
-/** Splits an ErrorResponse (type byte, then letter and zero-ended text, again and again) into its fields. */
-export function readErrorFields(message: Buffer): ReadonlyMap<string, string> {
+function fatalError(fields: ReadonlyMap<string, string>, severity: string): Error {
+  const detail = fields.get("D");
+  return Object.assign(new Error(fields.get("M") ?? ""), {
+    code: fields.get("C") ?? "",
+    severity,
+    ...(detail === undefined ? {} : { detail }),
+  });
+}
+
+/** Splits the body of an ErrorResponse (letter and zero-ended text, again and again) into its fields. */
+export function readErrorFields(body: Buffer): ReadonlyMap<string, string> {
   const fields = new Map<string, string>();
-  let position = 1;
-  while (position < message.length && message[position] !== 0) {
-    const end = message.indexOf(0, position);
+  let position = 0;
+  while (position < body.length && body[position] !== 0) {
+    const end = body.indexOf(0, position);
     if (end < 0) break;
-    fields.set(String.fromCharCode(message[position] ?? 0), message.toString("utf8", position + 1, end));
+    fields.set(String.fromCharCode(body[position] ?? 0), body.toString("utf8", position + 1, end));
     position = end + 1;
   }
   return fields;
 }
 
-/** A session that is connected now. */
-export interface Backend {
-  readonly socket: Socket;
-  /** Asks the server to cancel what the session does; resolves when the server has passed the request on. */
-  readonly cancel: () => Promise<void>;
+/** A session, from the end of its login. */
+export class Backend {
+  /** Why its connection is gone; null while it stands. */
+  loss: Error | null = null;
+  readonly #listeners = new Set<(error: Error) => void>();
+
+  /**
+   * @param cancel asks the server to cancel what the session does; resolves when the server has passed the request on
+   */
+  constructor(readonly key: BackendKey, readonly socket: Socket, readonly cancel: () => Promise<void>) {
+    backends.set(nameOf(key), this);
+  }
+
+  /** Calls the listener when the connection is lost. Returns what takes the listener off again. */
+  onLoss(listener: (error: Error) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** The connection is gone. */
+  lose(error: Error): void {
+    this.loss = error;
+    if (backends.get(nameOf(this.key)) === this) backends.delete(nameOf(this.key));
+    for (const listener of this.#listeners) listener(error);
+    this.#listeners.clear();
+  }
 }
 
+/** The sessions of this process that are connected now. */
 const backends = new Map<string, Backend>();
 
 function nameOf(key: BackendKey): string {
   return `${key.pid}/${key.secret}`;
-}
-
-/** Makes a session known until its socket closes. */
-export function registerBackend(key: BackendKey, backend: Backend): void {
-  const name = nameOf(key);
-  backends.set(name, backend);
-  backend.socket.once("close", () => {
-    if (backends.get(name) === backend) backends.delete(name);
-  });
 }
 
 /**

@@ -1,11 +1,10 @@
-import { Duplex } from "node:stream";
-import type { Socket } from "node:net";
 import { getLogger } from "@logtape/logtape";
 import postgres from "postgres";
 import { PgsyncError } from "../errors/error.ts";
-import { BackendTap, registerBackend } from "./backend.ts";
+import { PostgresJsSocket } from "./adapter.ts";
 import type { PostgresErrorContext } from "./errors.ts";
 import type { PostgresOptions } from "./options.ts";
+import { withSafeSessions } from "./session.ts";
 import { SocketOpener } from "./socket.ts";
 
 /** A pool of connections (postgres.js). */
@@ -34,9 +33,13 @@ const logger = getLogger(["pgsync", "postgres"]);
 
 /** How long DDL and catalog reads wait for a lock: queued DDL would hold up everybody behind it. */
 const ADMIN_LOCK_TIMEOUT = "10s";
-const CANCEL_REQUEST_BYTES = 16;
 /** From the first byte sent to the first ReadyForQuery, in seconds. */
 const LOGIN_TIMEOUT_SECONDS = 30;
+/**
+ * postgres.js puts off the sending of short messages, and may forget to send any when a connection was lost at the wrong moment; but
+ * one of 1,024 bytes it sends at once. So the startup message is made that long: the server takes these options for none.
+ */
+const STARTUP_PADDING = " ".repeat(1024);
 
 /**
  * Opens a pool. Nothing is connected before the first statement; end it with `sql.end({ timeout: 1 })`.
@@ -76,9 +79,9 @@ export function connectPostgres(options: PostgresOptions, purpose: ConnectPurpos
     onclose: () => purpose.onClose?.(),
     onnotice: (notice: postgres.Notice) => logger.debug("{severity}: {message}", { ...notice }),
     types: purpose.kind === "builder" ? textTypes : {},
-    connection: sessionSettings(options, purpose),
+    connection: { ...sessionSettings(options, purpose), options: STARTUP_PADDING },
   };
-  const sql = postgres(settings);
+  const sql = withSafeSessions(postgres(settings));
   contexts.set(sql, { options, database: purpose.database });
   return sql;
 }
@@ -163,57 +166,11 @@ function parameterText(value: unknown): string {
   return String(value);
 }
 
-/**
- * Gives postgres.js a socket. It must never reject: postgres.js would keep that place of the pool as "connecting" for ever,
- * and the next statement would hang. So a failure becomes a socket that fails at once.
- */
-async function openForPostgresJs(opener: SocketOpener): Promise<Duplex> {
-  let socket: Socket;
+/** Gives postgres.js a socket. It must not reject: see `PostgresJsSocket`. */
+async function openForPostgresJs(opener: SocketOpener): Promise<PostgresJsSocket> {
   try {
-    socket = await opener.open();
+    return new PostgresJsSocket(await opener.open(), opener);
   } catch (error) {
-    return failedSocket(error instanceof Error ? error : new Error(String(error)));
+    return new PostgresJsSocket(error instanceof Error ? error : new Error(String(error)), opener);
   }
-  const tap = new BackendTap();
-  let known = false;
-  let failure: Error | null = null;
-  socket.on("data", (chunk: Buffer) => {
-    tap.push(chunk);
-    const key = tap.key;
-    if (known || !tap.ready || key === null) return;
-    known = true;
-    registerBackend(key, { socket, cancel: () => opener.cancel(key) });
-    // Without fetch_types postgres.js forgets a `reserve` for which it opened the connection, and whoever asked waits for ever. The event
-    // "drain" makes it look again for what it could do with an idle connection; with a busy one it does nothing.
-    queueMicrotask(() => socket.emit("drain"));
-  });
-  // Ours is the first listener for "close", so postgres.js learns the reason just before it lets go of the connection. Were the reason given
-  // earlier, a statement sent in between would be lost: postgres.js would never settle it. And without a reason it would
-  // connect again and again in a tight loop when the server closes during the login.
-  socket.once("error", (error) => failure = error);
-  socket.once("close", () => {
-    // A request to cancel (16 bytes) is answered by closing.
-    if (tap.heard || socket.bytesWritten > CANCEL_REQUEST_BYTES) {
-      socket.emit("error", failure ?? closedByServer(tap));
-    }
-  });
-  return socket;
-}
-
-/** The error of a connection that the server closed: its FATAL message where it sent one. */
-function closedByServer(tap: BackendTap): Error {
-  if (tap.fatal === null) {
-    return Object.assign(new Error("the server closed the connection"), { code: "CONNECTION_CLOSED" });
-  }
-  return Object.assign(new Error(tap.fatal.message), { code: tap.fatal.code, severity: "FATAL" });
-}
-
-/** A socket that fails with the error as soon as it is written to. */
-function failedSocket(error: Error): Duplex {
-  return new Duplex({
-    read() {},
-    write(_chunk, _encoding, callback) {
-      callback(error);
-    },
-  });
 }

@@ -104,7 +104,7 @@ export class SocketOpener {
     const answer = await firstBytes(socket);
     socket.destroy();
     if (answer[0] !== 0x45) return false; // E
-    return readErrorFields(Buffer.concat([answer.subarray(0, 1), answer.subarray(5)])).get("C") === "28000";
+    return readErrorFields(answer.subarray(5)).get("C") === "28000";
   }
 
   async #openTls(): Promise<Socket | "refused"> {

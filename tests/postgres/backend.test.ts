@@ -16,39 +16,66 @@ const ERROR = message("E", Buffer.from("SERROR\0VERROR\0C42P01\0Mnothing\0\0"));
 const FATAL = message("E", Buffer.from("SFATAL\0VFATAL\0C57P01\0Mterminating\0\0"));
 const ROW = message("D", Buffer.from("E\0\0\0\x05FATAL K"));
 
-test("the key and the last FATAL are seen among other messages, cut anywhere", () => {
-  const stream = Buffer.concat([ROW, KEY, ROW, ERROR, message("Z", Buffer.of(73)), ROW, FATAL]);
+/** Pushes the stream cut at the steps, and returns what was forwarded. */
+function pushCut(
+  tap: (forward: (bytes: Buffer) => void) => BackendTap,
+  stream: Buffer,
+  steps: readonly number[],
+) {
+  const forwarded: Buffer[] = [];
+  const pushed = tap((bytes) => forwarded.push(bytes));
+  let position = 0;
+  for (const step of steps) {
+    pushed.push(stream.subarray(position, position + step));
+    position = Math.min(stream.length, position + step);
+  }
+  pushed.push(stream.subarray(position));
+  return { tap: pushed, forwarded: Buffer.concat(forwarded) };
+}
+
+const newTap = (forward: (bytes: Buffer) => void) => new BackendTap(forward);
+const cuts = fc.array(fc.nat(40), { maxLength: 20 });
+
+test("the key and the FATAL are seen among other messages, and all but the FATAL is forwarded, cut anywhere", () => {
+  const before = Buffer.concat([ROW, KEY, ROW, ERROR, message("Z", Buffer.of(73)), ROW, ERROR]);
   fc.assert(
-    fc.property(fc.array(fc.nat(40), { maxLength: 20 }), (steps) => {
-      const tap = new BackendTap();
-      let position = 0;
-      for (const step of steps) {
-        tap.push(stream.subarray(position, position + step));
-        position = Math.min(stream.length, position + step);
-      }
-      tap.push(stream.subarray(position));
+    fc.property(cuts, (steps) => {
+      const { tap, forwarded } = pushCut(newTap, Buffer.concat([before, FATAL]), steps);
       assert.deepEqual(tap.key, { pid: 258, secret: 0x09080706 });
-      assert.deepEqual(tap.fatal, { code: "57P01", message: "terminating" });
+      assert.equal(tap.ready, true);
+      assert.equal(tap.fatal?.message, "terminating");
+      assert.equal(Reflect.get(tap.fatal ?? {}, "code"), "57P01");
+      assert.ok(forwarded.equals(before));
     }),
+    { numRuns: 500 },
   );
 });
 
 test("an ERROR is left to postgres.js", () => {
-  const tap = new BackendTap();
-  tap.push(ERROR);
+  const { tap, forwarded } = pushCut(newTap, ERROR, []);
   assert.equal(tap.fatal, null);
+  assert.ok(forwarded.equals(ERROR));
+});
+
+test("a chunk without an error is forwarded as it is, not copied", () => {
+  const seen: Buffer[] = [];
+  const tap = new BackendTap((bytes) => seen.push(bytes));
+  const chunk = Buffer.concat([ROW, ROW]);
+  tap.push(chunk);
+  assert.deepEqual(seen.length, 1);
+  assert.equal(seen[0], chunk);
 });
 
 test("any bytes are passed over without harm", () => {
   fc.assert(
     fc.property(fc.array(fc.uint8Array()), (chunks) => {
-      const tap = new BackendTap();
+      const tap = new BackendTap(() => {});
       for (const chunk of chunks) tap.push(Buffer.from(chunk));
     }),
   );
 });
 
 test("the fields of an error are read by their letters", () => {
-  const fields = readErrorFields(Buffer.from("ESFATAL\0C3D000\0Mno such database\0\0"));
+  const fields = readErrorFields(Buffer.from("SFATAL\0C3D000\0Mno such database\0\0"));
   assert.deepEqual([...fields], [["S", "FATAL"], ["C", "3D000"], ["M", "no such database"]]);
 });

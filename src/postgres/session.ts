@@ -1,0 +1,117 @@
+import { getLogger } from "@logtape/logtape";
+import type postgres from "postgres";
+import { PgsyncError } from "../errors/error.ts";
+import { closedError } from "./adapter.ts";
+import { type Backend, backendOfQuery } from "./backend.ts";
+
+/**
+ * Reserved connections and transactions that outlive the loss of their connection. In postgres.js 3.4 a statement on such a connection, even its own
+ * ROLLBACK, is written to a socket that is not there any more, in a timer, where nobody can catch the error: the process dies.
+ * And a dead connection that is released goes back into the pool as if it were open. So `reserve` and `begin`
+ * are replaced: once the connection is gone, nothing is sent, every statement rejects, and it is not released.
+ */
+
+const logger = getLogger(["pgsync", "postgres"]);
+
+/** Replaces `reserve` and `begin` of a pool by safe ones. (`savepoint` and `prepare` are not offered.) */
+export function withSafeSessions(pool: postgres.Sql): postgres.Sql {
+  const reserveUnsafely = pool.reserve;
+  return Object.assign(pool, {
+    async reserve(): Promise<postgres.ReservedSql> {
+      const reserved = await reserveUnsafely();
+      // A statement of its own, for the connection shows its socket only by a query.
+      return (await openSession(reserved, "SELECT")).sql;
+    },
+    async begin(first: unknown, second?: unknown): Promise<unknown> {
+      const work = second ?? first;
+      if (typeof work !== "function") throw new PgsyncError("INTERNAL", "A transaction needs a function.");
+      const options = typeof first === "string" ? first.replaceAll(/[^a-z ]/gi, "") : "";
+      const session = await openSession(await reserveUnsafely(), `BEGIN ${options}`);
+      try {
+        return await inTransaction(session, (sql) => work(sql));
+      } finally {
+        session.sql.release();
+      }
+    },
+  });
+}
+
+async function inTransaction(
+  session: SafeSession,
+  work: (sql: postgres.ReservedSql) => unknown,
+): Promise<unknown> {
+  const { sql, backend } = session;
+  const { promise: lost, reject } = Promise.withResolvers<never>();
+  const forget = backend.onLoss(reject);
+  try {
+    const result = await Promise.race([collect(work(sql)), lost]);
+    const ended = await sql.unsafe("COMMIT");
+    // The server answers so where a statement had failed and the failure was not passed on.
+    if (ended.command === "ROLLBACK") {
+      throw new PgsyncError("INTERNAL", "A transaction went on after a statement in it had failed.");
+    }
+    return result;
+  } catch (error) {
+    // A lost connection takes the transaction with it; else the first error says why.
+    if (backend.loss === null) {
+      await sql.unsafe("ROLLBACK").catch((second) => {
+        logger.debug("a transaction could not be rolled back: {error}", { error: second });
+      });
+    }
+    throw error;
+  } finally {
+    forget();
+  }
+}
+
+/** As postgres.js does: the queries of an array are awaited together. */
+async function collect(value: unknown): Promise<unknown> {
+  const settled: unknown = await value;
+  return Array.isArray(settled) && !("statement" in settled) ? await Promise.all(settled) : settled;
+}
+
+interface SafeSession {
+  readonly sql: postgres.ReservedSql;
+  readonly backend: Backend;
+}
+
+/** Runs the first statement on a reserved connection, and guards all that follow. */
+async function openSession(reserved: postgres.ReservedSql, statement: string): Promise<SafeSession> {
+  const first = reserved.unsafe(statement).execute();
+  try {
+    await first;
+  } catch (error) {
+    // Refused by the server, the connection is as good as before; lost, it is nobody's.
+    if (backendOfQuery(first) !== undefined) reserved.release();
+    throw error;
+  }
+  const backend = backendOfQuery(first);
+  if (backend === undefined) throw closedError();
+  return { sql: guardedSql(reserved, backend), backend };
+}
+
+function guardedSql(reserved: postgres.ReservedSql, backend: Backend): postgres.ReservedSql {
+  let released = false;
+  const replaced: Record<PropertyKey, unknown> = {
+    release: () => {
+      if (!released && backend.loss === null) reserved.release();
+      released = true;
+    },
+    unsafe: (...args: Parameters<typeof reserved.unsafe>) => guard(reserved.unsafe(...args), backend),
+  };
+  return new Proxy(reserved, {
+    apply: (target, self, args) => guard(Reflect.apply(target, self, args), backend),
+    get: (target, property) => property in replaced ? replaced[property] : Reflect.get(target, property),
+  });
+}
+
+/** postgres.js hands a query to its connection when it is awaited; from then on the guard stands in between. */
+function guard<Query>(query: Query, backend: Backend): Query {
+  if (typeof query !== "object" || query === null) return query;
+  const handler: unknown = Reflect.get(query, "handler");
+  if (typeof handler !== "function") return query;
+  const guarded = (asked: { reject: (error: Error) => void }) =>
+    backend.loss === null ? handler(asked) : asked.reject(backend.loss);
+  Reflect.set(query, "handler", Object.assign(guarded, { debug: false }));
+  return query;
+}
