@@ -42,7 +42,9 @@ export function start(
   settings: { readonly env?: Record<string, string>; readonly cwd?: string; readonly input?: string } = {},
 ): Running {
   const file = fileURLToPath(new URL(script, import.meta.url));
-  const run = "Deno" in globalThis ? ["run", "--no-prompt", "--no-check", ...PERMISSIONS, file] : [file];
+  const run = "Deno" in globalThis
+    ? ["run", "--no-prompt", "--no-check", ...PERMISSIONS, file]
+    : ["--no-env-file", file]; // Bun would read .env by itself
   const home = { PATH: process.env.PATH ?? "", HOME: process.env.HOME ?? "", NO_COLOR: "1" };
   const child = spawn(process.execPath, [...run, ...args], {
     env: { ...home, ...settings.env },
