@@ -260,6 +260,12 @@ export const ERRORS = {
     next: "halt",
     exitCode: EXIT.setup,
   },
+  PIPELINE_MISSING: {
+    meaning: "The ingest pipeline that the schema file names does not exist.",
+    remedy: "Create the pipeline in the search engine, or correct `pipeline` in the schema file.",
+    next: "halt",
+    exitCode: EXIT.setup,
+  },
   INDEX_FOREIGN: {
     meaning: "An index of that name exists that this program did not make.",
     remedy: "Choose another index name in the schema file, or remove that index.",

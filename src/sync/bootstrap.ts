@@ -10,6 +10,7 @@ import { checkpointPath } from "./checkpoint_path.ts";
 import { byDatabase, slotName } from "./database_mapping.ts";
 import {
   type DatabaseState,
+  identityOf,
   makeIdentitiesAndPublication,
   readDatabase,
   setupProblems,
@@ -85,6 +86,7 @@ export async function makeMissing(
       report(`index "${definition.alias}" will be loaded anew`);
     }
     checkpoint.reset();
+    checkpoint.adopt(identityOf(state));
     await createSlot(admin, { name: state.slotName, database: state.database });
     report(`created the replication slot "${state.slotName}"`);
   }

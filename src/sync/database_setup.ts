@@ -1,6 +1,7 @@
 import { checkRelations, checkServer } from "../catalog/checks.ts";
 import { readCatalog } from "../catalog/read.ts";
 import type { Relation } from "../catalog/types.ts";
+import type { Identity } from "../checkpoint/types.ts";
 import { PgsyncError } from "../errors/error.ts";
 import type { IdentityNeed } from "../mapping/replica_identity.ts";
 import { errorContext, type Sql } from "../postgres/connect.ts";
@@ -51,6 +52,12 @@ export async function readDatabase(
   } catch (thrown) {
     throw postgresError(thrown, errorContext(admin, "read its catalog"));
   }
+}
+
+/** To whom the checkpoint file of this database belongs. */
+export function identityOf(state: DatabaseState): Identity {
+  const { systemIdentifier, timeline } = state.mapping.catalog.server;
+  return { systemIdentifier, timeline, database: state.database, slot: state.slotName };
 }
 
 /** The tables that a publication has to hold. */

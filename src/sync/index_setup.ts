@@ -9,6 +9,7 @@ import {
   ensureIndex,
   type IndexDefinition,
   type IndexMeta,
+  pipelineExists,
   updateMeta,
 } from "../search/index.ts";
 import { VERSION } from "../version.ts";
@@ -54,7 +55,13 @@ export async function openIndex(
   remake: boolean,
   signal: AbortSignal,
 ): Promise<OpenIndex> {
-  const { index } = mapped.schema;
+  const { index, pipeline } = mapped.schema;
+  if (pipeline !== null && !await pipelineExists(search, pipeline, signal)) {
+    throw new PgsyncError(
+      "PIPELINE_MISSING",
+      `The ingest pipeline "${pipeline}" of index "${index}" does not exist.`,
+    );
+  }
   const progress = checkpoint.load(index);
   const existing = await describeIndex(search, index, signal);
   if (existing === null && progress?.finished === true) {

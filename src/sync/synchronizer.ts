@@ -1,6 +1,5 @@
 import { getLogger } from "@logtape/logtape";
 import { Checkpoint } from "../checkpoint/checkpoint.ts";
-import type { Identity } from "../checkpoint/types.ts";
 import { PgsyncError, toPgsyncError } from "../errors/error.ts";
 import { connectPostgres } from "../postgres/connect.ts";
 import { formatLsn } from "../replication/lsn.ts";
@@ -12,7 +11,7 @@ import { Semaphore } from "../search/semaphore.ts";
 import { makeMissing } from "./bootstrap.ts";
 import { checkpointPath } from "./checkpoint_path.ts";
 import { byDatabase, slotName } from "./database_mapping.ts";
-import { type DatabaseState, readDatabase, setupProblems } from "./database_setup.ts";
+import { type DatabaseState, identityOf, readDatabase, setupProblems } from "./database_setup.ts";
 import { DatabaseSync } from "./database_sync.ts";
 import type { RunOptions } from "./options.ts";
 import type { RunStatus, SyncObserver } from "./status.ts";
@@ -163,11 +162,6 @@ function refuseShared(options: RunOptions): void {
   }
 }
 
-function identityOf(state: DatabaseState): Identity {
-  const { systemIdentifier, timeline } = state.mapping.catalog.server;
-  return { systemIdentifier, timeline, database: state.database, slot: state.slotName };
-}
-
 /** @throws PgsyncError CHECKPOINT_FOREIGN */
 function checkIdentity(state: DatabaseState, checkpoint: Checkpoint): void {
   // Without a slot there is nothing that the file could go on with; bootstrap empties it.
@@ -179,8 +173,13 @@ function checkPosition(slot: SlotState, checkpoint: Checkpoint): void {
   const position = checkpoint.position();
   const confirmed = slot.confirmedFlushLsn;
   if (position === null) {
-    if (checkpoint.identity() === null) return;
-    logger.warn("the checkpoint file holds no position; going on from the slot's own", {});
+    if (checkpoint.identity() === null) {
+      logger.warn(
+        "the checkpoint file {path} is new, but the slot {slot} is not: going on from the slot's own position; " +
+          "dead letters of before are not known, and a load that was not finished begins again",
+        { path: checkpoint.path, slot: slot.name },
+      );
+    }
     return;
   }
   if (confirmed !== null && confirmed > position) {
