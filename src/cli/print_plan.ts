@@ -68,9 +68,11 @@ function describeIndex(plan: IndexPlan, verbose: boolean): string[] {
 /** The tree with its branches drawn: label and table, join, rows, fields. */
 function treeRows(node: NodePlanSummary, lead: string, childLead: string): string[][] {
   const label = node.path.split(".").at(-1) ?? node.path;
+  // as people write it: quotes only where they are needed, and no "public"
+  const tableName = node.table.replaceAll(/"([a-z_][a-z0-9_]*)"/g, "$1").replace(/^public\./, "");
   const join = node.join === null ? "" : `${node.type ?? ""} ${node.join}`.trim();
   const own = [
-    `${lead}${label}${label === node.table ? "" : ` (${node.table})`}`,
+    `${lead}${label}${label === tableName ? "" : ` (${tableName})`}`,
     join,
     `~${formatCount(node.estimatedRows)} rows`,
     node.fields.join(", "),

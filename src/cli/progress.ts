@@ -55,6 +55,7 @@ class ProgressLines {
   constructor(private readonly status: () => RunStatus, private readonly bars: boolean) {}
 
   loadChanged(index: string, load: IndexStatus["load"]): void {
+    if (load.state === "running") this.#meter(index).add(performance.now(), load.documents);
     if (load.state !== "done" || this.#done.has(index)) return;
     this.#done.add(index);
     const seconds = load.startedAt === null || load.finishedAt === null
@@ -65,6 +66,12 @@ class ProgressLines {
       documents: formatCount(load.documents),
       time: seconds === null ? "" : ` in ${formatDuration(seconds)}`,
     });
+  }
+
+  #meter(index: string): RateMeter {
+    const meter = this.#meters.get(index) ?? new RateMeter(30_000);
+    this.#meters.set(index, meter);
+    return meter;
   }
 
   print(): void {
@@ -78,8 +85,7 @@ class ProgressLines {
   }
 
   #printLoad({ index, load }: IndexStatus): void {
-    const meter = this.#meters.get(index) ?? new RateMeter(30_000);
-    this.#meters.set(index, meter);
+    const meter = this.#meter(index);
     meter.add(performance.now(), load.documents);
     const figures = loadFigures(load, meter);
     logger.info(

@@ -71,7 +71,7 @@ const PLAN: DatabasePlan = {
     index: "books",
     tree: {
       path: "book",
-      table: "book",
+      table: '"public"."book"',
       join: null,
       type: null,
       estimatedRows: 20_000,
@@ -88,7 +88,7 @@ const PLAN: DatabasePlan = {
         },
         {
           path: "stars",
-          table: "rating",
+          table: '"public"."rating"',
           join: "rating.book_isbn = book.isbn",
           type: "one_to_many",
           estimatedRows: 60_000,

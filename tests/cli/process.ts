@@ -15,6 +15,8 @@ export interface Running {
   /** Sends a signal. */
   kill(signal: "SIGTERM" | "SIGINT" | "SIGKILL"): void;
   readonly ended: Promise<Ended>;
+  /** Goes away as the reader of stdout, once it has read so many characters. */
+  closeStdoutAfter(characters: number): void;
   /** Resolves with the match when stderr has matched; rejects when the process ends before. */
   stderrMatches(pattern: RegExp): Promise<RegExpExecArray>;
 }
@@ -74,6 +76,11 @@ export function start(
       if (child.pid !== undefined) process.kill(child.pid, signal);
     },
     ended,
+    closeStdoutAfter: (characters) => {
+      child.stdout.on("data", () => {
+        if (stdout.length >= characters) child.stdout.destroy();
+      });
+    },
     stderrMatches: (pattern) =>
       new Promise((resolve, reject) => {
         const watch = () => {

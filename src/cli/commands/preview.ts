@@ -7,7 +7,7 @@ import { SIGNAL_EXIT, stopOnSignals } from "../signals.ts";
 export function previewCommand(context: Context) {
   return new Command("preview")
     .description("print the documents, one JSON object {_index,_id,_source} a line, without a search engine")
-    .option("--limit <count>", "at most so many documents")
+    .option("--limit <count>", "at most so many documents of each index")
     .addOption(options.config)
     .addOption(options.schemaUrl)
     .addOption(options.s3SchemaUrl)
