@@ -1,5 +1,6 @@
 import type { Column, Relation } from "../catalog/types.ts";
 import { quoteIdentifier, quoteQualified } from "../postgres/quote.ts";
+import { keyRowsSql } from "./key_rows_sql.ts";
 import { columnsNamed, type MappedDocument, type MappedNode } from "./tree.ts";
 
 /**
@@ -151,15 +152,13 @@ function statement(
   linkColumns: readonly Column[],
   joins: readonly string[],
 ): string {
-  const arrays = linkColumns.map((column, index) => `$${index + 1}::${column.type.sql}[]`).join(", ");
-  const names = linkColumns.map((_, index) => `k${index + 1}`).join(", ");
   const keys = document.key
     .map((column, index) =>
       `${document.root.alias}.${quoteIdentifier(column.name)}::pg_catalog.text AS r${index + 1}`
     )
     .join(", ");
   return `SELECT DISTINCT ${keys}
-FROM ROWS FROM (pg_catalog.unnest(${arrays})) AS k(${names})
+FROM ${keyRowsSql(linkColumns)}
 ${joins.join("\n")}`;
 }
 

@@ -1,6 +1,7 @@
 import { quoteIdentifier, quoteLiteral, quoteQualified } from "../postgres/quote.ts";
 import type { Field } from "./fields.ts";
 import { idSql } from "./id_sql.ts";
+import { keyRowsSql } from "./key_rows_sql.ts";
 import { type Member, normalisedJsonSql, objectSql } from "./json_sql.ts";
 import type { MappedDocument, MappedNode } from "./tree.ts";
 
@@ -47,7 +48,6 @@ FROM ${source} ${root.alias}${joins}`;
  */
 export function keysSql(document: MappedDocument, gathering: Gathering): string {
   const { root, key } = document;
-  const arrays = key.map((column, index) => `$${index + 1}::${column.type.sql}[]`).join(", ");
   const names = key.map((_, index) => `k${index + 1}`);
   const id = idSql(key.map((column, index) => ({ column, sql: `k.k${index + 1}` })));
   const [firstKey] = key;
@@ -58,13 +58,13 @@ export function keysSql(document: MappedDocument, gathering: Gathering): string 
   if (gathering === "correlated") {
     const value = correlatedObject(root);
     return `SELECT ${id} AS id, CASE WHEN ${found} THEN (${value})::pg_catalog.text END AS document
-FROM ROWS FROM (pg_catalog.unnest(${arrays})) AS k(${names.join(", ")})
+FROM ${keyRowsSql(key)}
 LEFT JOIN ${quoteQualified(root.relation)} ${root.alias} ON ${same}`;
   }
   const { value, joins } = setWiseObject(root, true);
   return `WITH chunk AS MATERIALIZED (
   SELECT ${neededColumns(root).join(", ")}, ${names.map((name) => `k.${name}`).join(", ")}
-  FROM ROWS FROM (pg_catalog.unnest(${arrays})) AS k(${names.join(", ")})
+  FROM ${keyRowsSql(key)}
   LEFT JOIN ${quoteQualified(root.relation)} ${root.alias} ON ${same}
 )
 SELECT ${idSql(key.map((column, index) => ({ column, sql: `${root.alias}.k${index + 1}` })))} AS id,
@@ -87,10 +87,9 @@ export function missingKeysSql(document: MappedDocument): string {
   const { root, key } = document;
   const [firstKey] = key;
   if (firstKey === undefined) throw new RangeError("a key has at least one column");
-  const arrays = key.map((column, index) => `$${index + 1}::${column.type.sql}[]`).join(", ");
   const names = key.map((_, index) => `k${index + 1}`);
   return `SELECT ${names.map((name) => `k.${name}::pg_catalog.text`).join(", ")}
-FROM ROWS FROM (pg_catalog.unnest(${arrays})) AS k(${names.join(", ")})
+FROM ${keyRowsSql(key)}
 LEFT JOIN ${quoteQualified(root.relation)} ${root.alias} ON ${sameKeySql(document)}
 WHERE ${columnSql(root, firstKey.name)} IS NULL`;
 }

@@ -1,0 +1,166 @@
+/** A run of the sync core in this process, against real servers, judged by the oracle. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import postgres from "postgres";
+import { type Lsn, parseLsn } from "../../src/replication/lsn.ts";
+import { parseSchema } from "../../src/schema/parse.ts";
+import type { SchemaFile } from "../../src/schema/tree.ts";
+import { SEARCH_DEFAULTS } from "../../src/search/options.ts";
+import { RUN_DEFAULTS, type RunOptions } from "../../src/sync/options.ts";
+import type { SyncEvent } from "../../src/sync/status.ts";
+import { Synchronizer } from "../../src/sync/synchronizer.ts";
+import { assertSameDocuments, indexedDocuments } from "../oracle/compare.ts";
+import { expectedDocuments } from "../oracle/documents.ts";
+import { optionsOf } from "../postgres/options.ts";
+import { useElasticsearch } from "../support/elasticsearch.ts";
+import { eventually } from "../support/eventually.ts";
+import { type TestDatabase, type TestedMajor, usePostgres } from "../support/postgres.ts";
+
+/** A database and what follows it. To be disposed of. */
+export class Bench implements AsyncDisposable {
+  #run: { readonly done: Promise<void>; readonly stop: AbortController } | null = null;
+  #failure: { readonly error: unknown } | null = null;
+  /** The synchronizer that was started last. */
+  synchronizer: Synchronizer;
+  /** All events of all runs. */
+  readonly events: SyncEvent[] = [];
+
+  private constructor(
+    readonly database: TestDatabase,
+    /** A session of the application's: it writes. */
+    readonly sql: postgres.Sql,
+    readonly schema: SchemaFile,
+    readonly options: RunOptions,
+    readonly searchUrl: string,
+  ) {
+    this.synchronizer = new Synchronizer(options);
+  }
+
+  /**
+   * Makes a database with tables and rows, and reads a schema file for it.
+   *
+   * @param nodes the `nodes` of each document, as YAML: an object
+   */
+  static async open(
+    major: TestedMajor,
+    ddl: string,
+    nodes: string | readonly string[],
+    changes: Partial<RunOptions> = {},
+  ): Promise<Bench> {
+    const [server, search] = await Promise.all([usePostgres(major), useElasticsearch()]);
+    const database = await server.createDatabase();
+    const sql = postgres(database.url, { max: 4, onnotice: () => {} });
+    try {
+      await sql.unsafe(ddl);
+      const documents = [nodes].flat().map((text, at) => {
+        const indented = text.replace(/^\n/, "").replaceAll(/^/gm, "  ");
+        return `database: ${database.name}\nindex: ${search.indexName(`doc${at}`)}\nnodes:\n${indented}\n`;
+      });
+      const schema = parseSchema(documents.join("---\n"), "schema.yaml", {});
+      const options: RunOptions = {
+        ...RUN_DEFAULTS,
+        schema,
+        postgres: optionsOf(database.url),
+        search: { ...SEARCH_DEFAULTS, urls: [search.url] },
+        checkpointFolder: mkdtempSync(join(tmpdir(), "pgsync-test-")),
+        bootstrap: true,
+        ...changes,
+      };
+      return new Bench(database, sql, schema, options, search.url);
+    } catch (error) {
+      await sql.end();
+      await database.drop();
+      throw error;
+    }
+  }
+
+  /** Starts a run that streams until `stop`. */
+  start(changes: Partial<RunOptions> = {}): void {
+    if (this.#run !== null) throw new Error("a run is under way");
+    const stop = new AbortController();
+    this.synchronizer = new Synchronizer({ ...this.options, ...changes }, (event) => this.events.push(event));
+    this.#failure = null;
+    const done = this.synchronizer.run({ signal: stop.signal, daemon: true })
+      .catch((error: unknown) => void (this.#failure = { error }));
+    this.#run = { done, stop };
+  }
+
+  /** Ends the run in good order. @throws what the run failed with */
+  async stop(): Promise<void> {
+    const run = this.#run;
+    this.#run = null;
+    run?.stop.abort();
+    await run?.done;
+    this.#throwFailure();
+  }
+
+  /** The error that the run ends with by itself. */
+  async failure(): Promise<unknown> {
+    await this.#run?.done;
+    const failure = this.#failure;
+    if (failure === null) throw new Error("the run did not fail");
+    this.#run = null;
+    this.#failure = null;
+    return failure.error;
+  }
+
+  /** Starts a run that ends by itself when all is loaded and caught up. */
+  async runOnce(changes: Partial<RunOptions> = {}): Promise<void> {
+    this.synchronizer = new Synchronizer({ ...this.options, ...changes }, (event) => this.events.push(event));
+    await this.synchronizer.run({ signal: AbortSignal.timeout(60_000), daemon: false });
+  }
+
+  /** Runs statements of the application, each text in one implicit transaction. */
+  async write(...statements: readonly string[]): Promise<void> {
+    for (const statement of statements) await this.sql.unsafe(statement);
+  }
+
+  /**
+   * Waits until the run has confirmed everything that was written before this call. So what the index holds then is
+   * what it would hold for ever: a wrong document cannot pass by luck, as it could by comparing until equal.
+   */
+  async settled(): Promise<void> {
+    const [row] = await this.sql<{ lsn: string }[]>`select pg_current_wal_insert_lsn()::text as lsn`;
+    const written: Lsn = parseLsn(row?.lsn ?? "");
+    // Positions move by what is committed.
+    await this.sql`select pg_logical_emit_message(true, 'test', '')`;
+    await eventually(() => {
+      if (this.#failure !== null) return true;
+      const [status] = this.synchronizer.status().databases;
+      return status !== undefined && status.ready && status.stream.confirmed >= written;
+    }, { what: "the run to confirm what was written", timeout: 60_000, interval: 5 });
+    this.#throwFailure();
+  }
+
+  /** Compares all documents with those that the oracle makes of the tables. */
+  async assertEqual(when: string): Promise<void> {
+    for (const document of this.schema.documents) {
+      const expected = await expectedDocuments(this.sql, document);
+      assertSameDocuments(expected, await indexedDocuments(this.searchUrl, document.index), when);
+    }
+  }
+
+  /** Waits, then compares once. */
+  async assertSettled(when: string): Promise<void> {
+    await this.settled();
+    await this.assertEqual(when);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    try {
+      await this.stop();
+    } finally {
+      rmSync(this.options.checkpointFolder, { recursive: true, force: true });
+      await this.sql.end();
+      await this.database.drop();
+    }
+  }
+
+  #throwFailure(): void {
+    const failure = this.#failure;
+    // It is told once: the disposal at the end of a failed test must not hide it behind itself.
+    this.#failure = null;
+    if (failure !== null) throw failure.error;
+  }
+}
