@@ -1,0 +1,62 @@
+/** The servers of a benchmark: as they come, so that nothing is measured but what everybody has. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import postgres from "postgres";
+import { loadBookshop } from "../../examples/bookshop/load.ts";
+import { startElasticsearch } from "../servers/elasticsearch.ts";
+import { startPostgres } from "../servers/postgres.ts";
+import { beforeTheEnd } from "../servers/process.ts";
+import type { ProgressView } from "../servers/progress.ts";
+import { Search } from "./search.ts";
+
+/** Heap of Elasticsearch; everything else is its default. */
+const HEAP_MB = 2048;
+/** The database that examples/bookshop/schema.yaml names. */
+const DATABASE = "bookshop";
+
+/** A PostgreSQL with the bookshop and an empty Elasticsearch, both running. */
+export interface Servers {
+  /** The database with the bookshop. */
+  readonly postgresUrl: string;
+  readonly sql: postgres.Sql;
+  readonly search: Search;
+  /** Versions, for the report. */
+  readonly versions: { readonly postgres: string; readonly elasticsearch: string };
+  /** The postmaster. */
+  postgresPid(): number;
+  readonly searchPid: number;
+}
+
+/**
+ * Starts PostgreSQL 17 with its defaults (fsync included; only wal_level is logical, and more connections and slots are
+ * allowed than by default) and Elasticsearch with its own JVM settings and a heap of 2 GB, and fills the bookshop.
+ */
+export async function startServers(books: number, view: ProgressView): Promise<Servers> {
+  const [database, engine] = await Promise.all([
+    startPostgres({ major: 17, durable: true, onProgress: view.bytes }),
+    startElasticsearch({ benchmark: true, heapMb: HEAP_MB, onProgress: view.bytes }),
+  ]);
+  const administration = postgres(database.url, { max: 1 });
+  await administration`CREATE DATABASE ${administration(DATABASE)}`;
+  await administration.end();
+  const url = new URL(database.url);
+  url.pathname = `/${DATABASE}`;
+  await loadBookshop({
+    url: url.href,
+    books,
+    onProgress: (table, rows) => table === "book" && view.rows("Books", rows, books),
+  });
+  view.stop();
+  const sql = postgres(url.href, { max: 1, onnotice: () => {} });
+  beforeTheEnd(() => sql.end({ timeout: 1 }));
+  const [row] = await sql<{ server_version: string }[]>`SHOW server_version`;
+  return {
+    postgresUrl: url.href,
+    sql,
+    search: new Search(engine.url),
+    versions: { postgres: row?.server_version ?? "unknown", elasticsearch: engine.version },
+    postgresPid: () =>
+      Number(readFileSync(join(database.dataDirectory, "postmaster.pid"), "utf8").split("\n")[0]),
+    searchPid: engine.pid,
+  };
+}
