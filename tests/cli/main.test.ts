@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { VERSION } from "../../src/version.ts";
-import { pgsync } from "./process.ts";
+import { pgsync, start } from "./process.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "pgsync-cli-"));
 after(() => rmSync(folder, { recursive: true }));
@@ -87,4 +88,15 @@ test("one slot cannot serve two databases", async () => {
   const { code, stderr } = await pgsync(["plan", "-c", "-", "-u", "me", "--slot", "s"], { input: two });
   assert.equal(code, 2);
   assert.match(stderr, /names 2: a, b/);
+});
+
+test("a fault of its own is one sentence too, without a stack trace, and exit 70", async () => {
+  const silent = createServer(); // accepts, and never answers
+  await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
+  const address = silent.address();
+  assert.ok(typeof address === "object" && address !== null);
+  const { code, stderr } = await start("./stray_rejection.ts", [`http://127.0.0.1:${address.port}`]).ended;
+  silent.close();
+  assert.equal(code, 70, stderr);
+  assert.match(stderr, /^error INTERNAL: nobody caught this\n {2}Report it[^\n]*\n$/);
 });
