@@ -67,7 +67,7 @@ const ratingDeleted: Chooser = async (sql, random) => {
   const id = String(rating["id"]);
   return {
     kind: "rating",
-    text: `${rating["reviewer"]} withdraws ${rating["stars"]} stars from ${quoted(rating)}`,
+    text: `${rating["reviewer"]} withdraws a rating of ${rating["stars"]} from ${quoted(rating)}`,
     apply: (tx) => tx`DELETE FROM rating WHERE id = ${id}`,
     ids: [String(rating["isbn"])],
     shows: (document) =>

@@ -61,8 +61,7 @@ await runScript(async (interrupted) => {
   const [databaseUrl, search] = await Promise.all([
     preparePostgres(options, view),
     prepareSearch(options, view),
-  ]);
-  view.stop();
+  ]).finally(view.stop);
 
   const client = searchClient(search.url);
   const program = await startProgram({
@@ -74,8 +73,7 @@ await runScript(async (interrupted) => {
   });
   if (search.shared) removeIndexAtTheEnd(client, program);
   const loadStart = performance.now();
-  await program.ready((done, total) => view.rows("Documents", done, total));
-  view.stop();
+  await program.ready((done, total) => view.rows("Documents", done, total)).finally(view.stop);
   const loadSeconds = (performance.now() - loadStart) / 1000;
   console.log(`Documents loaded after ${loadSeconds.toFixed(1)} s, start of pgsync included.`);
   console.log(`Status page: ${program.url}/`);

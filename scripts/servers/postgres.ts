@@ -6,16 +6,7 @@ import process from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
 import { cached } from "./cache.ts";
 import { freePort, isPortFree } from "./ports.ts";
-import {
-  type Child,
-  childrenOf,
-  isErrorCode,
-  killQuietly,
-  removeFolder,
-  runToEnd,
-  startChild,
-  temporaryFolder,
-} from "./process.ts";
+import { type Child, isErrorCode, removeFolder, runToEnd, startChild, temporaryFolder } from "./process.ts";
 import type { OnProgress } from "./progress.ts";
 
 /** The majors that can be started. */
@@ -280,10 +271,8 @@ function serverHandle(parts: {
       removeFolder(folder);
     },
     async kill() {
-      // The postmaster first, so that it cannot restart what it sees die.
-      const backends = childrenOf(child.pid);
+      // The backends too.
       child.signal("SIGKILL");
-      for (const backend of backends) killQuietly(backend, "SIGKILL");
       await child.exited;
     },
     async restart(mode, settings) {

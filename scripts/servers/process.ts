@@ -23,7 +23,7 @@ export interface Child {
   readonly exited: Promise<Exit>;
   /** How it ended, or null while it runs. */
   exit(): Exit | null;
-  /** Sends a signal; does nothing once the process has ended. */
+  /** Sends a signal, SIGKILL to its children too; does nothing once the process has ended. */
   signal(signal: NodeJS.Signals): void;
   /**
    * Asks the process to end, waits, and kills it after `boundMs` (10,000 by default).
@@ -186,7 +186,10 @@ function supervise(child: ChildProcess, options: ChildOptions): Child {
     child.once("error", () => settle(127, null));
   });
   const signal = (name: NodeJS.Signals) => {
-    if (ended === null && child.pid !== undefined) killQuietly(child.pid, name);
+    if (ended !== null || child.pid === undefined) return;
+    // What cannot be handled cannot be passed on either: a launcher would leave its server behind.
+    const heirs = name === "SIGKILL" ? childrenOf(child.pid) : [];
+    for (const pid of [child.pid, ...heirs]) killQuietly(pid, name);
   };
   return {
     pid: child.pid ?? -1,
@@ -288,15 +291,23 @@ export function beforeTheEnd(cleanup: () => Promise<void>): void {
 
 /** Runs what was given to {@link beforeTheEnd}, stops all children, newest first, and removes all temporary folders. */
 export async function stopEverything(): Promise<void> {
-  for (let cleanup = cleanups.pop(); cleanup !== undefined; cleanup = cleanups.pop()) await cleanup();
+  const failures: unknown[] = [];
+  for (let cleanup = cleanups.pop(); cleanup !== undefined; cleanup = cleanups.pop()) {
+    // One that fails, because the terminal is gone for example, must not keep the servers running.
+    await cleanup().catch((error) => failures.push(error));
+  }
   ending = true;
   for (const child of [...children].reverse()) await child.stop();
   for (const folder of folders) removeFolder(folder);
+  if (failures.length > 0) throw failures[0];
 }
 
 /** The last resort, when nothing can be awaited any more. */
 function killEverything(): void {
+  if (children.size === 0 && folders.size === 0) return;
   for (const child of children) child.signal("SIGKILL");
+  // It takes a moment until they are dead and write no more.
+  if (children.size > 0) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100);
   for (const folder of folders) {
     try {
       removeFolder(folder);
@@ -321,6 +332,8 @@ export async function runScript(main: (interrupted: AbortSignal) => Promise<numb
   let over = false;
   for (const [signal, number] of [["SIGINT", 2], ["SIGTERM", 15], ["SIGHUP", 1]] as const) {
     process.on(signal, () => {
+      // A terminal that closes sends SIGHUP after Ctrl-C; only a person is impatient.
+      if (signalled && signal === "SIGHUP") return;
       if (signalled) process.exit(128 + number);
       signalled = true;
       interruption.abort(new Error(signal));

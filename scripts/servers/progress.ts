@@ -11,7 +11,7 @@ export interface ProgressView {
   readonly bytes: OnProgress;
   /** Amounts in rows or documents, as of loads. */
   readonly rows: OnProgress;
-  /** Prints a line, above the bars where there are any. */
+  /** Prints a line; while there are bars, below them when they end. */
   log(line: string): void;
   /** Ends all bars; what is reported later begins new ones. */
   stop(): void;
@@ -31,6 +31,7 @@ export function progressView(terminal: boolean = process.stderr.isTTY === true):
 function barView(): ProgressView {
   let bars: cliProgress.MultiBar | null = null;
   const shown = new Map<string, cliProgress.SingleBar>();
+  const lines: string[] = [];
   const update = (unit: Unit): OnProgress => (label, done, total) => {
     bars ??= new cliProgress.MultiBar(
       { format: "{label} {bar} {amount}", hideCursor: true, barsize: 30, emptyOnZero: true },
@@ -47,12 +48,13 @@ function barView(): ProgressView {
     rows: update("rows"),
     log(line) {
       if (bars === null) console.error(line);
-      else bars.log(`${line}\n`);
+      else lines.push(line);
     },
     stop() {
       bars?.stop();
       bars = null;
       shown.clear();
+      for (const line of lines.splice(0)) console.error(line);
     },
   };
 }
