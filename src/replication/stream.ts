@@ -1,4 +1,3 @@
-import { once } from "node:events";
 import type { Socket } from "node:net";
 import { Duplex } from "node:stream";
 import { getLogger } from "@logtape/logtape";
@@ -287,7 +286,8 @@ export class ReplicationStream {
     // A socket that is not read, or a server that is gone, would otherwise stay half open.
     if (socket !== undefined && !socket.destroyed) {
       socket.resume();
-      await Promise.race([once(socket, "close"), delay(LEAVE_LIMIT_MS)]);
+      const left = new Promise<void>((resolve) => socket.once("close", () => resolve()));
+      await Promise.race([left, delay(LEAVE_LIMIT_MS)]);
       socket.destroy();
     }
   }
