@@ -4,7 +4,7 @@
  */
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import process from "node:process";
 import { bunPath } from "./bun.ts";
 import { PROJECT } from "./project.ts";
@@ -16,8 +16,8 @@ import { provideJava } from "./servers/search.ts";
 
 /** A test run that takes longer is taken to hang. */
 const TIMEOUT_MS = 25 * 60_000;
-/** The tests that run in the process of the runtime itself, so also under Bun. */
-const IN_PROCESS = "tests/runtime/library.test.ts";
+/** The tests of the library in this very process; they run a second time under Bun. */
+const IN_PROCESS = ["tests/runtime/library.test.ts", "tests/examples/library.test.ts"];
 
 interface Counts {
   readonly passed: number;
@@ -48,11 +48,20 @@ await runScript(async () => {
       env,
     ),
   ];
-  if (files.includes(IN_PROCESS)) {
+  const again = IN_PROCESS.filter((file) => files.includes(file));
+  if (again.length > 0) {
     results.push(
       await runTests(
         await bunPath(),
-        ["test", "--reporter=junit", `--reporter-outfile=${join(reports, "bun.xml")}`, `./${IN_PROCESS}`],
+        [
+          ...[
+            "test",
+            "--timeout=60000",
+            "--reporter=junit",
+            `--reporter-outfile=${join(reports, "bun.xml")}`,
+          ],
+          ...again.map((file) => `./${file}`),
+        ],
         join(reports, "bun.xml"),
         env,
       ),
@@ -80,8 +89,15 @@ function testFiles(path: string): string[] {
 
 /** Starts what the files need, side by side, and names it in the environment variables that tests/support reads. */
 async function startServers(files: readonly string[]): Promise<Record<string, string>> {
-  const texts = files.map((file) => readFileSync(join(PROJECT, file), "utf8"));
-  // A helper other than these two may use both.
+  // The helpers beside the tests count too: often it is they who use a server.
+  const folders = [...new Set(files.map((file) => dirname(file)))].filter((folder) => folder !== "tests");
+  const helpers = folders.flatMap((folder) =>
+    readdirSync(join(PROJECT, folder)).filter((name) => /(?<!\.test)\.ts$/.test(name)).map((name) =>
+      join(folder, name)
+    )
+  );
+  const texts = [...files, ...helpers].map((file) => readFileSync(join(PROJECT, file), "utf8"));
+  // Another helper may use both.
   const support = texts.flatMap((text) =>
     [...text.matchAll(/support\/(\w+)\.ts/g)].map((match) => match[1] ?? "")
   );
