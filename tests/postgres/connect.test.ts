@@ -222,7 +222,8 @@ describe("sslmode, as libpq has it", () => {
   let server: PostgresServer;
 
   before(async () => {
-    chmodSync(folder, 0o755);
+    // The server makes its Unix socket in here, under another user.
+    chmodSync(folder, 0o777);
     const openssl = (...args: string[]) => execFileSync("openssl", args, { cwd: folder, stdio: "pipe" });
     const newAuthority = (name: string) =>
       openssl(
@@ -280,13 +281,18 @@ describe("sslmode, as libpq has it", () => {
     // The server refuses to run as root, and a key that is not its own.
     if (process.getuid?.() === 0) chownSync(key, 65534, 65534);
     server = await ownPostgres({
-      settings: { ssl: "on", ssl_cert_file: join(folder, "server.crt"), ssl_key_file: key },
+      settings: {
+        unix_socket_directories: folder,
+        ssl: "on",
+        ssl_cert_file: join(folder, "server.crt"),
+        ssl_key_file: key,
+      },
     });
     await withPool(optionsOf(server.url), { ...BUILDER, kind: "admin" }, async (sql) => {
       await sql.unsafe("CREATE ROLE only_tls LOGIN; CREATE ROLE only_plain LOGIN");
       writeFileSync(
         join(server.dataDirectory, "pg_hba.conf"),
-        "hostssl all only_tls all trust\nhostnossl all only_plain all trust\nhost all postgres all trust\n",
+        "local all all trust\nhostssl all only_tls all trust\nhostnossl all only_plain all trust\nhost all postgres all trust\n",
       );
       await sql`SELECT pg_reload_conf()`;
     });
@@ -306,6 +312,15 @@ describe("sslmode, as libpq has it", () => {
     assert.equal(await usesTls({ sslmode: "allow" }), false);
     assert.equal(await usesTls({ sslmode: "prefer" }), true);
     assert.equal(await usesTls({ sslmode: "require" }), true);
+  });
+
+  test("the folder of a Unix socket may be the host; TLS does not matter there", async () => {
+    await withPool(optionsOf(server.url, { host: folder, sslmode: "verify-full" }), BUILDER, async (sql) => {
+      const [row] = await sql`SELECT inet_server_addr() IS NULL AS local`;
+      assert.equal(row?.["local"], "t");
+    });
+    const nowhere = optionsOf(server.url, { host: join(folder, "nowhere") });
+    await withPool(nowhere, BUILDER, (sql) => assert.rejects(sql`SELECT 1`, { code: "ENOENT" }));
   });
 
   test("what pg_hba.conf refuses in one way, allow and prefer try in the other", async () => {
