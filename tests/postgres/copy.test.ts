@@ -50,6 +50,18 @@ test("300 MB for a slow consumer: all rows, flat memory, and the connection is u
   await assertUsable();
 });
 
+test("a consumer that is slow to the end does not leave the socket asleep for the next statement", async () => {
+  for (const [count, bytes] of [[100, 700], [130, 1_000], [200, 1_500], [300, 3_000]] as const) {
+    let chunks = 0;
+    await copyOut(sql, rowsOf(count, bytes), () => {
+      chunks++;
+      return delay(1);
+    });
+    assert.equal(chunks, count + 1);
+    await assertUsable();
+  }
+});
+
 test("the server waits for the consumer", async () => {
   let release = () => {};
   const held = new Promise<void>((resolve) => release = resolve);
