@@ -103,11 +103,24 @@ export function unanswered(thrown: unknown, server: string): PgsyncError {
   if (thrown instanceof PgsyncError) return thrown;
   const reason = thrown instanceof Error ? thrown.message : String(thrown);
   if (thrown instanceof errors.ConfigurationError || thrown instanceof TypeError) {
-    return new PgsyncError("INTERNAL", `A request to the search engine could not be made: ${reason}`, {
-      cause: thrown,
-    });
+    return new PgsyncError(
+      "INTERNAL",
+      `A request to the search engine could not be made: ${sentence(reason)}`,
+      {
+        cause: thrown,
+      },
+    );
   }
-  return new PgsyncError("SEARCH_UNREACHABLE", `The search engine at ${server} did not answer: ${reason}`, {
-    cause: thrown,
-  });
+  return new PgsyncError(
+    "SEARCH_UNREACHABLE",
+    `The search engine at ${server} did not answer: ${sentence(reason)}`,
+    {
+      cause: thrown,
+    },
+  );
+}
+
+/** Some libraries end their messages with a full stop, the system does not. */
+function sentence(reason: string): string {
+  return reason.endsWith(".") ? reason : `${reason}.`;
 }

@@ -1,3 +1,4 @@
+import { getLogger } from "@logtape/logtape";
 import type { PgsyncError } from "../errors/error.ts";
 import type { Lsn } from "../replication/lsn.ts";
 import type { SearchHealth } from "../search/health.ts";
@@ -15,6 +16,11 @@ import type {
 const FAULTS_KEPT = 20;
 /** A fault that comes again within this time is told once. */
 const REPEATED_WITHIN_MS = 5_000;
+
+/** While a fault lasts it is logged so often. */
+const LOGGED_EVERY_MS = 60_000;
+
+const logger = getLogger(["pgsync", "sync"]);
 
 /** What the board asks about an index. */
 export interface IndexView {
@@ -49,6 +55,8 @@ export class StatusBoard {
   #phase: Phase = "starting";
   #faults: Fault[] = [];
   #reconnects = 0;
+  /** When each kind of fault was last logged, in milliseconds since 1970. */
+  readonly #loggedAt = new Map<string, number>();
   postgresVersion = "";
   searchEngine = "";
   slot: SlotView = { server: 0n, retainedBytes: 0, safeBytes: null };
@@ -80,6 +88,7 @@ export class StatusBoard {
     const repeated = last !== undefined && last.code === fault.code && last.message === fault.message &&
       fault.at.getTime() - last.at.getTime() < REPEATED_WITHIN_MS;
     if (!repeated) this.#keep(fault);
+    this.#log(of, fault);
     this.observe({ type: "retry", of, fault });
   }
 
@@ -148,6 +157,15 @@ export class StatusBoard {
       lastCommitAt: stream.lastCommitAt,
       reconnects: this.#reconnects,
     };
+  }
+
+  /** Whoever reads the log alone must learn why nothing arrives; but an outage of hours must not fill it. */
+  #log(of: string, { code, message, remedy, at }: Fault): void {
+    const kind = `${of} ${code}`;
+    const last = this.#loggedAt.get(kind);
+    if (last !== undefined && Math.abs(at.getTime() - last) < LOGGED_EVERY_MS) return;
+    this.#loggedAt.set(kind, at.getTime());
+    logger.warn("{message} Trying again. {remedy}", { message, remedy, code });
   }
 
   #keep(fault: Fault): void {
