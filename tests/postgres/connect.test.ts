@@ -54,6 +54,7 @@ describe("sessions", () => {
         bytea_output: "hex",
         client_encoding: "UTF8",
         jit: "off",
+        synchronous_commit: "local",
         work_mem: "65536",
         statement_timeout: "0",
         lock_timeout: "0",
