@@ -1,5 +1,6 @@
 import type { Column, Relation } from "../catalog/types.ts";
 import { quoteIdentifier, quoteQualified } from "../postgres/quote.ts";
+import { keyTextSql } from "./id_sql.ts";
 import { keyRowsSql } from "./key_rows_sql.ts";
 import { columnsNamed, type MappedDocument, type MappedNode } from "./tree.ts";
 
@@ -152,10 +153,10 @@ function statement(
   linkColumns: readonly Column[],
   joins: readonly string[],
 ): string {
-  const keys = document.key
-    .map((column, index) =>
-      `${document.root.alias}.${quoteIdentifier(column.name)}::pg_catalog.text AS r${index + 1}`
-    )
+  const { root, key } = document;
+  const keys = key
+    .map((column) => ({ column, sql: `${root.alias}.${quoteIdentifier(column.name)}` }))
+    .map((part, index) => `${keyTextSql(part)} AS r${index + 1}`)
     .join(", ");
   return `SELECT DISTINCT ${keys}
 FROM ${keyRowsSql(linkColumns)}

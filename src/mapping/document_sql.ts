@@ -1,6 +1,6 @@
 import { quoteIdentifier, quoteLiteral, quoteQualified } from "../postgres/quote.ts";
 import type { Field } from "./fields.ts";
-import { idSql } from "./id_sql.ts";
+import { idSql, keyTextSql } from "./id_sql.ts";
 import { keyRowsSql } from "./key_rows_sql.ts";
 import { type Member, normalisedJsonSql, objectSql } from "./json_sql.ts";
 import type { MappedDocument, MappedNode } from "./tree.ts";
@@ -75,7 +75,7 @@ FROM chunk ${root.alias}${joins}`;
 /** The statement that lists the keys of all roots, as texts in the order of `MappedDocument.key`. */
 export function allKeysSql(document: MappedDocument): string {
   const { root, key } = document;
-  const columns = key.map((column) => `${columnSql(root, column.name)}::pg_catalog.text`).join(", ");
+  const columns = key.map((column) => keyTextSql({ column, sql: columnSql(root, column.name) })).join(", ");
   return `SELECT ${columns} FROM ${quoteQualified(root.relation)} ${root.alias}`;
 }
 
@@ -87,8 +87,8 @@ export function missingKeysSql(document: MappedDocument): string {
   const { root, key } = document;
   const [firstKey] = key;
   if (firstKey === undefined) throw new RangeError("a key has at least one column");
-  const names = key.map((_, index) => `k${index + 1}`);
-  return `SELECT ${names.map((name) => `k.${name}::pg_catalog.text`).join(", ")}
+  const texts = key.map((column, index) => keyTextSql({ column, sql: `k.k${index + 1}` }));
+  return `SELECT ${texts.join(", ")}
 FROM ${keyRowsSql(key)}
 LEFT JOIN ${quoteQualified(root.relation)} ${root.alias} ON ${sameKeySql(document)}
 WHERE ${columnSql(root, firstKey.name)} IS NULL`;

@@ -49,10 +49,11 @@ export function idSql(parts: readonly KeyPart[]): string {
 }
 
 /**
- * The SQL expression of a key value's text, as the type's output function gives it. A cast to text would strip the
- * padding of `char(n)`, which `concat` (it calls the output function) keeps, as PGSync does.
+ * The SQL expression of a key value's text, as the type's output function gives it: so it stands in an `_id`, and so
+ * the stream sends it. A cast to text would strip the padding of `char(n)`, which `concat` (it calls the output
+ * function) keeps, as PGSync does.
  */
-function keyTextSql(part: KeyPart): string {
+export function keyTextSql(part: KeyPart): string {
   return part.column.type.name === "bpchar"
     ? `pg_catalog.concat(${part.sql})`
     : `(${part.sql})::pg_catalog.text`;

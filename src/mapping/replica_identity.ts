@@ -1,5 +1,6 @@
-import type { Heap, Relation, ReplicaIdentity } from "../catalog/types.ts";
+import type { Relation, ReplicaIdentity } from "../catalog/types.ts";
 import { quoteIdentifier, quoteQualified } from "../postgres/quote.ts";
+import type { QualifiedName } from "../schema/tree.ts";
 import type { ChangeSource } from "./change_sources.ts";
 
 /** A table whose old link values are needed, and whether the stream carries them. */
@@ -9,7 +10,7 @@ export interface IdentityNeed {
   readonly columns: readonly string[];
   /** Why, in one sentence. */
   readonly reason: string;
-  /** The SQL that sets what is missing: one statement for each table or leaf partition; empty where nothing is. */
+  /** The SQL that sets what is missing: one statement for each table, leaf partitions included; empty where nothing is. */
   readonly sql: readonly string[];
 }
 
@@ -32,17 +33,30 @@ export function identityNeeds(sources: readonly ChangeSource[]): IdentityNeed[] 
     if (first === undefined) continue;
     const { relation } = first;
     const columns = [...new Set(list.flatMap((source) => source.linkColumns.map((column) => column.name)))];
-    const lacking = relation.heaps.filter((heap) => !carries(heap.replicaIdentity, columns));
+    const lacking = storedIn(relation).filter((table) => !carries(table.replicaIdentity, columns));
     const byKey = columns.every((column) => relation.primaryKey.includes(column));
     if (byKey && lacking.length === 0) continue;
     needs.push({
       relation,
       columns,
       reason: reasonFor(list, columns),
-      sql: lacking.map((heap) => identitySql(relation, heap, columns)),
+      sql: lacking.map((table) => identitySql(relation, table, columns)),
     });
   }
   return needs;
+}
+
+/**
+ * The tables whose identity counts. A partitioned table's changes are published under its own name: the leaf partition
+ * decides which old values are written to the WAL, but the stream describes them by the identity of the root.
+ */
+function storedIn(relation: Relation): readonly Identified[] {
+  return relation.kind === "partitioned" ? [relation, ...relation.heaps] : relation.heaps;
+}
+
+/** A table or leaf partition with its identity. */
+interface Identified extends QualifiedName {
+  readonly replicaIdentity: ReplicaIdentity;
 }
 
 /** Whether an identity carries the old values of these columns. */
@@ -51,8 +65,8 @@ export function carries(identity: ReplicaIdentity, columns: readonly string[]): 
 }
 
 /** The primary key where it suffices, else the smallest unique index that does, else the whole row. */
-function identitySql(relation: Relation, heap: Heap, columns: readonly string[]): string {
-  const alter = `ALTER TABLE ${quoteQualified(heap)} REPLICA IDENTITY`;
+function identitySql(relation: Relation, table: Identified, columns: readonly string[]): string {
+  const alter = `ALTER TABLE ${quoteQualified(table)} REPLICA IDENTITY`;
   if (columns.every((column) => relation.primaryKey.includes(column))) return `${alter} DEFAULT`;
   // A leaf partition's indexes have names of their own, which the parent's do not tell.
   const [index] = relation.kind === "partitioned" ? [] : relation.uniqueIndexes

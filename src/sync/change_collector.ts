@@ -42,7 +42,7 @@ export class ChangeCollector {
           break;
         case "delete":
           if (!probe.oldKnown) throw oldValueMissing(probe, change.relation);
-          mark(probe, change.oldTuple, null, transaction, batch);
+          markOld(probe, change.oldTuple, change.relation, transaction, batch);
           break;
         case "update":
           collectUpdate(probe, change.relation, change.oldTuple, change.newTuple, transaction, batch);
@@ -110,15 +110,49 @@ function collectUpdate(
 ): void {
   if (!probe.oldKnown) throw oldValueMissing(probe, relation);
   if (oldTuple === null) {
+    // A whole row comes with every UPDATE, unless a partition lacks the identity that its root promises.
+    if (relation.replicaIdentity === "full") throw oldValueMissing(probe, relation);
     // No old row means that no column of the replica identity changed, and the link columns are among them.
     mark(probe, newTuple, null, transaction, batch);
     return;
   }
   if (probe.usedAt?.every((place) => newTuple.hasSameValue(place, oldTuple)) === true) return;
-  mark(probe, oldTuple, null, transaction, batch);
+  markOld(probe, oldTuple, relation, transaction, batch);
   if (!probe.linkAt.every((place) => newTuple.hasSameValue(place, oldTuple))) {
     mark(probe, newTuple, oldTuple, transaction, batch);
   }
+}
+
+/**
+ * Marks an old row.
+ *
+ * The server describes a partition's rows by the identity of the root. A partition that was made later has the default
+ * identity, so all its old values but the key arrive as NULL, though the stream promises whole rows. That is certain
+ * where a column is never NULL; where all may be, every root is read again: what cannot be known must not be lost.
+ */
+function markOld(
+  probe: Probe,
+  oldTuple: Tuple,
+  relation: Relation,
+  transaction: number,
+  batch: ChangeBatch,
+): void {
+  const { source } = probe;
+  if (relation.replicaIdentity === "full" && source.relation.kind === "partitioned") {
+    const { columns, primaryKey } = source.relation;
+    const beside = columns.filter((column) => !column.generated && !primaryKey.includes(column.name));
+    const places = new Map(relation.columns.map((column, index) => [column.name, index]));
+    const bare = beside.length > 0 && beside.every((column) => {
+      const place = places.get(column.name);
+      return place === undefined || oldTuple.isNull(place);
+    });
+    if (bare && beside.some((column) => column.notNull)) throw oldValueMissing(probe, relation);
+    if (bare && probe.linkAt.some((place) => oldTuple.isNull(place))) {
+      batch.addAll(source.document, transaction);
+      return;
+    }
+  }
+  mark(probe, oldTuple, null, transaction, batch);
 }
 
 /** @param fallback where to find a value that is too long to be sent again with the new row */
@@ -147,15 +181,16 @@ function mark(
 }
 
 function oldValueMissing(probe: Probe, relation: Relation): PgsyncError {
-  const lacking = probe.linkAt
-    .map((place) => relation.columns[place])
-    .filter((column) => column?.isKey === false)
-    .map((column) => `"${column?.name}"`);
+  const names = probe.linkAt.map((place) => relation.columns[place]).filter((column) => column !== undefined);
+  // With a partition behind its root's identity, the stream calls all of them known.
+  const unknown = names.filter((column) => !column.isKey);
+  const lacking = (unknown.length > 0 ? unknown : names).map((column) => `"${column.name}"`);
+  const partition = unknown.length > 0 ? "" : " of the partition it lies in";
   return new PgsyncError(
     "OLD_VALUE_MISSING",
     `A row of ${
       tableName(probe.source)
-    } was changed or deleted, but its replica identity (${relation.replicaIdentity}) ` +
+    } was changed or deleted, but its replica identity${partition} (${relation.replicaIdentity}) ` +
       `does not carry the old value of ${
         lacking.join(", ")
       }, so the document it belonged to cannot be found.`,

@@ -2,11 +2,16 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import assert from "node:assert/strict";
 import postgres from "postgres";
+import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
+import type { DeadLetter } from "../../src/checkpoint/types.ts";
 import { type Lsn, parseLsn } from "../../src/replication/lsn.ts";
 import { parseSchema } from "../../src/schema/parse.ts";
 import type { SchemaFile } from "../../src/schema/tree.ts";
 import { SEARCH_DEFAULTS } from "../../src/search/options.ts";
+import { checkpointPath } from "../../src/sync/checkpoint_path.ts";
+import { slotName } from "../../src/sync/database_mapping.ts";
 import { RUN_DEFAULTS, type RunOptions } from "../../src/sync/options.ts";
 import type { SyncEvent } from "../../src/sync/status.ts";
 import { Synchronizer } from "../../src/sync/synchronizer.ts";
@@ -137,8 +142,23 @@ export class Bench implements AsyncDisposable {
   async assertEqual(when: string): Promise<void> {
     for (const document of this.schema.documents) {
       const expected = await expectedDocuments(this.sql, document);
-      assertSameDocuments(expected, await indexedDocuments(this.searchUrl, document.index), when);
+      const found = await indexedDocuments(this.searchUrl, document.index);
+      try {
+        assertSameDocuments(expected, found, when);
+      } catch (error) {
+        if (!(error instanceof assert.AssertionError)) throw error;
+        // What the search engine refused is in the checkpoint file, which the run holds.
+        await this.stop();
+        for (const { id, reason } of this.deadLetters()) error.message += `\n  refused "${id}": ${reason}`;
+        throw error;
+      }
     }
+  }
+
+  /** What the search engine refused. To be asked for when no run is under way. */
+  deadLetters(): DeadLetter[] {
+    using checkpoint = Checkpoint.open(checkpointPath(this.options, slotName(null, this.database.name)));
+    return checkpoint.listDeadLetters();
   }
 
   /** Waits, then compares once. */

@@ -100,6 +100,9 @@ function identity(type: string, text: string): string {
     case "int8":
     case "numeric":
       return text.includes(".") ? text.replace(/\.?0+$/, "") : text;
+    case "float4":
+    case "float8":
+      return text === "-0" ? "0" : text;
     case "citext":
       return text.toLowerCase();
     default:
