@@ -62,12 +62,17 @@ FROM ${keyRowsSql(key)}
 LEFT JOIN ${quoteQualified(root.relation)} ${root.alias} ON ${same}`;
   }
   const { value, joins } = setWiseObject(root, true);
+  // The keys stand beside the root's columns, so they need names that none of these has.
+  let prefix = "k";
+  while (root.relation.columns.some((column) => column.name.startsWith(prefix))) prefix += "_";
+  const own = names.map((_, index) => quoteIdentifier(`${prefix}${index + 1}`));
+  const keys = names.map((name, index) => `k.${name} AS ${own[index]}`);
   return `WITH chunk AS MATERIALIZED (
-  SELECT ${neededColumns(root).join(", ")}, ${names.map((name) => `k.${name}`).join(", ")}
+  SELECT ${[...neededColumns(root), ...keys].join(", ")}
   FROM ${keyRowsSql(key)}
   LEFT JOIN ${quoteQualified(root.relation)} ${root.alias} ON ${same}
 )
-SELECT ${idSql(key.map((column, index) => ({ column, sql: `${root.alias}.k${index + 1}` })))} AS id,
+SELECT ${idSql(key.map((column, index) => ({ column, sql: `${root.alias}.${own[index]}` })))} AS id,
   CASE WHEN ${found} THEN (${value})::pg_catalog.text END AS document
 FROM chunk ${root.alias}${joins}`;
 }

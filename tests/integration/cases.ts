@@ -1,5 +1,6 @@
 /** Relationship kinds, each as a small story: tables, a schema, and changes after each of which the index must equal the tables. */
 import { describe, it } from "node:test";
+import { assertFormsAgree } from "./forms.ts";
 import { Bench } from "./support.ts";
 
 /** A kind of relationship and what happens to it. */
@@ -22,6 +23,7 @@ export function testCases(title: string, cases: readonly Case[]): void {
           await using bench = await Bench.open(major, tables, nodes);
           bench.start();
           await bench.assertSettled("after the initial load");
+          await assertFormsAgree(bench);
           for (const [what, statement] of Object.entries(changes)) {
             await bench.write(statement);
             await bench.assertSettled(what);

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { eventually } from "../support/eventually.ts";
 import { Bench } from "./support.ts";
 
 describe("The initial load", () => {
@@ -36,9 +37,9 @@ describe("The initial load", () => {
       { loadWorkers: 1, loadChunkRows: 200, bulkDocuments: 50 },
     );
     bench.start();
-    while (!bench.events.some((event) => event.type === "load" && event.load.chunksDone >= 3)) {
-      await new Promise((resolve) => setImmediate(resolve));
-    }
+    const threeChunks = () =>
+      bench.events.some((event) => event.type === "load" && event.load.chunksDone >= 3);
+    await eventually(threeChunks, { interval: 1, what: "three chunks to be done" });
     await bench.stop();
     await bench.write("update t set text = 'changed' where id % 2 = 0", "delete from t where id < 1000");
     bench.start();
