@@ -17,11 +17,41 @@ export interface BulkRequest {
   readonly items: readonly BulkItem[];
   /** When the oldest of its documents was read from PostgreSQL, in milliseconds since 1970. */
   readonly builtAt: number;
+  /** Gives the body's memory back; to be called only when nothing can read it any more. Absent where it is not reused. */
+  readonly release?: () => void;
 }
 
 const NEWLINE = 0x0a;
 const BLANK = 0x20;
 const FIRST_CAPACITY = 64 * 1024;
+/** Requests that are allowed to be larger grow instead of taking all of it at once. */
+const LARGEST_REUSED = 16 * 1024 * 1024;
+
+/**
+ * Memory for the bodies of one kind of request after the other. Without it each body of some megabytes is garbage four times
+ * its size (it grows by doubling) that the collector is slow to notice: measured, 150 to 200 MB more resident memory
+ * during a load.
+ */
+export class BodyMemory {
+  readonly #free: Buffer[] = [];
+  readonly #capacity: number;
+
+  /** @param bodyBytes the size from which on a body is sent */
+  constructor(bodyBytes: number) {
+    // The last document goes beyond; a larger one makes its body grow, and is an exception.
+    this.#capacity = Math.min(bodyBytes, LARGEST_REUSED) + FIRST_CAPACITY;
+  }
+
+  /** Memory that nobody else has. */
+  take(): Buffer {
+    return this.#free.pop() ?? Buffer.allocUnsafeSlow(this.#capacity);
+  }
+
+  /** Takes memory back; that of a body that had grown is left to the collector. */
+  give(buffer: Buffer): void {
+    if (buffer.length === this.#capacity) this.#free.push(buffer);
+  }
+}
 
 /**
  * The action line that writes a document, without its line break. `JSON.stringify` escapes all that could end the
@@ -47,14 +77,19 @@ export function deleteAction(id: string, version: bigint): string {
  * line break is always escaped, and no byte of a longer UTF-8 character equals one.)
  */
 export class BulkBody {
-  #buffer = Buffer.alloc(0);
+  #buffer: Buffer = Buffer.alloc(0);
   #length = 0;
   #items: BulkItem[] = [];
   readonly #pipeline: string | null;
+  readonly #memory: BodyMemory | null;
 
-  /** @param pipeline the ingest pipeline that documents go through */
-  constructor(pipeline: string | null = null) {
+  /**
+   * @param pipeline the ingest pipeline that documents go through
+   * @param memory where bodies get their memory from; null: new memory for each
+   */
+  constructor(pipeline: string | null = null, memory: BodyMemory | null = null) {
     this.#pipeline = pipeline;
+    this.#memory = memory;
   }
 
   /** Bytes so far. */
@@ -98,11 +133,25 @@ export class BulkBody {
    * @param builtAt when the oldest of the documents was read, in milliseconds since 1970
    */
   take(builtAt: number): BulkRequest {
-    const request = { body: this.#buffer.subarray(0, this.#length), items: this.#items, builtAt };
+    const buffer = this.#buffer;
+    const body = buffer.subarray(0, this.#length);
+    const request: BulkRequest = { body, items: this.#items, builtAt, ...this.#releaseOf(buffer) };
     this.#buffer = Buffer.alloc(0);
     this.#length = 0;
     this.#items = [];
     return request;
+  }
+
+  #releaseOf(buffer: Buffer): Pick<BulkRequest, "release"> {
+    const memory = this.#memory;
+    if (memory === null) return {};
+    let given = false;
+    const release = () => {
+      // Twice in the pool, it would be two bodies' memory at once.
+      if (!given) memory.give(buffer);
+      given = true;
+    };
+    return { release };
   }
 
   #line(text: string): void {
@@ -115,6 +164,7 @@ export class BulkBody {
   /** Grows by doubling, so that each byte is moved about once more, however many documents there are. */
   #reserve(bytes: number): void {
     const needed = this.#length + bytes;
+    if (this.#buffer.length === 0 && this.#memory !== null) this.#buffer = this.#memory.take();
     if (needed <= this.#buffer.length) return;
     const larger = Buffer.allocUnsafe(Math.max(needed, this.#buffer.length * 2, FIRST_CAPACITY));
     this.#buffer.copy(larger, 0, 0, this.#length);

@@ -130,6 +130,8 @@ export class BulkWriter {
       this.#options.onRetry?.(error, wait);
       await delay(wait, signal);
     }
+    // After an attempt without an answer, the old body may still be on its way, so its bytes must stay what they are.
+    if (!delivery.uncertain) delivery.request.release?.();
     return delivery.written(this.#now());
   }
 

@@ -6,8 +6,9 @@ import { splitId } from "../mapping/id_sql.ts";
 import { copyOut } from "../postgres/copy.ts";
 import { CopyBinaryReader } from "../postgres/copy_binary.ts";
 import { delay } from "../retry/backoff.ts";
-import { BulkBody, type BulkRequest } from "../search/bulk_body.ts";
+import { BodyMemory, BulkBody, type BulkRequest } from "../search/bulk_body.ts";
 import { documentVersion } from "../search/version.ts";
+import { collectGarbage } from "./garbage.ts";
 import type { IndexWriter } from "./index_writer.ts";
 import type { KeyedWriter, RequestLimits } from "./keyed_writer.ts";
 import { chunkRange } from "./load_chunks.ts";
@@ -17,6 +18,8 @@ import type { SourceSession } from "./source_session.ts";
 
 /** Requests of one chunk that are on their way while the next documents are read. */
 const REQUESTS_UNDER_WAY = 2;
+/** Requests of one chunk after which garbage is collected: some seconds' worth. */
+const REQUESTS_A_COLLECTION = 8;
 
 /** What the load of an index works with. */
 export interface InitialLoadOptions {
@@ -49,9 +52,10 @@ export async function loadChunks(
   const queue = chunks.filter((chunk) => !chunk.done);
   const stopped = new AbortController();
   const either = AbortSignal.any([signal, stopped.signal]);
+  const memory = new BodyMemory(options.limits.bulkBytes);
   const work = async () => {
     for (let chunk = queue.shift(); chunk !== undefined; chunk = queue.shift()) {
-      await loadChunk(chunk, options, either);
+      await loadChunk(chunk, options, memory, either);
     }
   };
   const workers = Array.from({ length: Math.max(1, options.workers) }, async () => {
@@ -72,6 +76,7 @@ export async function loadChunks(
 async function loadChunk(
   chunk: LoadChunkProgress,
   options: InitialLoadOptions,
+  memory: BodyMemory,
   signal: AbortSignal,
 ): Promise<void> {
   const { session, checkpoint, keyed, onFault, onChunk, onDocuments } = options;
@@ -81,7 +86,7 @@ async function loadChunk(
     async () => {
       onDocuments(-acknowledged);
       acknowledged = 0;
-      await new ChunkReader(index, options, (count) => {
+      await new ChunkReader(index, options, memory, (count) => {
         acknowledged += count;
         onDocuments(count);
       }, signal).read(chunk);
@@ -102,14 +107,16 @@ class ChunkReader {
   #failure: { readonly error: unknown } | null = null;
   #version = 0n;
   #builtAt = 0;
+  #sent = 0;
 
   constructor(
     private readonly index: IndexWriter,
     private readonly options: InitialLoadOptions,
+    memory: BodyMemory,
     private readonly onAcknowledged: (count: number) => void,
     private readonly signal: AbortSignal,
   ) {
-    this.#body = new BulkBody(index.mapped.schema.pipeline);
+    this.#body = new BulkBody(index.mapped.schema.pipeline, memory);
   }
 
   async read(chunk: LoadChunkProgress): Promise<void> {
@@ -153,6 +160,7 @@ class ChunkReader {
   async #send(request: BulkRequest): Promise<void> {
     if (!(await this.index.send(request, "load", null, this.signal))) await this.#rebuild(request);
     this.onAcknowledged(request.items.length);
+    if (++this.#sent % REQUESTS_A_COLLECTION === 0) collectGarbage();
   }
 
   /** Documents that grew too old on the way (the search engine was away, or is slow) are built again, by their keys. */

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { test } from "node:test";
 import fc from "fast-check";
-import { BulkBody } from "../../src/search/bulk_body.ts";
+import { BodyMemory, BulkBody } from "../../src/search/bulk_body.ts";
 
 const LARGEST = (1n << 63n) - 1n;
 const lines = (body: Buffer) => body.toString("utf8").split("\n").slice(0, -1);
@@ -77,6 +77,37 @@ test("a request stays as it is while the next one is collected", () => {
   assert.equal(first.body.toString(), before);
   assert.equal(first.items.length, 1);
   assert.equal(body.count, 1);
+});
+
+test("a body's memory serves another one after its release, and not before", () => {
+  const memory = new BodyMemory(1024);
+  const body = new BulkBody(null, memory);
+  const request = (id: string) => {
+    body.index(id, 1n, Buffer.from("{}"));
+    return body.take(0);
+  };
+  const first = request("1");
+  const second = request("2");
+  assert.notEqual(second.body.buffer, first.body.buffer);
+  first.release?.();
+  first.release?.();
+  const third = request("3");
+  const fourth = request("4");
+  assert.equal(third.body.buffer, first.body.buffer);
+  assert.notEqual(fourth.body.buffer, third.body.buffer);
+  assert.match(second.body.toString(), /"_id":"2"/);
+  assert.match(third.body.toString(), /^\{"index":\{"_id":"3".*\n\{\}\n$/);
+});
+
+test("a document that is larger than a body's memory is whole, and its memory is not kept", () => {
+  const memory = new BodyMemory(1024);
+  const body = new BulkBody(null, memory);
+  const large = JSON.stringify({ text: "x".repeat(1_000_000) });
+  body.index("1", 1n, Buffer.from(large));
+  const request = body.take(0);
+  assert.equal(lines(request.body)[1], large);
+  request.release?.();
+  assert.notEqual(memory.take().buffer, request.body.buffer);
 });
 
 test("20,000 documents are collected in a time that does not grow with their square", () => {

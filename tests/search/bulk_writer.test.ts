@@ -40,7 +40,10 @@ function counts(outcome: Awaited<ReturnType<BulkWriter["send"]>>): Partial<Writt
 
 test("documents are written, replaced and deleted; their bytes arrive as they were", async () => {
   const { alias, writer } = await setUp();
-  const outcome = await writer.send(bulk(["1", V, '{"n" : 1, "d" : 1.10}'], ["2|b", V, { n: 2 }]), NEVER);
+  let released = 0;
+  const request = bulk(["1", V, '{"n" : 1, "d" : 1.10}'], ["2|b", V, { n: 2 }]);
+  const outcome = await writer.send({ ...request, release: () => void released++ }, NEVER);
+  assert.equal(released, 1);
   assert.deepEqual(counts(outcome), { indexed: 2, deleted: 0, conflicts: [], refused: [] });
   assert.ok(!outcome.stale && outcome.bytes > 0 && outcome.attempts === 1 && !outcome.uncertain);
   assert.equal(await server.sourceText(alias, "1"), '{"n" : 1, "d" : 1.10}');
@@ -165,8 +168,11 @@ test("a server that is away is tried again until it is back", async () => {
   });
   try {
     await proxy.shut();
-    const outcome = await writer.send(bulk(["1", V, { n: 1 }]), NEVER);
+    let released = false;
+    const request = { ...bulk(["1", V, { n: 1 }]), release: () => void (released = true) };
+    const outcome = await writer.send(request, NEVER);
     assert.ok(!outcome.stale && outcome.uncertain);
+    assert.ok(!released, "the body of the attempt that was cut off may still be on its way");
     assert.equal(outcome.indexed, 1);
     assert.deepEqual(waits.slice(0, 3), [50, 100, 200], "full jitter, doubling from 0.1 s");
     assert.ok(await server.get(alias, "1"));
