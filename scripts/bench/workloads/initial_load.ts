@@ -18,13 +18,13 @@ export interface LoadResult {
  * Runs the candidates in turn, `rounds` times each; the order is turned round every time, so that none always comes
  * first. The first candidate runs once more before, unmeasured, so that the servers are warm.
  *
- * @param keep the candidate whose last index is left as it is; its last round is the last of all
+ * @param keep the candidate whose last index is left as it is: its last round is the last of all; null for none
  * @throws Error where an index does not hold exactly `documents` documents afterwards
  */
 export async function initialLoad(
   servers: Servers,
   candidates: readonly Candidate[],
-  keep: Candidate,
+  keep: Candidate | null,
   options: { readonly documents: number; readonly rounds: number; readonly log: (line: string) => void },
 ): Promise<readonly LoadResult[]> {
   const costs = new Map<Candidate, Cost[]>(candidates.map((candidate) => [candidate, []]));
@@ -44,7 +44,8 @@ export async function initialLoad(
   for (const candidate of others.slice(0, 1)) await one(candidate, "warm-up", false);
   for (let round = 1; round <= options.rounds; round++) {
     const keptLast = (options.rounds - round) % 2 === 0;
-    const order = keptLast ? [...others, keep] : [keep, ...others];
+    const kept = keep === null ? [] : [keep];
+    const order = keptLast ? [...others, ...kept] : [...kept, ...others.toReversed()];
     for (const candidate of order) {
       const last = round === options.rounds && candidate === keep;
       costs.get(candidate)?.push(await one(candidate, `round ${round}`, last));
