@@ -106,7 +106,8 @@ export class DatabaseSync {
       follower = this.#follow(consumer, keeper, leaving.signal);
       follower.done.catch((error) => this.#fail(error));
       this.#show(loads.map((entry) => entry.load), keyed, follower, keeper, consumer);
-      const slotLook = this.#watchSlot(AbortSignal.any([working, leaving.signal]));
+      // Never awaited: a look that PostgreSQL does not answer ends when its session is closed.
+      void this.#watchSlot(AbortSignal.any([working, leaving.signal]));
 
       try {
         await this.#work(loads.map((entry) => entry.load), keeper, ending, control.daemon);
@@ -121,7 +122,6 @@ export class DatabaseSync {
       keeper.close();
       leaving.abort();
       await follower.done;
-      await slotLook;
       working.throwIfAborted();
       board.phase = "stopped";
     } catch (thrown) {

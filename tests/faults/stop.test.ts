@@ -140,6 +140,57 @@ for (
   });
 }
 
+test("SIGTERM while PostgreSQL does not answer, in the stream and at the start", async () => {
+  const { database, index, assertEqual } = await prepare();
+  const elasticsearch = await useElasticsearch();
+  const network = await startTcpProxy(database.url);
+  const throughProxy = new URL(database.url);
+  throughProxy.port = new URL(network.url).port;
+  const home = pgsyncHome({
+    schema: treeSchema(database.name, index),
+    postgresUrl: throughProxy.href,
+    searchUrl: elasticsearch.url,
+  });
+  const run = await home.start(["--daemon", "--bootstrap"]);
+  await run.ready();
+  network.swallowAnswers(true);
+  await stopped(run);
+  const starting = await home.start(["--daemon"]);
+  await eventually(() => network.connections > 0, { what: "it to connect" });
+  const { code, stderr } = await starting.end("SIGTERM");
+  assert.ok(code === 0 || code === 3, `exit code ${code}\n${stderr}`);
+  network.swallowAnswers(false);
+  network.cut();
+  const again = await home.start(["--daemon"]);
+  await again.ready();
+  await stopped(again);
+  await assertEqual();
+  await network.stop();
+});
+
+test("SIGTERM while somebody has locked a table that is read", async () => {
+  const { database, home, proxy, assertEqual } = await prepare();
+  const run = await home.start(["--daemon", "--bootstrap"]);
+  await run.ready();
+  const session = connect(database.url);
+  await session.begin(async (transaction) => {
+    await transaction`LOCK TABLE owner IN ACCESS EXCLUSIVE MODE`;
+    const other = connect(database.url);
+    await other`UPDATE item SET amount = amount + 1 WHERE id < 100`;
+    await eventually(async () => {
+      const [row] = await other`SELECT count(*)::int AS waiting FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock'`;
+      assert.ok(Number(row?.["waiting"]) > 0);
+    }, { what: "a statement of ours to wait for the lock" });
+    await other.end();
+    assert.match(await stopped(run), /could not be finished/);
+  });
+  await session.end();
+  await catchUp(home);
+  await assertEqual();
+  await proxy.stop();
+});
+
 test("without --daemon it loads, catches up with what was changed meanwhile, and exits 0", async () => {
   const { database, home, proxy, assertEqual } = await prepare();
   const writers = startWriters(database.url, seededRandom(2), 1);
