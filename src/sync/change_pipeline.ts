@@ -8,7 +8,7 @@ const BATCHES_AT_ONCE = 2;
 
 /** What a pipeline works with. */
 export interface ChangePipelineOptions {
-  readonly processor: BatchProcessor;
+  readonly processor: Pick<BatchProcessor, "process">;
   /** Bytes of changes that may wait before the stream is held back. */
   readonly waitingBytes: number;
   /** Holds the stream back, or lets it go on. */

@@ -1,0 +1,30 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { changeSources } from "../../src/mapping/change_sources.ts";
+import { ChangeBatch } from "../../src/sync/change_batch.ts";
+import { BOOKS, mapped } from "./shop.ts";
+
+const [root = assert.fail(), child = assert.fail()] = changeSources(mapped(BOOKS));
+
+describe("A batch of changes", () => {
+  it("is empty until something is marked or a position reached", () => {
+    const batch = new ChangeBatch();
+    assert.ok(batch.isEmpty && !batch.hasWork);
+    batch.position = 5n;
+    assert.ok(!batch.isEmpty && !batch.hasWork);
+    batch.add(root, ["1"], 7);
+    assert.ok(batch.hasWork);
+  });
+
+  it("keeps each link value of a source once, and counts its memory once", () => {
+    const batch = new ChangeBatch();
+    batch.add(root, ["1", "2"], 7);
+    const { bytes } = batch;
+    batch.add(root, ["1", "2"], 8);
+    assert.equal(batch.bytes, bytes);
+    batch.add(child, ["1", "2"], 8);
+    assert.ok(batch.bytes > bytes);
+    assert.deepEqual([...batch.values.values()].map((values) => [...values]), [["1\x002"], ["1\x002"]]);
+    assert.deepEqual([...batch.transactions], [7, 8]);
+  });
+});

@@ -1,0 +1,212 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import type { Relation as TableRelation } from "../../src/catalog/types.ts";
+import { PgsyncError } from "../../src/errors/error.ts";
+import { changeSources } from "../../src/mapping/change_sources.ts";
+import type { RowChange } from "../../src/replication/pgoutput_types.ts";
+import { ChangeBatch } from "../../src/sync/change_batch.ts";
+import { ChangeCollector } from "../../src/sync/change_collector.ts";
+import { catalogOf, node } from "../mapping/fixtures.ts";
+import { AUTHOR, BOOK, BOOK_AUTHOR, BOOKS, mapped, PUBLISHER, RATING, row, streamed, table } from "./shop.ts";
+
+const DOCUMENT = mapped(BOOKS);
+const ratings = streamed(RATING, "full");
+const books = streamed(BOOK);
+
+/** What changes mark, as "path (role): values". */
+function marked(...changes: readonly RowChange[]): string[] {
+  const batch = new ChangeBatch();
+  const collector = new ChangeCollector(changeSources(DOCUMENT));
+  for (const change of changes) collector.collect(change, 7, batch);
+  assert.deepEqual([...batch.transactions], batch.hasWork ? [7] : []);
+  return [...batch.values].flatMap(([source, values]) =>
+    [...values].map((value) => `${source.node.path} (${source.role}): ${value.replaceAll("\0", "+")}`)
+  );
+}
+
+function code(expected: string): (error: unknown) => boolean {
+  return (error) => error instanceof PgsyncError && error.code === expected;
+}
+
+describe("A change marks", () => {
+  it("the link values of a row that comes", () => {
+    assert.deepEqual(marked({ kind: "insert", relation: ratings, newTuple: row("1", "5", "3", null) }), [
+      "rating (node): 5",
+    ]);
+    assert.deepEqual(marked({ kind: "insert", relation: books, newTuple: row("1", "t", null, null) }), [
+      "book (root): 1",
+    ]);
+  });
+
+  it("those of a row that goes", () => {
+    assert.deepEqual(marked({ kind: "delete", relation: ratings, oldTuple: row("1", "5", "3", null) }), [
+      "rating (node): 5",
+    ]);
+  });
+
+  it("both sides of a row that moves", () => {
+    const update: RowChange = {
+      kind: "update",
+      relation: ratings,
+      oldTuple: row("1", "5", "3", null),
+      newTuple: row("1", "6", "3", null),
+    };
+    assert.deepEqual(marked(update), ["rating (node): 5", "rating (node): 6"]);
+  });
+
+  it("a link row's near side only, for the far side is built anew with it", () => {
+    const links = streamed(BOOK_AUTHOR);
+    const moved: RowChange = {
+      kind: "update",
+      relation: links,
+      oldTuple: row("1", "2"),
+      newTuple: row("3", "2"),
+    };
+    assert.deepEqual(marked(moved), ["author (link): 1", "author (link): 3"]);
+    const farMoved: RowChange = {
+      kind: "update",
+      relation: links,
+      oldTuple: row("1", "2"),
+      newTuple: row("1", "4"),
+    };
+    assert.deepEqual(marked(farMoved), ["author (link): 1"]);
+    assert.deepEqual(marked({ kind: "insert", relation: streamed(AUTHOR), newTuple: row("4", "n") }), [
+      "author (node): 4",
+    ]);
+  });
+
+  it("nothing where no used column changed", () => {
+    const update: RowChange = {
+      kind: "update",
+      relation: ratings,
+      oldTuple: row("1", "5", "3", "a"),
+      newTuple: row("1", "5", "3", "b"),
+    };
+    assert.deepEqual(marked(update), []);
+  });
+
+  it("nothing through a link with NULL in it", () => {
+    assert.deepEqual(marked({ kind: "insert", relation: ratings, newTuple: row("1", null, "3", null) }), []);
+  });
+
+  it("the new row where no old one is sent, for its identity did not change", () => {
+    assert.deepEqual(
+      marked({ kind: "update", relation: books, oldTuple: null, newTuple: row("1", "t", "2", undefined) }),
+      ["book (root): 1"],
+    );
+  });
+
+  it("the old and the new key of a root", () => {
+    const update: RowChange = {
+      kind: "update",
+      relation: books,
+      oldTuple: row("1", undefined, undefined, undefined),
+      newTuple: row("2", "t", "2", null),
+    };
+    assert.deepEqual(marked(update), ["book (root): 1", "book (root): 2"]);
+  });
+
+  it("a value once, and a link value that was too long to be sent again by its old row", () => {
+    assert.equal(
+      marked(
+        ...["1", "2"].map((id): RowChange => ({
+          kind: "insert",
+          relation: ratings,
+          newTuple: row(id, "5", "3", null),
+        })),
+      ).length,
+      1,
+    );
+    const publishers = streamed(PUBLISHER);
+    assert.deepEqual(
+      marked({ kind: "update", relation: publishers, oldTuple: null, newTuple: row("7", "n", undefined) }),
+      ["publisher (node): 7"],
+    );
+  });
+
+  it("nothing in a table of no document", () => {
+    assert.deepEqual(
+      marked({ kind: "insert", relation: { ...books, relationId: 1 }, newTuple: row("1") }),
+      [],
+    );
+  });
+});
+
+describe("A change halts the run", () => {
+  it("where the identity does not carry the old link value", () => {
+    const bare = streamed(RATING);
+    assert.throws(
+      () => marked({ kind: "delete", relation: bare, oldTuple: row("1", undefined, undefined, undefined) }),
+      code("OLD_VALUE_MISSING"),
+    );
+    assert.throws(
+      () => marked({ kind: "update", relation: bare, oldTuple: null, newTuple: row("1", "5", "3", null) }),
+      code("OLD_VALUE_MISSING"),
+    );
+  });
+
+  it("where a whole old row was promised and none came: a partition lacks the identity of its root", () => {
+    assert.throws(
+      () => marked({ kind: "update", relation: ratings, oldTuple: null, newTuple: row("1", "5", "3", null) }),
+      code("OLD_VALUE_MISSING"),
+    );
+  });
+
+  it("where a column that is needed is gone", () => {
+    const columns = ratings.columns.filter((column) => column.name !== "value");
+    assert.throws(
+      () => marked({ kind: "insert", relation: { ...ratings, columns }, newTuple: row("1", "5", null) }),
+      code("SOURCE_CHANGED"),
+    );
+  });
+});
+
+describe("An old row of a partition of which only the key is known", () => {
+  const collect = (rating: TableRelation) => {
+    const document = mapped(
+      node("book", { children: [node("rating", { relationship: {} })] }),
+      catalogOf(BOOK, rating),
+    );
+    const batch = new ChangeBatch();
+    const collector = new ChangeCollector(changeSources(document));
+    collector.collect(
+      { kind: "delete", relation: streamed(rating, "full"), oldTuple: row("1", null) },
+      7,
+      batch,
+    );
+    return batch;
+  };
+  const partitioned = (): TableRelation => ({
+    ...table("rating", { id: "int4", book_id: "int4" }, { key: ["id"], references: ["book_id -> book(id)"] }),
+    kind: "partitioned",
+  });
+
+  it("halts the run where one of the others is never NULL", () => {
+    const rating = partitioned();
+    const columns = rating.columns.map((column) => ({ ...column, notNull: true }));
+    assert.throws(() => collect({ ...rating, columns }), code("OLD_VALUE_MISSING"));
+  });
+
+  it("has every root read again where all may be NULL", () => {
+    assert.equal(collect(partitioned()).reconcile.size, 1);
+  });
+
+  it("means nothing in a table without partitions", () => {
+    assert.equal(collect({ ...partitioned(), kind: "table" }).hasWork, false);
+  });
+});
+
+describe("TRUNCATE", () => {
+  it("has every root read again of the documents in which the table has a place", () => {
+    const batch = new ChangeBatch();
+    const other = mapped(node("author"));
+    const collector = new ChangeCollector([...changeSources(DOCUMENT), ...changeSources(other)]);
+    collector.truncated(
+      { kind: "truncate", relations: [ratings], cascade: false, restartIdentity: false },
+      7,
+      batch,
+    );
+    assert.deepEqual([...batch.reconcile], [DOCUMENT]);
+    assert.deepEqual([...batch.transactions], [7]);
+  });
+});

@@ -1,0 +1,185 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { setImmediate as turn } from "node:timers/promises";
+import fc from "fast-check";
+import { changeSources } from "../../src/mapping/change_sources.ts";
+import type { BatchTimes } from "../../src/sync/batch_processor.ts";
+import type { ChangeBatch } from "../../src/sync/change_batch.ts";
+import { ChangePipeline } from "../../src/sync/change_pipeline.ts";
+import { BOOKS, mapped } from "./shop.ts";
+
+const [source = assert.fail()] = changeSources(mapped(BOOKS));
+const TIMES: BatchTimes = {
+  documents: 0,
+  visibilitySeconds: 0,
+  impactSeconds: 0,
+  buildSeconds: 0,
+  bulkSeconds: 0,
+};
+
+/** A pipeline whose batches end when the test says so. */
+function controlled(waitingBytes = 1_000_000) {
+  const started: { batch: ChangeBatch; finish: () => void; fail: (error: unknown) => void }[] = [];
+  const positions: bigint[] = [];
+  const failures: unknown[] = [];
+  const held: boolean[] = [];
+  const pipeline = new ChangePipeline({
+    processor: {
+      process: (batch) =>
+        new Promise((resolve, reject) => started.push({ batch, finish: () => resolve(TIMES), fail: reject })),
+    },
+    waitingBytes,
+    holdBack: (paused) => held.push(paused),
+    onPosition: (position) => positions.push(position),
+    onFailure: (error) => failures.push(error),
+    observe: () => {},
+    signal: new AbortController().signal,
+  });
+  let next = 0n;
+  const change = () => {
+    pipeline.collecting.add(source, [String(++next)], 1);
+    pipeline.changed();
+  };
+  const commit = () => {
+    pipeline.collecting.position = ++next;
+    pipeline.changed();
+    return next;
+  };
+  return { pipeline, started, positions, failures, held, change, commit };
+}
+
+describe("The pipeline", () => {
+  it("starts a batch at once when idle, and collects while two are under way", async () => {
+    const { pipeline, started, change, commit } = controlled();
+    for (let round = 0; round < 5; round++) {
+      change();
+      commit();
+      await turn();
+    }
+    assert.equal(started.length, 2);
+    started[1]?.finish();
+    await turn();
+    assert.equal(started.length, 3);
+    assert.equal(
+      [...started[2]?.batch.values.values() ?? []][0]?.size,
+      3,
+      "what came meanwhile goes together",
+    );
+    assert.equal(pipeline.isIdle, false);
+  });
+
+  it("moves the position over a batch when all before it are done", async () => {
+    const { started, positions, change, commit } = controlled();
+    change();
+    const first = commit();
+    await turn();
+    change();
+    const second = commit();
+    await turn();
+    started[1]?.finish();
+    await turn();
+    assert.deepEqual(positions, []);
+    started[0]?.finish();
+    await turn();
+    assert.deepEqual(positions, [second]);
+    assert.ok(first < second);
+  });
+
+  it("passes a position on at once when nothing is under way, and not before what is", async () => {
+    const { started, positions, change, commit } = controlled();
+    const alone = commit();
+    await turn();
+    assert.deepEqual(positions, [alone]);
+    change();
+    await turn();
+    const later = commit();
+    await turn();
+    assert.deepEqual(positions, [alone]);
+    started[0]?.finish();
+    await turn();
+    assert.deepEqual(positions, [alone, later]);
+  });
+
+  it("does not move the position for a batch that ended within a transaction", async () => {
+    const { started, positions, change, commit } = controlled();
+    change();
+    await turn();
+    change();
+    const end = commit();
+    await turn();
+    started[0]?.finish();
+    await turn();
+    assert.deepEqual(positions, []);
+    started[1]?.finish();
+    await turn();
+    assert.deepEqual(positions, [end]);
+  });
+
+  it("holds the stream back while too much waits", async () => {
+    const { started, held, change } = controlled(200);
+    change();
+    await turn();
+    change();
+    await turn();
+    for (let i = 0; i < 5; i++) change();
+    assert.deepEqual(held, [true]);
+    started[0]?.finish();
+    await turn();
+    assert.deepEqual(held, [true, false]);
+  });
+
+  it("stops for good when a batch fails, and moves the position no further", async () => {
+    const { started, positions, failures, change, commit } = controlled();
+    change();
+    commit();
+    await turn();
+    change();
+    commit();
+    await turn();
+    started[0]?.fail("broken");
+    await turn();
+    started[1]?.finish();
+    change();
+    commit();
+    await turn();
+    assert.deepEqual([failures, positions, started.length], [["broken"], [], 2]);
+  });
+
+  it("gives growing positions, each after all changes before it, in whatever order batches end", async () => {
+    const steps = fc.array(fc.oneof(fc.constant("change"), fc.constant("commit"), fc.nat(1)), {
+      maxLength: 60,
+    });
+    await fc.assert(fc.asyncProperty(steps, async (plan) => {
+      const { pipeline, started, positions, change, commit } = controlled();
+      const open = () => started.filter(({ batch }) => !done.has(batch));
+      const done = new Set<ChangeBatch>();
+      const finish = async (which: number) => {
+        const entry = open()[which % Math.max(1, open().length)];
+        if (entry === undefined) return;
+        done.add(entry.batch);
+        entry.finish();
+        await turn();
+        await turn();
+      };
+      let last = 0n;
+      for (const step of plan) {
+        if (step === "change") change();
+        else if (step === "commit") last = commit();
+        else await finish(step);
+        await turn();
+        const position = positions.at(-1) ?? 0n;
+        for (const { batch } of open()) {
+          for (const values of batch.values.values()) {
+            for (const value of values) {
+              assert.ok(BigInt(value) > position, "a change under way lies behind it");
+            }
+          }
+        }
+      }
+      while (open().length > 0) await finish(0);
+      await pipeline.whenIdle();
+      assert.deepEqual(positions, positions.toSorted((a, b) => a < b ? -1 : 1));
+      assert.equal(positions.at(-1) ?? 0n, last);
+    }));
+  });
+});

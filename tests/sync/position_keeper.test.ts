@@ -1,0 +1,78 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, it } from "node:test";
+import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
+import { PositionKeeper } from "../../src/sync/position_keeper.ts";
+import { eventually } from "../support/eventually.ts";
+
+describe("The position keeper", () => {
+  let folder: string;
+  let checkpoint: Checkpoint;
+  let confirmed: { position: bigint; stored: bigint | null }[];
+  const keep = () =>
+    new PositionKeeper(
+      checkpoint,
+      (position) => confirmed.push({ position, stored: checkpoint.position() }),
+      (error) => assert.fail(String(error)),
+    );
+
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), "pgsync-test-"));
+    checkpoint = Checkpoint.open(join(folder, "a.checkpoint"));
+    checkpoint.adopt({ systemIdentifier: "1", timeline: 1, database: "d", slot: "s" });
+    confirmed = [];
+  });
+  afterEach(() => {
+    checkpoint[Symbol.dispose]();
+    rmSync(folder, { recursive: true });
+  });
+
+  it("confirms a position after it is stored, never before", async () => {
+    const keeper = keep();
+    keeper.reached(5n);
+    await eventually(() => keeper.stored === 5n);
+    assert.deepEqual(confirmed, [{ position: 5n, stored: 5n }]);
+  });
+
+  it("stores positions that come together as one, the greatest", () => {
+    const keeper = keep();
+    for (const position of [5n, 9n, 7n]) keeper.reached(position);
+    keeper.flush();
+    keeper.flush();
+    assert.deepEqual(confirmed, [{ position: 9n, stored: 9n }]);
+  });
+
+  it("begins with what the file holds", () => {
+    const before = keep();
+    before.reached(5n);
+    before.flush();
+    const keeper = keep();
+    assert.equal(keeper.stored, 5n);
+    keeper.reached(4n);
+    keeper.flush();
+    assert.equal(confirmed.length, 1);
+  });
+
+  it("wakes who waits for a position, and lets go at the signal", async () => {
+    const keeper = keep();
+    const stop = new AbortController();
+    const waiting = keeper.waitFor(5n, stop.signal);
+    const longer = keeper.waitFor(6n, stop.signal);
+    keeper.reached(5n);
+    keeper.flush();
+    await waiting;
+    await keeper.waitFor(3n, stop.signal);
+    stop.abort(new Error("over"));
+    await assert.rejects(longer, /over/);
+  });
+
+  it("writes nothing after it is closed", async () => {
+    const keeper = keep();
+    keeper.reached(5n);
+    keeper.close();
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.equal(checkpoint.position(), null);
+  });
+});

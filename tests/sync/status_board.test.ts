@@ -1,0 +1,75 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { PgsyncError } from "../../src/errors/error.ts";
+import { SearchHealth } from "../../src/search/health.ts";
+import type { SyncEvent } from "../../src/sync/status.ts";
+import { type IndexView, StatusBoard } from "../../src/sync/status_board.ts";
+
+const LOADED: IndexView = {
+  index: "book",
+  generation: "book_1",
+  indexed: 1,
+  deleted: 0,
+  deadLetters: 0,
+  load: {
+    state: "done",
+    documents: 1,
+    estimate: 1,
+    chunksDone: 1,
+    chunks: 1,
+    startedAt: null,
+    finishedAt: null,
+  },
+  equalFrom: 10n,
+};
+
+function streaming(index: Partial<IndexView> = {}, confirmed = 10n) {
+  const events: SyncEvent[] = [];
+  const health = new SearchHealth();
+  const board = new StatusBoard("shop", "pgsync_shop", health, (event) => events.push(event));
+  board.phase = "streaming";
+  board.indices = () => [{ ...LOADED, ...index }];
+  board.stream = () => ({ connected: true, confirmed, received: 20n, lastCommitAt: null });
+  return { board, events, health };
+}
+
+describe("The status board", () => {
+  it("is ready when all is loaded, the stream has passed the end of the load, and documents are taken", () => {
+    assert.equal(streaming().board.snapshot().ready, true);
+    assert.match(streaming({}, 9n).board.snapshot().notReady.join(), /caught up/);
+    const load = { ...LOADED.load, state: "running" as const, chunksDone: 0 };
+    assert.match(streaming({ load, equalFrom: null }).board.snapshot().notReady.join(), /0 of 1 chunks/);
+    const { board, health } = streaming();
+    health.failed(new PgsyncError("INTERNAL", "It is away."), new Date());
+    assert.match(board.snapshot().notReady.join(), /It is away/);
+    health.succeeded();
+    board.stream = () => ({ connected: false, confirmed: 10n, received: 0n, lastCommitAt: null });
+    assert.match(board.snapshot().notReady.join(), /not connected/);
+  });
+
+  it("tells a phase once, and keeps to halted", () => {
+    const { board, events } = streaming();
+    board.phase = "streaming";
+    board.halt(new PgsyncError("INTERNAL", "Broken."));
+    board.phase = "stopped";
+    assert.equal(board.phase, "halted");
+    assert.deepEqual(events.map((event) => event.type), ["phase", "phase", "fault"]);
+    assert.match(board.snapshot().notReady.join(), /Halted: Broken\./);
+  });
+
+  it("keeps the newest twenty faults, one that repeats once", () => {
+    const { board } = streaming();
+    for (let i = 0; i < 3; i++) board.retry("search", new PgsyncError("INTERNAL", "Same."));
+    assert.equal(board.snapshot().faults.length, 1);
+    for (let i = 0; i < 30; i++) board.retry("replication", new PgsyncError("INTERNAL", `Fault ${i}.`));
+    const { faults, stream } = board.snapshot();
+    assert.deepEqual([faults.length, faults.at(-1)?.message, stream.reconnects], [20, "Fault 29.", 30]);
+  });
+
+  it("takes for the server's position the newest that anybody spoke of", () => {
+    const { board } = streaming();
+    assert.equal(board.snapshot().stream.server, 20n);
+    board.slot = { server: 30n, retainedBytes: 1, safeBytes: null };
+    assert.equal(board.snapshot().stream.server, 30n);
+  });
+});
