@@ -1,5 +1,6 @@
 import type { Column, Relation } from "../catalog/types.ts";
 import { quoteIdentifier, quoteQualified } from "../postgres/quote.ts";
+import { equalSql, type Side } from "./equal_sql.ts";
 import { keyTextSql } from "./id_sql.ts";
 import { keyRowsSql } from "./key_rows_sql.ts";
 import { columnsNamed, type MappedDocument, type MappedNode } from "./tree.ts";
@@ -78,8 +79,12 @@ function source(
     return { document, node, role, relation, linkColumns: inKeyOrder, usedColumns: used, sql: null };
   }
   const linkColumns = columnsNamed(relation, columns);
-  const on = above.map((column, index) => `${parent.alias}.${quoteIdentifier(column)} = k.k${index + 1}`)
-    .join(" AND ");
+  const on = linkColumns.map((column, index) =>
+    equalSql(
+      side(parent.relation, parent.alias, above[index] ?? ""),
+      { relation, column: column.name, sql: `k.k${index + 1}` },
+    )
+  ).join(" AND ");
   const join = `JOIN ${quoteQualified(parent.relation)} ${parent.alias} ON ${on}`;
   return {
     document,
@@ -99,8 +104,12 @@ function throughSource(document: MappedDocument, node: MappedNode, parent: Mappe
   const columns = link.toChild.map((pair) => pair.child);
   const linkColumns = columnsNamed(node.relation, columns);
   const through = throughAlias(node);
-  const on = link.toChild.map((pair, index) => `${through}.${quoteIdentifier(pair.link)} = k.k${index + 1}`)
-    .join(" AND ");
+  const on = link.toChild.map((pair, index) =>
+    equalSql(
+      side(link.table, through, pair.link),
+      { relation: node.relation, column: pair.child, sql: `k.k${index + 1}` },
+    )
+  ).join(" AND ");
   const first = `JOIN ${quoteQualified(link.table)} ${through} ON ${on}`;
   return {
     document,
@@ -120,14 +129,19 @@ function climb(node: MappedNode): string[] {
   if (link.kind === "direct") {
     const on = link.pairs
       .map((pair) =>
-        `${parent.alias}.${quoteIdentifier(pair.parent)} = ${node.alias}.${quoteIdentifier(pair.child)}`
+        equalSql(
+          side(parent.relation, parent.alias, pair.parent),
+          side(node.relation, node.alias, pair.child),
+        )
       )
       .join(" AND ");
     return [`JOIN ${quoteQualified(parent.relation)} ${parent.alias} ON ${on}`, ...climb(parent)];
   }
   const through = throughAlias(node);
   const on = link.toChild
-    .map((pair) => `${through}.${quoteIdentifier(pair.link)} = ${node.alias}.${quoteIdentifier(pair.child)}`)
+    .map((pair) =>
+      equalSql(side(link.table, through, pair.link), side(node.relation, node.alias, pair.child))
+    )
     .join(" AND ");
   return [
     `JOIN ${quoteQualified(link.table)} ${through} ON ${on}`,
@@ -142,7 +156,7 @@ function joinParentToLink(node: MappedNode, parent: MappedNode): string {
   const through = throughAlias(node);
   const on = link.toParent
     .map((pair) =>
-      `${parent.alias}.${quoteIdentifier(pair.parent)} = ${through}.${quoteIdentifier(pair.link)}`
+      equalSql(side(parent.relation, parent.alias, pair.parent), side(link.table, through, pair.link))
     )
     .join(" AND ");
   return `JOIN ${quoteQualified(parent.relation)} ${parent.alias} ON ${on}`;
@@ -212,4 +226,8 @@ function linkUsedColumns(node: MappedNode, table: Relation): ReadonlySet<string>
 
 function throughAlias(node: MappedNode): string {
   return `l${node.alias}`;
+}
+
+function side(relation: Relation, alias: string, column: string): Side {
+  return { relation, column, sql: `${alias}.${quoteIdentifier(column)}` };
 }

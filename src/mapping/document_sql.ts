@@ -1,4 +1,6 @@
+import type { Relation } from "../catalog/types.ts";
 import { quoteIdentifier, quoteLiteral, quoteQualified } from "../postgres/quote.ts";
+import { equalSql, ownEquals, type Side } from "./equal_sql.ts";
 import type { Field } from "./fields.ts";
 import { idSql, keyTextSql } from "./id_sql.ts";
 import { keyRowsSql } from "./key_rows_sql.ts";
@@ -103,7 +105,7 @@ WHERE ${columnSql(root, firstKey.name)} IS NULL`;
 function sameKeySql({ root, key }: MappedDocument): string {
   return key.map((column, index) => {
     const left = columnSql(root, column.name);
-    const equal = `${left} = k.k${index + 1}`;
+    const equal = `${left} ${column.type.equals ?? "="} k.k${index + 1}`;
     // 1.0 and 1.00 are equal, yet they are two ids.
     return column.type.equalityIsIdentity
       ? equal
@@ -125,10 +127,10 @@ function correlatedChild(child: MappedNode, parent: MappedNode): string {
   if (link.kind === "through") {
     const through = throughAlias(child);
     const toChild = link.toChild.map((pair) =>
-      `${through}.${quoteIdentifier(pair.link)} = ${columnSql(child, pair.child)}`
+      equalSql(side(link.table, through, pair.link), side(child.relation, child.alias, pair.child))
     );
     const toParent = link.toParent.map((pair) =>
-      `${through}.${quoteIdentifier(pair.link)} = ${columnSql(parent, pair.parent)}`
+      equalSql(side(link.table, through, pair.link), side(parent.relation, parent.alias, pair.parent))
     );
     return `(SELECT pg_catalog.json_agg(${value} ORDER BY ${orderSql(child)}) FROM ${
       quoteQualified(link.table)
@@ -136,7 +138,7 @@ function correlatedChild(child: MappedNode, parent: MappedNode): string {
       `JOIN ${table} ON ${toChild.join(" AND ")} WHERE ${toParent.join(" AND ")})`;
   }
   const where = link.pairs.map((pair) =>
-    `${columnSql(child, pair.child)} = ${columnSql(parent, pair.parent)}`
+    equalSql(side(child.relation, child.alias, pair.child), side(parent.relation, parent.alias, pair.parent))
   ).join(" AND ");
   if (isArray(child)) {
     return `(SELECT pg_catalog.json_agg(${value} ORDER BY ${orderSql(child)}) FROM ${table} WHERE ${where})`;
@@ -182,12 +184,14 @@ function setWiseChild(child: MappedNode, parent: MappedNode, restricted: boolean
 
   const from = link.kind === "through"
     ? `${quoteQualified(link.table)} ${through} JOIN ${table} ON ${
-      link.toChild.map((pair) => `${through}.${quoteIdentifier(pair.link)} = ${columnSql(child, pair.child)}`)
+      link.toChild.map((pair) =>
+        equalSql(side(link.table, through, pair.link), side(child.relation, child.alias, pair.child))
+      )
         .join(" AND ")
     }`
     : table;
   const rows = link.kind === "through" ? link.table.estimatedRows : child.relation.estimatedRows;
-  const where = restricted && (parent.parent === null || rows >= WORTH_RESTRICTING)
+  const where = restricted && (parent.parent === null || rows >= WORTH_RESTRICTING) && canRestrict(child)
     ? `\n  WHERE ${rowSql(near)} IN (${linkValuesSql(parent, far)})`
     : "";
 
@@ -201,9 +205,15 @@ function setWiseChild(child: MappedNode, parent: MappedNode, restricted: boolean
     : `SELECT DISTINCT ON (${near.join(", ")}) ${keys}, ${value} AS v
   FROM ${from}${where}
   ORDER BY ${near.join(", ")}, ${orderSql(child)}`;
-  const on = far.map((column, index) => `${group}.k${index + 1} = ${columnSql(parent, column)}`).join(
-    " AND ",
-  );
+  const pairs = link.kind === "through"
+    ? link.toParent.map((pair) => ({ relation: link.table, column: pair.link }))
+    : link.pairs.map((pair) => ({ relation: child.relation, column: pair.child }));
+  const on = far.map((column, index) =>
+    equalSql(
+      { ...pairs[index] ?? { relation: parent.relation, column }, sql: `${group}.k${index + 1}` },
+      side(parent.relation, parent.alias, column),
+    )
+  ).join(" AND ");
   return { value: `${group}.v`, joins: `LEFT JOIN (\n  ${grouped}\n) ${group} ON ${on}` };
 }
 
@@ -224,7 +234,7 @@ function linkValuesSql(parent: MappedNode, columns: readonly string[]): string {
   const through = `${throughAlias(parent)}r`;
   const near = link.toParent.map((pair) => `${through}.${quoteIdentifier(pair.link)}`);
   const on = link.toChild
-    .map((pair) => `${through}.${quoteIdentifier(pair.link)} = ${inner}.${quoteIdentifier(pair.child)}`)
+    .map((pair) => equalSql(side(link.table, through, pair.link), side(parent.relation, inner, pair.child)))
     .join(" AND ");
   const above = linkValuesSql(parent.parent, link.toParent.map((pair) => pair.parent));
   return `SELECT ${list} FROM ${quoteQualified(link.table)} ${through} JOIN ${
@@ -283,6 +293,23 @@ function orderSql(child: MappedNode): string {
   const through = throughAlias(child);
   return [...own, ...child.link.table.primaryKey.map((column) => `${through}.${quoteIdentifier(column)}`)]
     .join(", ");
+}
+
+function side(relation: Relation, alias: string, column: string): Side {
+  return { relation, column, sql: `${alias}.${quoteIdentifier(column)}` };
+}
+
+/**
+ * Whether `IN` compares the link columns from the root down as their types do: it takes no operator, so it cannot be
+ * told to use one that the search path hides.
+ */
+function canRestrict(node: MappedNode): boolean {
+  const { link, parent } = node;
+  if (link === null || parent === null) return true;
+  const columns = link.kind === "direct"
+    ? link.pairs.map((pair) => ({ relation: node.relation, column: pair.child }))
+    : link.toParent.map((pair) => ({ relation: link.table, column: pair.link }));
+  return columns.every((column) => ownEquals(column) === undefined) && canRestrict(parent);
 }
 
 function columnSql(node: MappedNode, column: string): string {

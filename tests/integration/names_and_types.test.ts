@@ -216,6 +216,40 @@ children:
     },
   },
   {
+    name: "keys whose equality is not identity: citext, which an empty search path would compare as text",
+    tables: `
+      create extension citext;
+      create table a (c citext primary key, t text); create table b (id int primary key, c citext references a on update cascade, x text);
+      create table d (id int primary key, t text); create table bd (c citext, d int references d, k citext unique);
+      create table e (id int primary key, k citext references bd (k) on update cascade);
+      alter table bd add foreign key (c) references a on update cascade;
+      insert into a values ('Ab', 'x'), ('q', 'y'); insert into b values (1, 'aB', 'b'), (2, 'Q', 'c');
+      insert into d values (1, 'd'), (2, 'e'); insert into bd values ('aB', 1, 'K'), ('Q', 2, 'l'); insert into e values (1, 'k')`,
+    nodes: [
+      `
+table: a
+children:
+  - {table: b, label: bs, relationship: {variant: object, type: one_to_many}}
+  - {table: d, label: ds, relationship: {variant: object, type: one_to_many, through_tables: [bd]}}
+  - table: bd
+    label: links
+    relationship: {variant: object, type: one_to_many}
+    children:
+      - {table: e, label: es, relationship: {variant: object, type: one_to_many}}`,
+      `
+table: b
+children:
+  - {table: a, relationship: {variant: object, type: one_to_one}}`,
+    ],
+    changes: {
+      "a child changes": "update b set x = 'B' where id = 1; update d set t = 'D'",
+      "a grandchild comes": "insert into e values (2, 'L')",
+      "a key changes its case": "update a set c = 'AB' where c = 'ab'",
+      "a child moves": "update b set c = 'AB' where id = 2; update bd set c = 'aB' where d = 2",
+      "a key changes": "update a set c = 'Zz' where c = 'ab'",
+    },
+  },
+  {
     name: "partitioned tables as root, child and link",
     tables: `
       create table a (id int, region text, t text, primary key (region, id)) partition by list (region);
