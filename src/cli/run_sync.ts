@@ -20,6 +20,12 @@ import { VERSION } from "../version.ts";
 
 const logger = getLogger(["pgsync", "cli"]);
 
+/**
+ * A run that is asked to stop gets so long. A server that has gone silent could hold it for ever, and ending it is as
+ * safe as a crash: what is acknowledged is in the checkpoint file.
+ */
+const STOP_LIMIT_MS = 8_000;
+
 /** What is needed of a synchronizer here. */
 export interface Runner {
   run(control: { readonly signal: AbortSignal; readonly daemon: boolean }): Promise<void>;
@@ -54,7 +60,13 @@ export async function runSync(
   const progress = startProgress(() => runner.status(), { bars, lineSeconds });
   observers.push(metrics.observe, progress.observe);
   try {
-    await runner.run({ signal: stop.signal, daemon });
+    if (!await endsInTime(runner.run({ signal: stop.signal, daemon }), stop.signal)) {
+      logger.warn(
+        "the run did not end in good order within {seconds} s (a server does not answer); it ends now, and the " +
+          "next one goes on from the stored position",
+        { seconds: STOP_LIMIT_MS / 1000 },
+      );
+    }
   } finally {
     progress.stop();
     await listener?.close();
@@ -67,6 +79,22 @@ export async function runSync(
       signal: stopped,
     });
     context.exitCode = SIGNAL_EXIT[stopped];
+  }
+}
+
+/** Whether the run ended by itself, not later than the limit after the signal. @throws what the run throws */
+async function endsInTime(run: Promise<void>, stop: AbortSignal): Promise<boolean> {
+  const { promise: late, resolve } = Promise.withResolvers<false>();
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const onStop = () => {
+    timer = setTimeout(resolve, STOP_LIMIT_MS, false);
+  };
+  stop.addEventListener("abort", onStop, { once: true });
+  try {
+    return await Promise.race([run.then(() => true), late]);
+  } finally {
+    stop.removeEventListener("abort", onStop);
+    clearTimeout(timer);
   }
 }
 

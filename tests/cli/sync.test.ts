@@ -51,6 +51,17 @@ test("a second signal ends it at once", async () => {
   assert.equal((await running.ended).code, 130);
 });
 
+test("a run that does not listen is ended all the same, before a service manager would kill it", async () => {
+  const running = obedientRun({ DAEMON: "1", STUBBORN: "1" });
+  await running.stderrMatches(/running/);
+  const start = performance.now();
+  running.kill("SIGTERM");
+  const { code, stderr } = await running.ended;
+  assert.equal(code, 0, stderr);
+  assert.match(stderr, /did not end in good order/);
+  assert.ok(performance.now() - start < 10_000);
+});
+
 test("a run that halts ends with the exit code of its error", async () => {
   const running = obedientRun({ DAEMON: "1", HALTS: "1" });
   await running.stderrMatches(/running/);
