@@ -142,7 +142,8 @@ export const ERRORS = {
   },
   PRIVILEGE_MISSING: {
     meaning: "The PostgreSQL role lacks a privilege.",
-    remedy: "Have the owner run the SQL that is shown.",
+    remedy:
+      "Have the owner run the SQL that is shown. (Tables with row-level security need a role with BYPASSRLS: hidden rows would look deleted.)",
     next: "halt",
     exitCode: EXIT.setup,
   },

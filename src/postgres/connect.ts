@@ -128,6 +128,8 @@ export function sessionSettings(
     lock_timeout: "0",
     // Compilation costs 0.3 s for a statement that runs for milliseconds.
     jit: "off",
+    // Rows that a policy hides would look deleted: an error instead.
+    row_security: "off",
     // All that it commits are logical messages, which need no synchronous standby: one that is away would hold up the
     // start of a run. They must be flushed, or they would not be streamed.
     synchronous_commit: "local",

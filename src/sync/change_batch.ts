@@ -5,6 +5,8 @@ import { joinKey, type RootKey } from "./root_keys.ts";
 
 /** What a link value costs in memory besides its characters: the string, its place in the set. */
 const BYTES_A_VALUE = 80;
+/** What the id of a transaction costs. */
+const BYTES_A_TRANSACTION = 40;
 
 /**
  * Row changes that are looked at together: the link values they touched, each once. It may end in the middle of a
@@ -37,13 +39,20 @@ export class ChangeBatch {
     const before = known.size;
     known.add(key);
     if (known.size > before) this.bytes += BYTES_A_VALUE + key.length;
-    this.transactions.add(transaction);
+    this.#from(transaction);
   }
 
   /** Marks all roots of a document. */
   addAll(document: MappedDocument, transaction: number): void {
     this.reconcile.add(document);
+    this.#from(transaction);
+  }
+
+  /** The same rows changed again and again add no values, yet each transaction has to be waited for. */
+  #from(transaction: number): void {
+    const before = this.transactions.size;
     this.transactions.add(transaction);
+    if (this.transactions.size > before) this.bytes += BYTES_A_TRANSACTION;
   }
 
   /** Whether there is anything to look up or build. */

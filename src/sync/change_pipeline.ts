@@ -5,6 +5,8 @@ import type { SyncObserver } from "./status.ts";
 
 /** Batches that are looked up, built and sent at once. The versions of documents keep them in order. */
 const BATCHES_AT_ONCE = 2;
+/** Batches whose positions may wait for an earlier one (a large fan-out) before no more are begun. */
+const MOST_WAITING_POSITIONS = 1_000;
 
 /** What a pipeline works with. */
 export interface ChangePipelineOptions {
@@ -21,8 +23,9 @@ export interface ChangePipelineOptions {
   readonly signal: AbortSignal;
 }
 
+/** What is kept of a batch that was begun, until all before it are done too. */
 interface UnderWay {
-  readonly batch: ChangeBatch;
+  readonly position: Lsn | null;
   done: boolean;
 }
 
@@ -36,6 +39,7 @@ export class ChangePipeline {
   #pumpScheduled = false;
   #heldBack = false;
   #failed = false;
+  #draining = false;
   #onIdle: () => void = () => {};
 
   constructor(private readonly options: ChangePipelineOptions) {}
@@ -50,8 +54,13 @@ export class ChangePipeline {
     return this.#collecting.isEmpty && this.#underWay.length === 0;
   }
 
-  /** Resolves when nothing is collected and nothing under way; to be asked for when no more changes come. */
-  async whenIdle(): Promise<void> {
+  /**
+   * Takes leave of the stream, which stays held back from now on. Resolves when what was collected and what is under way
+   * is done.
+   */
+  async drain(): Promise<void> {
+    this.#draining = true;
+    this.options.holdBack(true);
     if (this.isIdle) return;
     await new Promise<void>((resolve) => this.#onIdle = resolve);
   }
@@ -78,23 +87,27 @@ export class ChangePipeline {
     if (!batch.hasWork) {
       // A position alone waits for the batches before it, and goes with the changes that arrive meanwhile.
       if (this.#underWay.length > 0) return;
-    } else if (this.#underWay.filter((entry) => !entry.done).length >= BATCHES_AT_ONCE) return;
+    } else if (this.#isBusy()) return;
     this.#collecting = new ChangeBatch();
     if (this.#heldBack) {
       this.#heldBack = false;
-      this.options.holdBack(false);
+      if (!this.#draining) this.options.holdBack(false);
     }
     if (batch.hasWork) {
-      const entry: UnderWay = { batch, done: false };
+      const entry: UnderWay = { position: batch.position, done: false };
       this.#underWay.push(entry);
-      void this.#process(entry);
+      void this.#process(batch, entry);
     } else if (batch.position !== null) this.options.onPosition(batch.position);
     if (this.isIdle) this.#onIdle();
   }
 
-  async #process(entry: UnderWay): Promise<void> {
+  #isBusy(): boolean {
+    return this.#underWay.length >= MOST_WAITING_POSITIONS ||
+      this.#underWay.filter((entry) => !entry.done).length >= BATCHES_AT_ONCE;
+  }
+
+  async #process(batch: ChangeBatch, entry: UnderWay): Promise<void> {
     const { processor, signal, observe, onFailure } = this.options;
-    const { batch } = entry;
     try {
       const times = await processor.process(batch, signal);
       entry.done = true;
@@ -117,7 +130,7 @@ export class ChangePipeline {
     let position: Lsn | null = null;
     for (let first = this.#underWay[0]; first?.done === true; first = this.#underWay[0]) {
       this.#underWay.shift();
-      position = first.batch.position ?? position;
+      position = first.position ?? position;
     }
     if (position !== null) this.options.onPosition(position);
   }

@@ -72,6 +72,7 @@ export class DatabaseSync {
     const { board, checkpoint } = this.options;
     const working = this.#failure.signal;
     const ending = AbortSignal.any([control.signal, working]);
+    const leaving = new AbortController();
     let follower: SlotFollower | null = null;
     try {
       const loads = await this.#openIndices(working, ending);
@@ -102,7 +103,6 @@ export class DatabaseSync {
       });
       const collector = new ChangeCollector(this.options.state.mapping.sources);
       const consumer = new StreamConsumer(collector, pipeline, this.options.observe);
-      const leaving = new AbortController();
       follower = this.#follow(consumer, keeper, leaving.signal);
       follower.done.catch((error) => this.#fail(error));
       this.#show(loads.map((entry) => entry.load), keyed, follower, keeper, consumer);
@@ -116,7 +116,6 @@ export class DatabaseSync {
       }
       // Stopping: take nothing more, let what is under way finish, store the position, take leave.
       board.phase = "stopping";
-      follower.pause();
       await this.#settle(pipeline, working);
       keeper.flush();
       keeper.close();
@@ -132,6 +131,11 @@ export class DatabaseSync {
       throw error;
     } finally {
       this.#fail(new PgsyncError("INTERNAL", "The run is over."));
+      leaving.abort();
+      // Its own error, if any, has been told; what counts here is that the slot is free.
+      await follower?.done.catch((error: unknown) =>
+        logger.debug("the stream ended with {error}", { error })
+      );
       await this.#session[Symbol.asyncDispose]();
     }
   }
@@ -238,7 +242,7 @@ export class DatabaseSync {
   async #settle(pipeline: ChangePipeline, working: AbortSignal): Promise<void> {
     const limit = new AbortController();
     const either = AbortSignal.any([working, limit.signal]);
-    await Promise.race([pipeline.whenIdle(), delay(FLUSH_LIMIT_MS, either).catch(() => {})]);
+    await Promise.race([pipeline.drain(), delay(FLUSH_LIMIT_MS, either).catch(() => {})]);
     limit.abort();
     if (!pipeline.isIdle && !working.aborted) {
       logger.warn(

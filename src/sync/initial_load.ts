@@ -3,6 +3,7 @@ import type { LoadChunkProgress } from "../checkpoint/types.ts";
 import type { PgsyncError } from "../errors/error.ts";
 import { loadSql } from "../mapping/document_sql.ts";
 import { splitId } from "../mapping/id_sql.ts";
+import type { Session } from "../postgres/connect.ts";
 import { copyOut } from "../postgres/copy.ts";
 import { CopyBinaryReader } from "../postgres/copy_binary.ts";
 import { delay } from "../retry/backoff.ts";
@@ -120,14 +121,24 @@ class ChunkReader {
   }
 
   async read(chunk: LoadChunkProgress): Promise<void> {
-    const { session, clock, limits } = this.options;
+    const reserved = await this.options.session.loaders.reserve();
+    try {
+      await this.#readFrom(reserved, chunk);
+    } finally {
+      reserved.release();
+    }
+  }
+
+  /** @param session reserved before anything is dated: to wait for one would make the documents look older than they are */
+  async #readFrom(session: Session, chunk: LoadChunkProgress): Promise<void> {
+    const { clock, limits } = this.options;
     const moment = await clock.now();
     this.#version = documentVersion({ ...moment, fromStream: false });
     this.#builtAt = Date.now();
     const statement = `COPY (${loadSql(this.index.mapped, chunkRange(chunk))}) TO STDOUT (FORMAT binary)`;
     const reader = new CopyBinaryReader();
     try {
-      await copyOut(session.loaders, statement, (bytes) => {
+      await copyOut(session, statement, (bytes) => {
         reader.push(bytes, ([id, document]) => {
           if (id === null || id === undefined || document === null || document === undefined) {
             throw new RangeError("the load met a row without _id or document");

@@ -12,15 +12,20 @@ export interface ServerMoment {
 }
 
 /**
- * The snapshot is taken before the position is read, so every commit that the snapshot shows lies before the position.
+ * The position is read after the snapshot was taken. It is that of the WAL on disk, not the insert position, which a crash
+ * of the server would set back: versions made of it would then lie beyond the server's own, for as long as it takes to
+ * write that much WAL again. All that the stream carries is on disk, so a batch's commits lie before the position.
  * The name of a WAL file begins with the timeline in hexadecimal
  * (https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-BACKUP).
  */
 const LOOK = `
 SELECT
   pg_catalog.pg_current_snapshot()::pg_catalog.text,
-  pg_catalog.pg_current_wal_insert_lsn()::pg_catalog.text,
-  pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 1, 8)`;
+  pg_catalog.pg_current_wal_flush_lsn()::pg_catalog.text,
+  pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_flush_lsn()), 1, 8)`;
+
+/** The longest wait for the position to move. */
+const LONGEST_PAUSE_MS = 50;
 
 const lookRow = z.tuple([z.string(), z.string(), z.string().regex(/^[0-9A-Fa-f]{8}$/)]);
 
@@ -49,7 +54,7 @@ export class ServerClock {
       if (lsn !== null) return { timeline: this.#timeline, lsn };
       // Eight batches at one position: nobody wrote any WAL meanwhile, so some must be written.
       await this.writeSomething();
-      if (attempt > 0) await pause(attempt);
+      if (attempt > 0) await pause(Math.min(attempt, LONGEST_PAUSE_MS));
     }
   }
 

@@ -5,6 +5,7 @@ import { connectPostgres } from "../postgres/connect.ts";
 import { formatLsn } from "../replication/lsn.ts";
 import type { SlotState } from "../replication/slot.ts";
 import type { DocumentSchema } from "../schema/tree.ts";
+import { orAborted } from "../retry/abort.ts";
 import { connectSearch, type SearchClient } from "../search/client.ts";
 import { SearchHealth } from "../search/health.ts";
 import { Semaphore } from "../search/semaphore.ts";
@@ -117,7 +118,9 @@ export class Synchronizer {
       using checkpoint = Checkpoint.open(checkpointPath(options, name));
       checkIdentity(state, checkpoint);
       if (options.bootstrap) {
-        await makeMissing(admin, state, checkpoint, search, (line) => logger.info("{line}", { line }));
+        // A slot waits for older transactions; a run that is to end does not wait with it.
+        const report = (line: string) => logger.info("{line}", { line });
+        await orAborted(makeMissing(admin, state, checkpoint, search, report), control.signal);
         state = await readDatabase(admin, database, documents, name);
       }
       if (state.slot !== null) checkPosition(state.slot, checkpoint);

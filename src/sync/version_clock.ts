@@ -1,7 +1,7 @@
 import type { Lsn } from "../replication/lsn.ts";
 
 /**
- * WAL records begin at multiples of 8 bytes (MAXALIGN), so an insert position leaves three bits free. They number the
+ * WAL records begin at multiples of 8 bytes (MAXALIGN), so a position between them leaves three bits free. They number the
  * batches that were made at the same position: a commit that becomes visible writes no WAL, so two batches with
  * different states can meet the same position, and the later one must win.
  */
@@ -15,7 +15,7 @@ export class VersionClock {
    * The position to make versions of. The batch's documents must be built after this call: then they hold all that any
    * batch with a smaller position was made for.
    *
-   * @param lsn the WAL insert position that was read with the batch's snapshot
+   * @param lsn the WAL position that was read with the batch's snapshot
    * @returns `lsn`, or up to 7 more where `lsn` has been given before; null where all are used up: the server must
    * write some WAL first
    */

@@ -51,7 +51,7 @@ export function isVisible(id: bigint, snapshot: Snapshot): boolean {
   return id < snapshot.xmax && !snapshot.running.has(id);
 }
 
-/** A look at the server: its snapshot, and its WAL insert position, read after the snapshot was taken. */
+/** A look at the server: its snapshot, and the end of its WAL on disk, read after the snapshot was taken. */
 export interface Look {
   readonly snapshot: Snapshot;
   readonly lsn: Lsn;
@@ -67,8 +67,8 @@ const LONGEST_PAUSE_MS = 50;
  * @param ids 32-bit ids of committed transactions
  * @param look asks the server
  * @param pause waits for so many milliseconds; rejects when the run is to end
- * @returns the WAL insert position read with the snapshot that saw them all: what is built from now on is at least as
- * new as everything before this position that was visible then
+ * @returns the WAL position read with the snapshot that saw them all: whatever was built without one of them read its own
+ * position earlier
  */
 export async function waitUntilVisible(
   ids: Iterable<number>,

@@ -177,7 +177,7 @@ describe("The pipeline", () => {
         }
       }
       while (open().length > 0) await finish(0);
-      await pipeline.whenIdle();
+      await pipeline.drain();
       assert.deepEqual(positions, positions.toSorted((a, b) => a < b ? -1 : 1));
       assert.equal(positions.at(-1) ?? 0n, last);
     }));
