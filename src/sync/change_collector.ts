@@ -1,8 +1,11 @@
+import { getLogger } from "@logtape/logtape";
 import { PgsyncError } from "../errors/error.ts";
 import type { ChangeSource } from "../mapping/change_sources.ts";
 import type { Relation, RowChange, Truncate } from "../replication/pgoutput_types.ts";
 import type { Tuple } from "../replication/tuple.ts";
 import type { ChangeBatch } from "./change_batch.ts";
+
+const logger = getLogger(["pgsync", "sync"]);
 
 /** A change source with the places of its columns in the tuples of a relation. */
 interface Probe {
@@ -12,12 +15,29 @@ interface Probe {
   readonly usedAt: readonly number[] | null;
   /** Old rows carry every link column. */
   readonly oldKnown: boolean;
+  /** Set where a partition may lack the identity of its root. */
+  readonly promise: WholeRowPromise | null;
+}
+
+/**
+ * The server describes a partition's rows by the identity of the root. A partition that was made later has the default
+ * identity, so all its old values but the key arrive as NULL, though the stream promises whole rows.
+ */
+interface WholeRowPromise {
+  /** The places of the primary key, without a change of which such a partition sends no old row at all. */
+  readonly keyAt: readonly number[];
+  /** The places of the columns beside the primary key; null for one that the stream leaves out. */
+  readonly besideAt: readonly (number | null)[];
+  /** One of them is never NULL: where all are, the promise is certainly broken. */
+  readonly telling: boolean;
 }
 
 /** Turns row changes into the link values that lead to documents. */
 export class ChangeCollector {
   readonly #byTable = new Map<number, ChangeSource[]>();
   readonly #probes = new WeakMap<Relation, readonly Probe[]>();
+  /** Tables of which the log has told that a partition lacks their identity. */
+  readonly #told = new Set<number>();
 
   /** @param sources the change sources of all documents that the stream serves */
   constructor(sources: readonly ChangeSource[]) {
@@ -42,10 +62,11 @@ export class ChangeCollector {
           break;
         case "delete":
           if (!probe.oldKnown) throw oldValueMissing(probe, change.relation);
-          markOld(probe, change.oldTuple, change.relation, transaction, batch);
+          if (this.#reconcileLost(probe, change.oldTuple, transaction, batch)) break;
+          mark(probe, change.oldTuple, null, transaction, batch);
           break;
         case "update":
-          collectUpdate(probe, change.relation, change.oldTuple, change.newTuple, transaction, batch);
+          this.#collectUpdate(probe, change.relation, change.oldTuple, change.newTuple, transaction, batch);
           break;
       }
     }
@@ -58,6 +79,64 @@ export class ChangeCollector {
         batch.addAll(source.document, transaction);
       }
     }
+  }
+
+  #collectUpdate(
+    probe: Probe,
+    relation: Relation,
+    oldTuple: Tuple | null,
+    newTuple: Tuple,
+    transaction: number,
+    batch: ChangeBatch,
+  ): void {
+    if (!probe.oldKnown) throw oldValueMissing(probe, relation);
+    if (oldTuple === null) {
+      if (relation.replicaIdentity !== "full") {
+        // No column of the replica identity changed, and the link columns are among them.
+        mark(probe, newTuple, null, transaction, batch);
+      } else if (probe.promise !== null) {
+        // A whole row comes with every UPDATE, unless a partition lacks the identity that its root promises.
+        this.#reconcile(probe, true, transaction, batch);
+      } else {
+        throw oldValueMissing(probe, relation);
+      }
+      return;
+    }
+    const mayBeBare = probe.promise?.keyAt.some((place) => !newTuple.hasSameValue(place, oldTuple)) === true;
+    if (mayBeBare && this.#reconcileLost(probe, oldTuple, transaction, batch)) return;
+    if (probe.usedAt?.every((place) => newTuple.hasSameValue(place, oldTuple)) === true) return;
+    mark(probe, oldTuple, null, transaction, batch);
+    if (!probe.linkAt.every((place) => newTuple.hasSameValue(place, oldTuple))) {
+      mark(probe, newTuple, oldTuple, transaction, batch);
+    }
+  }
+
+  /**
+   * Has every root read again where an old row may have come without its link values: what cannot be known must not be
+   * missed.
+   *
+   * @returns whether it may
+   */
+  #reconcileLost(probe: Probe, oldTuple: Tuple, transaction: number, batch: ChangeBatch): boolean {
+    const { promise, linkAt } = probe;
+    if (promise === null || !isBare(promise, oldTuple)) return false;
+    if (!linkAt.some((place) => oldTuple.isNull(place))) return false;
+    this.#reconcile(probe, promise.telling, transaction, batch);
+    return true;
+  }
+
+  /** @param certain a partition is known to lack the identity of its root: the operator is told, once */
+  #reconcile(probe: Probe, certain: boolean, transaction: number, batch: ChangeBatch): void {
+    const { relation, document } = probe.source;
+    batch.addAll(document, transaction);
+    if (!certain || this.#told.has(relation.oid)) return;
+    this.#told.add(relation.oid);
+    logger.warn(
+      "the newest partition(s) of {table} lack its replica identity, so what their rows belonged to before a change is " +
+        "unknown, and each change has all documents of the table compared; run ALTER TABLE <partition> REPLICA " +
+        "IDENTITY FULL; on its newest partition(s)",
+      { table: tableName(probe.source) },
+    );
   }
 
   #probesOf(relation: Relation): readonly Probe[] {
@@ -97,62 +176,28 @@ function probeFor(source: ChangeSource, relation: Relation): Probe {
     linkAt,
     usedAt: comparable ? usedAt : null,
     oldKnown: linkAt.every((place) => relation.columns[place]?.isKey === true),
+    promise: promiseOf(source, relation, places),
   };
 }
 
-function collectUpdate(
-  probe: Probe,
+function promiseOf(
+  source: ChangeSource,
   relation: Relation,
-  oldTuple: Tuple | null,
-  newTuple: Tuple,
-  transaction: number,
-  batch: ChangeBatch,
-): void {
-  if (!probe.oldKnown) throw oldValueMissing(probe, relation);
-  if (oldTuple === null) {
-    // A whole row comes with every UPDATE, unless a partition lacks the identity that its root promises.
-    if (relation.replicaIdentity === "full") throw oldValueMissing(probe, relation);
-    // No old row means that no column of the replica identity changed, and the link columns are among them.
-    mark(probe, newTuple, null, transaction, batch);
-    return;
-  }
-  if (probe.usedAt?.every((place) => newTuple.hasSameValue(place, oldTuple)) === true) return;
-  markOld(probe, oldTuple, relation, transaction, batch);
-  if (!probe.linkAt.every((place) => newTuple.hasSameValue(place, oldTuple))) {
-    mark(probe, newTuple, oldTuple, transaction, batch);
-  }
+  places: ReadonlyMap<string, number>,
+): WholeRowPromise | null {
+  const { kind, columns, primaryKey } = source.relation;
+  if (relation.replicaIdentity !== "full" || kind !== "partitioned") return null;
+  const beside = columns.filter((column) => !column.generated && !primaryKey.includes(column.name));
+  return {
+    keyAt: primaryKey.map((name) => places.get(name)).filter((place) => place !== undefined),
+    besideAt: beside.map((column) => places.get(column.name) ?? null),
+    telling: beside.some((column) => column.notNull),
+  };
 }
 
-/**
- * Marks an old row.
- *
- * The server describes a partition's rows by the identity of the root. A partition that was made later has the default
- * identity, so all its old values but the key arrive as NULL, though the stream promises whole rows. That is certain
- * where a column is never NULL; where all may be, every root is read again: what cannot be known must not be lost.
- */
-function markOld(
-  probe: Probe,
-  oldTuple: Tuple,
-  relation: Relation,
-  transaction: number,
-  batch: ChangeBatch,
-): void {
-  const { source } = probe;
-  if (relation.replicaIdentity === "full" && source.relation.kind === "partitioned") {
-    const { columns, primaryKey } = source.relation;
-    const beside = columns.filter((column) => !column.generated && !primaryKey.includes(column.name));
-    const places = new Map(relation.columns.map((column, index) => [column.name, index]));
-    const bare = beside.length > 0 && beside.every((column) => {
-      const place = places.get(column.name);
-      return place === undefined || oldTuple.isNull(place);
-    });
-    if (bare && beside.some((column) => column.notNull)) throw oldValueMissing(probe, relation);
-    if (bare && probe.linkAt.some((place) => oldTuple.isNull(place))) {
-      batch.addAll(source.document, transaction);
-      return;
-    }
-  }
-  mark(probe, oldTuple, null, transaction, batch);
+/** Whether an old row may hold its key only. */
+function isBare({ besideAt }: WholeRowPromise, oldTuple: Tuple): boolean {
+  return besideAt.length > 0 && besideAt.every((place) => place === null || oldTuple.isNull(place));
 }
 
 /** @param fallback where to find a value that is too long to be sent again with the new row */
@@ -182,15 +227,13 @@ function mark(
 
 function oldValueMissing(probe: Probe, relation: Relation): PgsyncError {
   const names = probe.linkAt.map((place) => relation.columns[place]).filter((column) => column !== undefined);
-  // With a partition behind its root's identity, the stream calls all of them known.
   const unknown = names.filter((column) => !column.isKey);
   const lacking = (unknown.length > 0 ? unknown : names).map((column) => `"${column.name}"`);
-  const partition = unknown.length > 0 ? "" : " of the partition it lies in";
   return new PgsyncError(
     "OLD_VALUE_MISSING",
     `A row of ${
       tableName(probe.source)
-    } was changed or deleted, but its replica identity${partition} (${relation.replicaIdentity}) ` +
+    } was changed or deleted, but its replica identity (${relation.replicaIdentity}) ` +
       `does not carry the old value of ${
         lacking.join(", ")
       }, so the document it belonged to cannot be found.`,
