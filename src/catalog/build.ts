@@ -91,6 +91,7 @@ export function buildRelations(rows: CatalogRows): Relation[] {
       canSelect: row.canSelect,
       isOwner: row.isOwner,
       owner: row.owner,
+      hasInheritors: row.hasInheritors,
     };
   });
 }

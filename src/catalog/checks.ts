@@ -123,6 +123,20 @@ export function checkRelations(catalog: Catalog, names: readonly QualifiedName[]
             `GRANT SELECT ON ${quoted} TO ${role};`,
         }),
       );
+    } else if (relation.hasInheritors) {
+      // A query of it reads the children's rows too, whose changes the stream tells of under their own names.
+      problems.push(
+        new PgsyncError(
+          "SCHEMA_UNSUPPORTED",
+          `Other tables inherit from ${quoted} (INHERITS), and this version does not follow their rows.`,
+          {
+            remedy: "Make it a partitioned table, or name another table in the schema file. " +
+              `To see who inherits: SELECT inhrelid::regclass FROM pg_inherits WHERE inhparent = '${
+                quoted.replaceAll("'", "''")
+              }'::regclass;`,
+          },
+        ),
+      );
     }
   }
   return problems;

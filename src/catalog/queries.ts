@@ -69,6 +69,8 @@ select
   c.relreplident as "replicaIdentity",
   pg_get_userbyid(c.relowner) as "owner",
   pg_has_role(c.relowner, 'USAGE') as "isOwner",
+  -- relhassubclass stays true for a while after the last child is gone.
+  c.relkind <> 'p' and exists (select from pg_inherits i where i.inhparent = c.oid) as "hasInheritors",
   has_schema_privilege(n.oid, 'USAGE') and (
     has_table_privilege(c.oid, 'SELECT') or not exists (
       select from pg_attribute a

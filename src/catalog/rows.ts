@@ -36,6 +36,7 @@ export const relationRow = z.object({
   replicaIdentity: identity,
   owner: z.string(),
   isOwner: z.boolean(),
+  hasInheritors: z.boolean(),
   canSelect: z.boolean(),
 });
 

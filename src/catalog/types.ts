@@ -102,6 +102,8 @@ export interface Relation extends QualifiedName {
   /** The role owns it (itself, by membership, or as superuser), so it may change the replica identity and publish it. */
   readonly isOwner: boolean;
   readonly owner: string;
+  /** Tables inherit from it by INHERITS: a query of it reads their rows too. False for partitioned tables. */
+  readonly hasInheritors: boolean;
 }
 
 /** What the server says of itself and of the role. */

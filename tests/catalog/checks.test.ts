@@ -82,4 +82,11 @@ describe("the check of the relations", () => {
       'GRANT USAGE ON SCHEMA "public" TO "reader"; GRANT SELECT ON "public"."secret" TO "reader";',
     );
   });
+
+  it("refuses a table that others inherit from: a query of it reads their rows too", () => {
+    const animals = makeCatalog(SERVER, [{ ...relation("animal", {}), hasInheritors: true }]);
+    const [problem] = checkRelations(animals, [{ schema: "public", table: "animal" }]);
+    assert.equal(problem?.code, "SCHEMA_UNSUPPORTED");
+    assert.match(problem?.message ?? "", /^Other tables inherit from "public"."animal"/);
+  });
 });

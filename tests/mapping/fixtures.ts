@@ -77,6 +77,7 @@ export function relation(
     estimatedRows: 0,
     canSelect,
     isOwner: false,
+    hasInheritors: false,
     owner: "postgres",
   };
 }
