@@ -1,6 +1,7 @@
 import { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { PgsyncError } from "../errors/error.ts";
 import { connectPostgres, type Sql } from "../postgres/connect.ts";
+import { quoteQualified } from "../postgres/quote.ts";
 import { dropPublication } from "../replication/publication.ts";
 import { createSlot, dropSlot } from "../replication/slot.ts";
 import type { DocumentSchema } from "../schema/tree.ts";
@@ -14,6 +15,7 @@ import {
   makeIdentitiesAndPublication,
   readDatabase,
   setupProblems,
+  unpublishedTables,
 } from "./database_setup.ts";
 import { checkMeta, indexDefinition } from "./index_setup.ts";
 import type { RunOptions } from "./options.ts";
@@ -76,6 +78,8 @@ export async function makeMissing(
     if (existing.meta === null || !existing.isAlias) await ensureIndex(search, definition);
     else checkMeta(definition.alias, existing.meta, definition.meta);
   }
+  // Before the statements: whoever is interrupted between the two finds the publication lacking again.
+  await forgetUnheard(state, checkpoint, search, report);
   for (const statement of await makeIdentitiesAndPublication(admin, state)) report(statement);
   if (state.slot === null) {
     // A new slot begins now: what was loaded before may have missed changes, so it counts as not loaded.
@@ -93,6 +97,37 @@ export async function makeMissing(
   for (const definition of definitions) {
     const { created, generation } = await ensureIndex(search, definition);
     if (created) report(`created the index "${generation}" behind the alias "${definition.alias}"`);
+  }
+}
+
+/**
+ * Where a slot is read with a publication that does not carry all changes of a table (it was taken out, or the table was
+ * dropped and made again), changes may have been missed: the documents that use the table count as not loaded.
+ */
+async function forgetUnheard(
+  state: DatabaseState,
+  checkpoint: Checkpoint,
+  search: SearchClient,
+  report: Report,
+): Promise<void> {
+  if (state.slot === null) return;
+  const unheard = new Set(unpublishedTables(state).map(quoteQualified));
+  for (const mapped of state.mapping.documents) {
+    const used = state.mapping.sources.filter((source) => source.document === mapped);
+    const tables = new Set(used.map((source) => quoteQualified(source.relation)));
+    const lacking = [...tables.intersection(unheard)];
+    if (lacking.length === 0) continue;
+    const { index } = mapped.schema;
+    const existing = await describeIndex(search, index);
+    if (existing?.meta?.loaded === true) {
+      await updateMeta(search, existing.generation, { ...existing.meta, loaded: false });
+      report(
+        `index "${index}" will be loaded anew: the publication did not carry all changes of ${
+          lacking.join(", ")
+        }`,
+      );
+    }
+    checkpoint.forgetLoad(index);
   }
 }
 

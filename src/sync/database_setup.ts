@@ -7,6 +7,7 @@ import type { IdentityNeed } from "../mapping/replica_identity.ts";
 import { errorContext, type Sql } from "../postgres/connect.ts";
 import { postgresError } from "../postgres/errors.ts";
 import { quoteIdentifier, quoteQualified } from "../postgres/quote.ts";
+import { changePublication, lockSql } from "../replication/publication_change.ts";
 import {
   describePublication,
   ensurePublication,
@@ -15,7 +16,7 @@ import {
   type PublicationState,
 } from "../replication/publication.ts";
 import { assertUsableSlot, createSlotSql, inspectSlot, type SlotState } from "../replication/slot.ts";
-import type { DocumentSchema } from "../schema/tree.ts";
+import type { DocumentSchema, QualifiedName } from "../schema/tree.ts";
 import { type DatabaseMapping, mapDatabase, namedTables } from "./database_mapping.ts";
 
 /** What stands in a database of what a run needs. */
@@ -60,6 +61,23 @@ export function identityOf(state: DatabaseState): Identity {
   return { systemIdentifier, timeline, database: state.database, slot: state.slotName };
 }
 
+/** The tables that matter and whose changes the publication does not carry wholly. */
+export function unpublishedTables(state: DatabaseState): QualifiedName[] {
+  return missingTables(state.publication, publishedTables(state));
+}
+
+/**
+ * The statements that mend the publication, in order; empty when nothing is missing. Where a slot is read already, with the
+ * lock that they need (`changePublication`).
+ */
+function publicationStatements(state: DatabaseState): string[] {
+  const { slotName: name, publication, slot } = state;
+  const statements = publicationSql(publication, { name, tables: publishedTables(state) });
+  const lacking = unpublishedTables(state);
+  if (slot === null || lacking.length === 0) return statements;
+  return ["BEGIN;", lockSql(lacking), ...statements, "COMMIT;"];
+}
+
 /** The tables that a publication has to hold. */
 function publishedTables(state: DatabaseState): readonly Relation[] {
   return state.mapping.tables;
@@ -67,10 +85,10 @@ function publishedTables(state: DatabaseState): readonly Relation[] {
 
 /** The statements that bootstrap would run, in order; empty when nothing is missing. */
 export function bootstrapStatements(state: DatabaseState): string[] {
-  const { slotName: name, mapping, publication, slot } = state;
+  const { slotName: name, mapping, slot } = state;
   return [
     ...mapping.identities.flatMap((need) => need.sql.map((statement) => `${statement};`)),
-    ...publicationSql(publication, { name, tables: publishedTables(state) }),
+    ...publicationStatements(state),
     ...(slot === null ? [createSlotSql(name)] : []),
   ];
 }
@@ -83,7 +101,7 @@ export function bootstrapStatements(state: DatabaseState): string[] {
 export function setupProblems(state: DatabaseState, withBootstrap: boolean): PgsyncError[] {
   const { mapping, slotName: name, publication, slot } = state;
   const { server } = mapping.catalog;
-  const lacking = missingTables(publication, publishedTables(state));
+  const lacking = unpublishedTables(state);
   const problems = checkServer(server, {
     slot: withBootstrap && slot === null,
     publication: withBootstrap && publication === null,
@@ -129,11 +147,13 @@ export async function makeIdentitiesAndPublication(admin: Sql, state: DatabaseSt
   } catch (thrown) {
     throw postgresError(thrown, errorContext(admin, "set a replica identity"));
   }
-  const published = await ensurePublication(admin, {
+  const request = {
     name: state.slotName,
     tables: publishedTables(state),
     version: state.mapping.catalog.server.versionNumber,
-  });
+  };
+  // A slot that is made afterwards waits by itself for all who are writing.
+  const published = await (state.slot === null ? ensurePublication : changePublication)(admin, request);
   return [...statements.map((statement) => `${statement};`), ...published];
 }
 
@@ -167,7 +187,7 @@ function publicationProblem(name: string, absent: boolean, lacking: readonly str
 
 function ownerProblem(state: DatabaseState, notOwned: readonly Relation[]): PgsyncError {
   const { slotName: name, publication, mapping } = state;
-  const sql = publicationSql(publication, { name, tables: publishedTables(state) }).join(" ");
+  const sql = publicationStatements(state).join(" ");
   return new PgsyncError(
     "PRIVILEGE_MISSING",
     `Role "${mapping.catalog.server.role}" does not own ${notOwned.map(quoteQualified).join(", ")}, ` +
