@@ -79,11 +79,12 @@ SELECT ${idSql(key.map((column, index) => ({ column, sql: `${root.alias}.${own[i
 FROM chunk ${root.alias}${joins}`;
 }
 
-/** The statement that lists the keys of all roots, as texts in the order of `MappedDocument.key`. */
-export function allKeysSql(document: MappedDocument): string {
+/** The statement that lists the keys of all roots, or of those in a chunk, as texts in the order of `MappedDocument.key`. */
+export function allKeysSql(document: MappedDocument, chunk: Chunk = { kind: "whole" }): string {
   const { root, key } = document;
   const columns = key.map((column) => keyTextSql({ column, sql: columnSql(root, column.name) })).join(", ");
-  return `SELECT ${columns} FROM ${quoteQualified(root.relation)} ${root.alias}`;
+  const where = chunk.kind === "whole" ? "" : ` WHERE ${rangeSql(root, chunk)}`;
+  return `SELECT ${columns} FROM ${quoteQualified(root.relation)} ${root.alias}${where}`;
 }
 
 /**
@@ -326,12 +327,15 @@ function rowSql(columns: readonly string[]): string {
 }
 
 function chunkSql(root: MappedNode, chunk: Exclude<Chunk, { kind: "whole" }>): string {
-  const where = chunk.kind === "pages" ? pagesSql(root, chunk.from, chunk.to) : keyRangeSql(root, chunk);
   return `WITH chunk AS MATERIALIZED (
   SELECT ${neededColumns(root).join(", ")}
   FROM ${quoteQualified(root.relation)} ${root.alias}
-  WHERE ${where}
+  WHERE ${rangeSql(root, chunk)}
 )`;
+}
+
+function rangeSql(root: MappedNode, chunk: Exclude<Chunk, { kind: "whole" }>): string {
+  return chunk.kind === "pages" ? pagesSql(root, chunk.from, chunk.to) : keyRangeSql(root, chunk);
 }
 
 function pagesSql(root: MappedNode, from: number, to: number | null): string {

@@ -64,6 +64,16 @@ function isPlain(column: Column): boolean {
 }
 
 /**
+ * The `_id` that `idSql` gives, made of the texts of the key's columns.
+ *
+ * @param values in the order of `_id`, as the types' output functions give them
+ */
+export function joinId(values: readonly string[]): string {
+  const escape = values.length > 1 && values.some((value) => value.includes("|"));
+  return (escape ? values.map((value) => value.replaceAll(/[\\|]/g, String.raw`\$&`)) : values).join("|");
+}
+
+/**
  * Splits an `_id` made by `idSql` into the texts of its key columns again; null where it cannot be one (a document that
  * somebody else wrote).
  *

@@ -155,6 +155,25 @@ export function sqlStateOf(thrown: unknown): string | null {
   return code !== null && SQLSTATE.test(code) ? code : null;
 }
 
+/** What PostgreSQL said of a value that a statement cannot deal with. */
+export interface RowFault {
+  readonly sqlState: string;
+  readonly reason: string;
+}
+
+/**
+ * Whether a statement failed by the values that it read rather than by itself or the server's state: data exceptions
+ * (class 22: `1e200000` in a `json` has no `jsonb`) and exceeded limits (class 54: a text of more than 1 GB). The same
+ * statement over other rows succeeds.
+ *
+ * @returns null where it failed for another reason
+ */
+export function rowFaultOf(thrown: unknown): RowFault | null {
+  const sqlState = sqlStateOf(thrown);
+  if (sqlState === null || !["22", "54"].includes(sqlState.slice(0, 2))) return null;
+  return { sqlState, reason: `${messageOf(thrown)}${detailOf(thrown)}` };
+}
+
 function errorCode(thrown: unknown): string | null {
   if (typeof thrown !== "object" || thrown === null || !("code" in thrown)) return null;
   return typeof thrown.code === "string" ? thrown.code : null;

@@ -314,6 +314,12 @@ function eventCounter(registry: Registry): SyncObserver {
         versionConflicts.inc({ index: event.index }, event.conflicts);
         break;
       }
+      case "refused":
+        bulkItems.inc(
+          { index: event.index, source: event.source, result: "dead_letter" },
+          event.deadLetters,
+        );
+        break;
       case "batch":
         batches.inc();
         batchDocuments.inc(event.documents);

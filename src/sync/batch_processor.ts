@@ -55,7 +55,7 @@ export class BatchProcessor {
     const written = await Promise.all(this.writers.map(async (writer) => {
       const pages = touchedKeys(batch, writer.index, this.session, this.search, signal);
       const timed = timedPages(pages, (seconds) => lookUp += seconds);
-      return await writer.write(timed, { moment, position: batch.position }, signal);
+      return await writer.write(timed, { moment, source: "stream", position: batch.position }, signal);
     }));
     const sum = (part: (times: typeof written[number]) => number) =>
       written.reduce((total, times) => total + part(times), 0);

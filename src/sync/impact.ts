@@ -2,6 +2,7 @@ import type { ChangeSource } from "../mapping/change_sources.ts";
 import { allKeysSql } from "../mapping/document_sql.ts";
 import { splitId } from "../mapping/id_sql.ts";
 import { arrayLiteral } from "../postgres/array.ts";
+import type { Sql } from "../postgres/connect.ts";
 import { listIds, refresh } from "../search/index.ts";
 import type { SearchClient } from "../search/client.ts";
 import type { ChangeBatch } from "./change_batch.ts";
@@ -58,7 +59,7 @@ async function* lookedUp(
   const all = [...values];
   for (let from = 0; from < all.length; from += VALUES_A_STATEMENT) {
     const columns = keyColumns(all.slice(from, from + VALUES_A_STATEMENT), source.linkColumns.length);
-    yield* cursorKeys(session, statement, columns.map(arrayLiteral));
+    yield* cursorKeys(session.lookups, statement, columns.map(arrayLiteral));
   }
 }
 
@@ -69,7 +70,7 @@ async function* allKeys(
   search: SearchClient,
   signal: AbortSignal,
 ): AsyncGenerator<readonly RootKey[]> {
-  yield* cursorKeys(session, allKeysSql(writer.mapped), []);
+  yield* cursorKeys(session.lookups, allKeysSql(writer.mapped), []);
   yield* missingRoots(indexedKeys(writer, search, signal), writer, session);
 }
 
@@ -94,12 +95,17 @@ export async function* indexedKeys(
   }
 }
 
-async function* cursorKeys(
-  session: SourceSession,
+/**
+ * The keys that a statement gives, page by page.
+ *
+ * @throws postgres.js' errors
+ */
+export async function* cursorKeys(
+  sql: Sql,
   statement: string,
   parameters: readonly string[],
 ): AsyncGenerator<RootKey[]> {
-  const query = session.lookups.unsafe(statement, [...parameters], { prepare: true });
+  const query = sql.unsafe(statement, [...parameters], { prepare: true });
   for await (const rows of query.values().cursor(PAGE)) {
     yield rows.map((row) => joinKey(row.map(String)));
   }

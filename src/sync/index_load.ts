@@ -161,7 +161,7 @@ export class IndexLoad {
       async () => {
         const moment = await clock.afterVisible([], (ms) => delay(ms, signal));
         const extra = missingRoots(indexedKeys(keyed.index, search, signal), keyed.index, session);
-        await keyed.write(extra, { moment, position: null }, signal);
+        await keyed.write(extra, { moment, source: "load", position: null }, signal);
       },
       "compare the index with its table",
       onFault,

@@ -4,6 +4,7 @@ import type { MappedDocument } from "../mapping/tree.ts";
 import type { BulkRequest } from "../search/bulk_body.ts";
 import type { BulkWriter } from "../search/bulk_writer.ts";
 import type { SearchClient } from "../search/client.ts";
+import type { RowFault } from "../postgres/errors.ts";
 import { readVersions } from "../search/stored_versions.ts";
 import { versionParts } from "../search/version.ts";
 import { formatLsn, type Lsn } from "../replication/lsn.ts";
@@ -20,6 +21,12 @@ export interface IndexWriterOptions {
   /** The greatest version that a document can have by now. */
   readonly newestVersion: () => Promise<bigint>;
   readonly observe: SyncObserver;
+}
+
+/** A document that PostgreSQL cannot make of its rows. */
+export interface UnmakeableDocument {
+  readonly id: string;
+  readonly fault: RowFault;
 }
 
 /** Who writes: the initial load, or the stream. */
@@ -106,6 +113,26 @@ export class IndexWriter {
       seconds: outcome.seconds,
     });
     return true;
+  }
+
+  /**
+   * Keeps documents that PostgreSQL cannot make among the dead letters, durably. What the index holds of them stays as
+   * it is until their rows are mended.
+   */
+  refuse(documents: readonly UnmakeableDocument[], source: WriteSource, position: Lsn | null): void {
+    if (documents.length === 0) return;
+    const { checkpoint, observe } = this.options;
+    const entries = documents.map(({ id, fault }) => ({
+      index: this.index,
+      id,
+      operation: "index" as const,
+      status: 0,
+      type: `postgresql_${fault.sqlState}`,
+      reason: fault.reason,
+      position,
+    }));
+    checkpoint.addDeadLetters(entries, new Date());
+    observe({ type: "refused", index: this.index, source, deadLetters: entries.length });
   }
 
   /**

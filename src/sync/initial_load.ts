@@ -1,21 +1,26 @@
+import { getLogger } from "@logtape/logtape";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import type { LoadChunkProgress } from "../checkpoint/types.ts";
 import type { PgsyncError } from "../errors/error.ts";
-import { loadSql } from "../mapping/document_sql.ts";
+import { allKeysSql, loadSql } from "../mapping/document_sql.ts";
 import { splitId } from "../mapping/id_sql.ts";
 import type { Session } from "../postgres/connect.ts";
 import { copyOut } from "../postgres/copy.ts";
 import { CopyBinaryReader } from "../postgres/copy_binary.ts";
+import { type RowFault, rowFaultOf } from "../postgres/errors.ts";
 import { delay } from "../retry/backoff.ts";
 import { BodyMemory, BulkBody, type BulkRequest } from "../search/bulk_body.ts";
 import { documentVersion } from "../search/version.ts";
 import { collectGarbage } from "./garbage.ts";
+import { cursorKeys } from "./impact.ts";
 import type { IndexWriter } from "./index_writer.ts";
 import type { KeyedWriter, RequestLimits } from "./keyed_writer.ts";
 import { chunkRange } from "./load_chunks.ts";
 import { joinKey } from "./root_keys.ts";
 import type { ServerClock } from "./server_clock.ts";
 import type { SourceSession } from "./source_session.ts";
+
+const logger = getLogger(["pgsync", "sync"]);
 
 /** Requests of one chunk that are on their way while the next documents are read. */
 const REQUESTS_UNDER_WAY = 2;
@@ -83,14 +88,28 @@ async function loadChunk(
   const { session, checkpoint, keyed, onFault, onChunk, onDocuments } = options;
   const { index } = keyed;
   let acknowledged = 0;
+  const beginAgain = () => {
+    onDocuments(-acknowledged);
+    acknowledged = 0;
+  };
+  const onAcknowledged = (count: number) => {
+    acknowledged += count;
+    onDocuments(count);
+  };
+  let fault: RowFault | null = null;
   await session.untilDone(
     async () => {
-      onDocuments(-acknowledged);
-      acknowledged = 0;
-      await new ChunkReader(index, options, memory, (count) => {
-        acknowledged += count;
-        onDocuments(count);
-      }, signal).read(chunk);
+      beginAgain();
+      if (fault === null) {
+        fault = await new ChunkReader(index, options, memory, onAcknowledged, signal).read(chunk);
+        if (fault === null) return;
+        logger.warn("a document of index {index} cannot be made ({reason}); its chunk is loaded by keys", {
+          index: index.index,
+          reason: fault.reason,
+        });
+        beginAgain();
+      }
+      onAcknowledged(await loadByKeys(chunk, options, signal));
     },
     "read a chunk of the initial load",
     onFault,
@@ -99,6 +118,18 @@ async function loadChunk(
   checkpoint.chunkDone(index.index, chunk.number, acknowledged);
   onDocuments(-acknowledged);
   onChunk();
+}
+
+/** Loads a chunk in which some document cannot be made: that one becomes a dead letter. @returns how many documents */
+async function loadByKeys(
+  chunk: LoadChunkProgress,
+  { keyed, session, clock }: InitialLoadOptions,
+  signal: AbortSignal,
+): Promise<number> {
+  const moment = await clock.afterVisible([], (ms) => delay(ms, signal));
+  const keys = cursorKeys(session.loaders, allKeysSql(keyed.index.mapped, chunkRange(chunk)), []);
+  const { documents } = await keyed.write(keys, { moment, source: "load", position: null }, signal);
+  return documents;
 }
 
 /** Reads one chunk by COPY and sends its documents, their bytes untouched. */
@@ -120,10 +151,16 @@ class ChunkReader {
     this.#body = new BulkBody(index.mapped.schema.pipeline, memory);
   }
 
-  async read(chunk: LoadChunkProgress): Promise<void> {
+  /** @returns what PostgreSQL said of a row of which it can make no document; null where there is none */
+  async read(chunk: LoadChunkProgress): Promise<RowFault | null> {
     const reserved = await this.options.session.loaders.reserve();
     try {
       await this.#readFrom(reserved, chunk);
+      return null;
+    } catch (thrown) {
+      const fault = rowFaultOf(thrown);
+      if (fault === null) throw thrown;
+      return fault;
     } finally {
       reserved.release();
     }
@@ -184,7 +221,7 @@ class ChunkReader {
       return joinKey(values);
     });
     const moment = await clock.afterVisible([], (ms) => delay(ms, this.signal));
-    await keyed.write([keys], { moment, position: null }, this.signal);
+    await keyed.write([keys], { moment, source: "load", position: null }, this.signal);
   }
 
   #throwFailure(): void {

@@ -2,11 +2,13 @@ import { documentVersion } from "../search/version.ts";
 import { BulkBody, type BulkRequest } from "../search/bulk_body.ts";
 import { Semaphore } from "../search/semaphore.ts";
 import { keysSql } from "../mapping/document_sql.ts";
+import { joinId } from "../mapping/id_sql.ts";
 import { arrayLiteral } from "../postgres/array.ts";
+import { rowFaultOf } from "../postgres/errors.ts";
 import type { PgsyncError } from "../errors/error.ts";
 import type { Lsn } from "../replication/lsn.ts";
-import type { IndexWriter } from "./index_writer.ts";
-import { keyColumns, type RootKey } from "./root_keys.ts";
+import type { IndexWriter, UnmakeableDocument, WriteSource } from "./index_writer.ts";
+import { keyColumns, type RootKey, splitKey } from "./root_keys.ts";
 import type { ServerMoment } from "./server_clock.ts";
 import type { SourceSession } from "./source_session.ts";
 
@@ -23,7 +25,8 @@ export interface RequestLimits {
 export interface KeyedWrite {
   /** Makes the documents' versions; read before the first of them is built. */
   readonly moment: ServerMoment;
-  /** The position of the changes; kept with documents that are refused. */
+  readonly source: WriteSource;
+  /** The position of the changes, kept with documents that are refused; null where it is not known. */
   readonly position: Lsn | null;
 }
 
@@ -36,7 +39,7 @@ export interface WriteTimes {
 
 /**
  * Brings the documents of given root keys up to date: builds each from PostgreSQL as it is now, writes it, or deletes
- * it where its root row is gone. Documents are never patched, so doing it once too often is harmless.
+ * it where its root row is gone. One that PostgreSQL cannot make becomes a dead letter. Documents are never patched, so doing it once too often is harmless.
  */
 export class KeyedWriter {
   readonly #correlated: string;
@@ -119,16 +122,13 @@ export class KeyedWriter {
   ): Promise<void> {
     for (let moment = write.moment;;) {
       const buildStart = performance.now();
-      const requests = await this.session.untilDone(
-        () => this.#build(keys, moment),
-        "build documents",
-        this.onFault,
-        signal,
-      );
+      const unmakeable: UnmakeableDocument[] = [];
+      const requests = await this.#buildWhatCanBe(keys, moment, unmakeable, signal);
+      this.index.refuse(unmakeable, write.source, write.position);
       const bulkStart = performance.now();
       times.buildSeconds += (bulkStart - buildStart) / 1000;
       const sent = await Promise.all(
-        requests.map((request) => this.index.send(request, "stream", write.position, signal)),
+        requests.map((request) => this.index.send(request, write.source, write.position, signal)),
       );
       times.bulkSeconds += (performance.now() - bulkStart) / 1000;
       if (sent.every((done) => done)) break;
@@ -138,14 +138,57 @@ export class KeyedWriter {
     times.documents += keys.length;
   }
 
+  /**
+   * Builds documents; those that PostgreSQL cannot make are found by halving, so that one bad value does not keep the
+   * others from being written.
+   *
+   * @param unmakeable is given those
+   */
+  async #buildWhatCanBe(
+    keys: readonly RootKey[],
+    moment: ServerMoment,
+    unmakeable: UnmakeableDocument[],
+    signal: AbortSignal,
+  ): Promise<BulkRequest[]> {
+    const built = await this.session.untilDone(
+      async () => {
+        try {
+          return { requests: await this.#build(keys, moment) };
+        } catch (thrown) {
+          const fault = rowFaultOf(thrown);
+          if (fault === null) throw thrown;
+          return { fault };
+        }
+      },
+      "build documents",
+      this.onFault,
+      signal,
+    );
+    if (built.fault === undefined) return built.requests;
+    const [only, ...others] = keys;
+    if (only !== undefined && others.length === 0) {
+      unmakeable.push({ id: joinId(splitKey(only)), fault: built.fault });
+      return [];
+    }
+    const middle = Math.ceil(keys.length / 2);
+    return [
+      ...await this.#buildWhatCanBe(keys.slice(0, middle), moment, unmakeable, signal),
+      ...await this.#buildWhatCanBe(keys.slice(middle), moment, unmakeable, signal),
+    ];
+  }
+
   async #build(keys: readonly RootKey[], moment: ServerMoment): Promise<BulkRequest[]> {
     const { mapped } = this.index;
     const parameters = keyColumns(keys, mapped.key.length).map(arrayLiteral);
     const statement = keys.length < SET_WISE_FROM ? this.#correlated : this.#setWise;
     const builtAt = Date.now();
-    const rows: readonly (readonly (Buffer | null)[])[] = await this.session.builders
-      .unsafe(statement, parameters, { prepare: true })
-      .raw();
+    // Row by row, for postgres.js 3.4.9 keeps counting where a statement fails after its first rows: the next result of
+    // that connection would begin with as many holes.
+    const rows: (readonly (Buffer | null)[])[] = [];
+    await this.session.builders
+      .unsafe<(readonly (Buffer | null)[])[]>(statement, parameters, { prepare: true })
+      .raw()
+      .forEach((row) => void rows.push(row));
     const version = documentVersion({ ...moment, fromStream: true });
     const body = new BulkBody(mapped.schema.pipeline);
     const requests: BulkRequest[] = [];

@@ -1,7 +1,7 @@
 import { getLogger } from "@logtape/logtape";
 import { missingKeysSql } from "../mapping/document_sql.ts";
 import { arrayLiteral } from "../postgres/array.ts";
-import { sqlStateOf } from "../postgres/errors.ts";
+import { rowFaultOf } from "../postgres/errors.ts";
 import type { IndexWriter } from "./index_writer.ts";
 import { joinKey, keyColumns, type RootKey } from "./root_keys.ts";
 import type { SourceSession } from "./source_session.ts";
@@ -28,8 +28,8 @@ export async function* missingRoots(
       const rows = await session.lookups.unsafe(statement, parameters, { prepare: true }).values();
       return rows.map((row) => joinKey(row.map(String)));
     } catch (thrown) {
-      // Class 22: a text that the key's type does not take, so it is no id of ours. It is found by halving.
-      if (sqlStateOf(thrown)?.startsWith("22") !== true) throw thrown;
+      // A text that the key's type does not take, so it is no id of ours. It is found by halving.
+      if (rowFaultOf(thrown) === null) throw thrown;
       if (keys.length === 1) {
         logger.warn("a document of index {index} has an _id that no row can have ({id}); it is left alone", {
           index: writer.index,

@@ -11,6 +11,11 @@ export function joinKey(values: readonly string[]): RootKey {
   return values.length === 1 ? values.join() : values.join(SEPARATOR);
 }
 
+/** The texts of a key's columns. */
+export function splitKey(key: RootKey): string[] {
+  return key.split(SEPARATOR);
+}
+
 /**
  * Turns keys into columns, as array parameters want them.
  *
@@ -20,7 +25,7 @@ export function keyColumns(keys: readonly RootKey[], width: number): string[][] 
   if (width === 1) return [[...keys]];
   const columns: string[][] = Array.from({ length: width }, () => []);
   for (const key of keys) {
-    for (const [index, value] of key.split(SEPARATOR).entries()) columns[index]?.push(value);
+    for (const [index, value] of splitKey(key).entries()) columns[index]?.push(value);
   }
   return columns;
 }

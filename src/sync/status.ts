@@ -137,6 +137,13 @@ export type SyncEvent =
     readonly seconds: number;
   }
   | {
+    /** PostgreSQL could not make documents of their rows: they are among the dead letters. */
+    readonly type: "refused";
+    readonly index: string;
+    readonly source: "load" | "stream";
+    readonly deadLetters: number;
+  }
+  | {
     /** All documents of a batch of changes are acknowledged. */
     readonly type: "batch";
     readonly changes: number;

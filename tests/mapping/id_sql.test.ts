@@ -3,7 +3,7 @@ import { after, before, describe, it } from "node:test";
 import fc from "fast-check";
 import postgres from "postgres";
 import type { Column } from "../../src/catalog/types.ts";
-import { idSql, splitId } from "../../src/mapping/id_sql.ts";
+import { idSql, joinId, splitId } from "../../src/mapping/id_sql.ts";
 import { usePostgres } from "../support/postgres.ts";
 import { relation } from "./fixtures.ts";
 
@@ -57,6 +57,7 @@ describe("an _id", () => {
       const key = columns(Object.fromEntries(texts.map((_, at) => [`c${at}`, "text"])));
       const id = await idOf(key, texts);
       assert.deepEqual(splitId(String(id), texts.length), texts);
+      assert.equal(joinId(texts), id);
     }));
   });
 
