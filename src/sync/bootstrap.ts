@@ -17,7 +17,7 @@ import {
   setupProblems,
   unpublishedTables,
 } from "./database_setup.ts";
-import { checkMeta, indexDefinition } from "./index_setup.ts";
+import { checkMeta, indexDefinition, markUnloaded } from "./index_setup.ts";
 import type { RunOptions } from "./options.ts";
 
 /** Receives one line for each thing done. */
@@ -118,16 +118,13 @@ async function forgetUnheard(
     const lacking = [...tables.intersection(unheard)];
     if (lacking.length === 0) continue;
     const { index } = mapped.schema;
-    const existing = await describeIndex(search, index);
-    if (existing?.meta?.loaded === true) {
-      await updateMeta(search, existing.generation, { ...existing.meta, loaded: false });
+    if (await markUnloaded(search, checkpoint, index)) {
       report(
         `index "${index}" will be loaded anew: the publication did not carry all changes of ${
           lacking.join(", ")
         }`,
       );
     }
-    checkpoint.forgetLoad(index);
   }
 }
 

@@ -42,10 +42,10 @@ export class ChangeBatch {
     this.#from(transaction);
   }
 
-  /** Marks all roots of a document. */
-  addAll(document: MappedDocument, transaction: number): void {
+  /** Marks all roots of a document. @param transaction null where no transaction of the stream is the reason */
+  addAll(document: MappedDocument, transaction: number | null): void {
     this.reconcile.add(document);
-    this.#from(transaction);
+    if (transaction !== null) this.#from(transaction);
   }
 
   /** The same rows changed again and again add no values, yet each transaction has to be waited for. */

@@ -24,6 +24,7 @@ import type { RunOptions } from "./options.ts";
 import { PositionKeeper } from "./position_keeper.ts";
 import { ServerClock } from "./server_clock.ts";
 import { SourceSession } from "./source_session.ts";
+import { SourceWatch } from "./source_watch.ts";
 import type { SyncObserver } from "./status.ts";
 import type { StatusBoard } from "./status_board.ts";
 import { StreamConsumer } from "./stream_consumer.ts";
@@ -107,7 +108,10 @@ export class DatabaseSync {
       follower.done.catch((error) => this.#fail(error));
       this.#show(loads.map((entry) => entry.load), keyed, follower, keeper, consumer);
       // Never awaited: a look that PostgreSQL does not answer ends when its session is closed.
-      void this.#watchSlot(AbortSignal.any([working, leaving.signal]));
+      void this.#watchSlot(
+        this.#sourceWatch(pipeline, loads.map((entry) => entry.load)),
+        AbortSignal.any([working, leaving.signal]),
+      );
 
       try {
         await this.#work(loads.map((entry) => entry.load), keeper, ending, control.daemon);
@@ -254,7 +258,19 @@ export class DatabaseSync {
     }
   }
 
-  async #watchSlot(ending: AbortSignal): Promise<void> {
+  #sourceWatch(pipeline: ChangePipeline, loads: readonly IndexLoad[]): SourceWatch {
+    return new SourceWatch({
+      ...this.options,
+      isLoaded: () => loads.every((load) => load.status.state === "done"),
+      onReconcile: (documents) => {
+        for (const document of documents) pipeline.collecting.addAll(document, null);
+        pipeline.changed();
+      },
+      onFault: (error) => this.#fail(error),
+    });
+  }
+
+  async #watchSlot(sources: SourceWatch, ending: AbortSignal): Promise<void> {
     const { admin, state, board } = this.options;
     while (!ending.aborted) {
       try {
@@ -269,6 +285,11 @@ export class DatabaseSync {
         }
       } catch (error) {
         logger.debug("the slot could not be looked at: {error}", { error });
+      }
+      try {
+        if (!ending.aborted) await sources.look();
+      } catch (error) {
+        logger.debug("the tables could not be looked at: {error}", { error });
       }
       try {
         await delay(SLOT_LOOK_MS, ending);

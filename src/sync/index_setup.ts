@@ -87,6 +87,26 @@ export async function openIndex(
   return { generation, meta, loaded: false };
 }
 
+/**
+ * Makes an index count as not loaded: the next run loads it, and compares what it holds.
+ *
+ * @returns whether it had been loaded
+ * @throws PgsyncError of the search engine
+ */
+export async function markUnloaded(
+  search: SearchClient,
+  checkpoint: Checkpoint,
+  index: string,
+): Promise<boolean> {
+  const existing = await describeIndex(search, index);
+  const loaded = existing?.meta?.loaded === true;
+  if (existing?.meta?.loaded === true) {
+    await updateMeta(search, existing.generation, { ...existing.meta, loaded: false });
+  }
+  checkpoint.forgetLoad(index);
+  return loaded;
+}
+
 /** @throws PgsyncError INDEX_CHANGED, INDEX_FOREIGN */
 export function checkMeta(index: string, found: IndexMeta, expected: IndexMeta): void {
   if (found.database !== expected.database || found.systemIdentifier !== expected.systemIdentifier) {

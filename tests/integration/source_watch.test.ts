@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { PgsyncError } from "../../src/errors/error.ts";
+import { assertSameDocuments, indexedDocuments } from "../oracle/compare.ts";
+import { expectedDocuments } from "../oracle/documents.ts";
+import { eventually } from "../support/eventually.ts";
 import { Bench } from "./support.ts";
 
 /** Refuses anything but our error of this code. */
@@ -10,6 +13,14 @@ function code(expected: string): (thrown: unknown) => boolean {
     assert.equal(thrown.code, expected);
     return true;
   };
+}
+
+/** As `Bench.assertEqual`, but a difference does not end the run. */
+async function compare(bench: Bench, when: string): Promise<void> {
+  for (const document of bench.schema.documents) {
+    const expected = await expectedDocuments(bench.sql, document);
+    assertSameDocuments(expected, await indexedDocuments(bench.searchUrl, document.index), when);
+  }
 }
 
 describe("Tables that others inherit from", () => {
@@ -27,4 +38,73 @@ describe("Tables that others inherit from", () => {
     await bench.runOnce();
     await bench.assertEqual("without heirs");
   });
+});
+
+const LEAVES = `
+  create table r (id int primary key, t text) partition by range (id);
+  create table r1 partition of r for values from (0) to (10);
+  create table r2 partition of r for values from (10) to (20);
+  insert into r values (1, 'a'), (11, 'b');
+  create table child (id int primary key, r int);
+  insert into child values (5, 1), (6, 11)`;
+const TREE = `
+table: r
+children:
+  - {table: child, label: children, relationship: {variant: object, type: one_to_many, foreign_key: {parent: [id], child: [r]}}}`;
+
+for (const major of [17, 15] as const) {
+  describe(`Partitions that come and go, PostgreSQL ${major}`, () => {
+    it("the documents are equal again soon after what the stream does not tell of", async () => {
+      await using bench = await Bench.open(major, LEAVES, TREE);
+      bench.start();
+      await bench.assertSettled("after the load");
+      for (
+        const statement of [
+          "truncate r1",
+          "create table r3 (id int primary key, t text); insert into r3 values (21, 'x'); " +
+          "alter table r attach partition r3 for values from (20) to (30)",
+          "alter table r detach partition r2",
+          "insert into r values (2, 'again'); drop table r3",
+        ]
+      ) {
+        await bench.write(statement);
+        // The look comes every few seconds, so nothing tells when it has come but the documents themselves.
+        await eventually(() => compare(bench, statement), { what: statement, interval: 200 });
+      }
+      await bench.assertSettled("in the end");
+    });
+  });
+}
+
+describe("A table that the stream no longer tells of", () => {
+  const ROWS = "create table r (id int primary key, t text); insert into r values (1, 'one')";
+  for (
+    const [what, expected, statements, mending] of [
+      [
+        "taken out of the publication",
+        "PUBLICATION_MISSING",
+        (slot: string) => `alter publication ${slot} drop table r`,
+        (slot: string) => `alter publication ${slot} add table r`,
+      ],
+      [
+        "dropped and made again",
+        "SOURCE_CHANGED",
+        () => `drop table r; ${ROWS}`,
+        (slot: string) => `alter publication ${slot} add table r`,
+      ],
+    ] as const
+  ) {
+    it(`halts the run, and its documents are loaded anew, also when mended by hand: ${what}`, async () => {
+      await using bench = await Bench.open(17, ROWS, "table: r");
+      const slot = `pgsync_${bench.database.name}`;
+      bench.start();
+      await bench.assertSettled("after the load");
+      await bench.write(statements(slot), "update r set t = 'changed'", "insert into r values (2, 'two')");
+      assert.ok(code(expected)(await bench.failure()));
+      assert.equal(bench.synchronizer.status().ready, false);
+      await bench.write(mending(slot));
+      await bench.runOnce({ bootstrap: false });
+      await bench.assertEqual("after the second run");
+    });
+  }
 });
