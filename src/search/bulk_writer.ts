@@ -18,8 +18,12 @@ export const STALE_AFTER_MS = 30_000;
 
 const BACKOFF = { baseMs: 100, capMs: 15_000 };
 
-/** An item that answers 500 so often is at fault itself (a script of an ingest pipeline), not the engine's state. */
-const MOST_FAULTS_OF_AN_ITEM = 5;
+/**
+ * A document that answers 500 in so many deliveries, while others of the same request are taken, is at fault itself. As
+ * each delivery lasts until its documents are too old, a shard that is in trouble for a minute loses nothing. A document
+ * that fails alone cannot be told from an outage.
+ */
+const MOST_FAULTS_OF_A_DOCUMENT = 3;
 
 /** What a bulk writer works with. */
 export interface BulkWriterOptions {
@@ -73,6 +77,8 @@ export interface WrittenOutcome {
 export class BulkWriter {
   readonly #options: BulkWriterOptions;
   readonly #inFlight = new InFlight();
+  /** In how many deliveries a document answered 500 while others were taken, by id. */
+  readonly #faults = new Map<string, number>();
   readonly #path: string;
   readonly #doing: string;
   readonly #now: () => number;
@@ -98,13 +104,15 @@ export class BulkWriter {
    */
   async send(request: BulkRequest, signal: AbortSignal): Promise<BulkOutcome> {
     signal.throwIfAborted();
-    if (request.items.length === 0) return new Delivery(request, this.#now()).written(this.#now());
+    if (request.items.length === 0) {
+      return new Delivery(request, this.#faults, this.#now()).written(this.#now());
+    }
     // The documents first, then the turn: whoever has a turn must not wait for one that has none.
     const giveBack = await this.#inFlight.acquire(request.items.map((item) => item.id), signal);
     try {
       const endTurn = await this.#options.semaphore.acquire(signal);
       try {
-        return await this.#deliver(new Delivery(request, this.#now()), signal);
+        return await this.#deliver(new Delivery(request, this.#faults, this.#now()), signal);
       } finally {
         endTurn();
       }
@@ -132,6 +140,7 @@ export class BulkWriter {
     }
     // After an attempt without an answer, the old body may still be on its way, so its bytes must stay what they are.
     if (!delivery.uncertain) delivery.request.release?.();
+    if (this.#faults.size > 0) { for (const { id } of delivery.request.items) this.#faults.delete(id); }
     return delivery.written(this.#now());
   }
 
@@ -181,7 +190,8 @@ export class BulkWriter {
 /** What is left to send of a request, and what became of the rest. */
 class Delivery {
   readonly #parts: (readonly BulkItem[])[];
-  readonly #faults = new Map<BulkItem, number>();
+  /** Documents whose fault in this delivery is counted. */
+  readonly #counted = new Set<string>();
   readonly #conflicts: string[] = [];
   readonly #refused: RefusedItem[] = [];
   #indexed = 0;
@@ -191,7 +201,12 @@ class Delivery {
   /** An attempt ended without an answer about its items. */
   uncertain = false;
 
-  constructor(readonly request: BulkRequest, readonly startedAt: number) {
+  /** @param faults of documents in all deliveries; counted on */
+  constructor(
+    readonly request: BulkRequest,
+    private readonly faults: Map<string, number>,
+    readonly startedAt: number,
+  ) {
     this.#parts = [request.items];
   }
 
@@ -227,11 +242,14 @@ class Delivery {
     this.#deleted += answer.deleted;
     this.#conflicts.push(...answer.conflicts);
     this.#refused.push(...answer.refused);
-    const again = answer.again.filter(({ item, status, refusal }) => {
-      if (status !== 500) return true;
-      const faults = (this.#faults.get(item) ?? 0) + 1;
-      this.#faults.set(item, faults);
-      if (faults < MOST_FAULTS_OF_AN_ITEM) return true;
+    // Where nothing is taken, the engine is in trouble, whatever the documents are.
+    const othersTaken = answer.indexed + answer.deleted + answer.conflicts.length > 0;
+    const again = answer.again.filter(({ item: { id }, status, refusal }) => {
+      if (status !== 500 || !othersTaken || this.#counted.has(id)) return true;
+      this.#counted.add(id);
+      const faults = (this.faults.get(id) ?? 0) + 1;
+      this.faults.set(id, faults);
+      if (faults < MOST_FAULTS_OF_A_DOCUMENT) return true;
       this.#refused.push(refusal);
       return false;
     });

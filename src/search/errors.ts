@@ -45,6 +45,9 @@ const TEMPORARY_TYPES: ReadonlySet<string> = new Set([
   "index_closed_exception",
 ]);
 
+/** Types that say that the document is at fault, though they come with status 500: an ingest pipeline's `fail` processor. */
+const REFUSED_TYPES: ReadonlySet<string> = new Set(["fail_processor_exception"]);
+
 /**
  * Judges an HTTP answer, or an item of a bulk answer, by its status and the engine's error type. Texts never count.
  *
@@ -53,6 +56,7 @@ const TEMPORARY_TYPES: ReadonlySet<string> = new Set([
 export function judge(status: number, type: string | null): Verdict {
   if (status < 300) return "ok";
   if (type !== null && TEMPORARY_TYPES.has(type)) return "temporary";
+  if (type !== null && REFUSED_TYPES.has(type)) return "refused";
   if (TEMPORARY_STATUSES.has(status) || status >= 500) return "temporary";
   if (type === "index_not_found_exception") return "index-missing";
   if (status === 401 || status === 403) return "login";

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
+import { z } from "zod";
 import type { PgsyncError } from "../../src/errors/error.ts";
 import {
   BulkWriter,
@@ -141,6 +142,77 @@ test("a blocked index is an outage: the documents wait until it is free again", 
   assert.deepEqual(health.state, { healthy: true });
   assert.ok(await server.get(alias, "1"));
   await unblock;
+});
+
+/** A client whose bulk answers say 500 of some documents, as a shard in trouble does. */
+function troubled(ids: readonly string[], isOver: () => boolean): SearchClient {
+  const answers = z.object({ errors: z.boolean(), items: z.array(z.unknown()) });
+  return {
+    engine: client.engine,
+    version: client.version,
+    maxBodyBytes: client.maxBodyBytes,
+    describe: () => client.describe(),
+    ping: (signal) => client.ping(signal),
+    close: () => client.close(),
+    request: async (request) => {
+      const response = await client.request(request);
+      if (isOver() || !request.path.endsWith("/_bulk")) return response;
+      const sent = String(request.body).matchAll(/^\{"index":\{"_id":"([^"]*)"/gm).map(([, id = ""]) => id)
+        .toArray();
+      const { items } = response.read(answers);
+      const failure = { index: { status: 500, error: { type: "translog_exception", reason: "disk" } } };
+      const told = sent.map((id, place) => ids.includes(id) ? failure : items[place]);
+      return response.withText(JSON.stringify({ errors: true, items: told }));
+    },
+  };
+}
+
+test("a document that answers 500 while others are taken is refused, but not before a minute has passed", async () => {
+  let now = 1_000_000;
+  const retried: number[] = [];
+  const { writer } = await setUp({
+    client: troubled(["2"], () => false),
+    now: () => now,
+    random: () => 0,
+    onRetry: () => {
+      retried.push(now);
+      now += 5_000;
+    },
+  });
+  const build = () => ({ ...bulk(["1", V, { n: 1 }], ["2", V, { n: 2 }]), builtAt: now });
+  for (const _ of [1, 2]) assert.ok((await writer.send(build(), NEVER)).stale);
+  const { indexed, refused = [] } = counts(await writer.send(build(), NEVER));
+  assert.equal(indexed, 1);
+  assert.deepEqual(refused.map(({ id, status, type }) => [id, status, type]), [[
+    "2",
+    500,
+    "translog_exception",
+  ]]);
+  assert.ok(now - 1_000_000 >= 60_000);
+  assert.ok((await writer.send(build(), NEVER)).stale, "and its next build has as many attempts");
+});
+
+test("where everything answers 500, or one document that stands alone, it is an outage", async () => {
+  for (const ids of [["1", "2"], ["1"]]) {
+    let now = 1_000_000;
+    let retries = 0;
+    const { alias, writer } = await setUp({
+      client: troubled(ids, () => retries > 40),
+      now: () => now,
+      random: () => 0,
+      onRetry: () => {
+        retries++;
+        now += 5_000;
+      },
+    });
+    let outcome;
+    do {
+      outcome = await writer.send({ ...bulk(...ids.map((id): Write => [id, V, {}])), builtAt: now }, NEVER);
+    } while (outcome.stale);
+    assert.deepEqual(counts(outcome), { indexed: ids.length, deleted: 0, conflicts: [], refused: [] });
+    assert.ok(retries > 40);
+    assert.equal(await server.count(alias), ids.length);
+  }
 });
 
 /** A writer whose way to the server leads through a proxy. */

@@ -11,6 +11,7 @@ test("status and error type decide what an answer was", () => {
   assert.equal(judge(404, null), "refused");
   assert.equal(judge(413, null), "too-large");
   assert.equal(judge(400, "mapper_parsing_exception"), "refused");
+  assert.equal(judge(500, "fail_processor_exception"), "refused", "a pipeline says so of the document");
 });
 
 test("an index that is blocked or closed is an outage, whatever the status", () => {
