@@ -138,7 +138,8 @@ select
   a.atttypid::bigint as "type",
   a.attnotnull as "notNull",
   a.attgenerated <> '' as "generated",
-  coalesce(l.collisdeterministic, true) as "deterministic"
+  coalesce(l.collisdeterministic, true) as "deterministic",
+  case when l.collname <> 'default' then l.collnamespace::regnamespace::text || '.' || quote_ident(l.collname) end as "collation"
 from pg_attribute a
 left join pg_collation l on l.oid = a.attcollation
 where a.attrelid = any($1::text::oid[]) and a.attnum > 0 and not a.attisdropped

@@ -61,6 +61,7 @@ export const columnRow = z.object({
   notNull: z.boolean(),
   generated: z.boolean(),
   deterministic: z.boolean(),
+  collation: z.string().nullable(),
 });
 
 export const typeRow = z.object({

@@ -37,6 +37,8 @@ export interface Column {
   readonly notNull: boolean;
   /** Generated (stored or virtual): computed by PostgreSQL, not in the stream before PG 18. */
   readonly generated: boolean;
+  /** The qualified name of its collation; absent where that is the database's, or the type has none. */
+  readonly collation?: string;
 }
 
 /** A unique index over plain columns (no expressions, no predicate, immediate and valid). */

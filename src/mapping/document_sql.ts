@@ -1,6 +1,6 @@
 import type { Relation } from "../catalog/types.ts";
 import { quoteIdentifier, quoteLiteral, quoteQualified } from "../postgres/quote.ts";
-import { equalSql, ownEquals, type Side } from "./equal_sql.ts";
+import { collationsConflict, equalSql, ownEquals, type Side } from "./equal_sql.ts";
 import type { Field } from "./fields.ts";
 import { idSql, keyTextSql } from "./id_sql.ts";
 import { keyRowsSql } from "./key_rows_sql.ts";
@@ -307,10 +307,12 @@ function side(relation: Relation, alias: string, column: string): Side {
 function canRestrict(node: MappedNode): boolean {
   const { link, parent } = node;
   if (link === null || parent === null) return true;
-  const columns = link.kind === "direct"
-    ? link.pairs.map((pair) => ({ relation: node.relation, column: pair.child }))
-    : link.toParent.map((pair) => ({ relation: link.table, column: pair.link }));
-  return columns.every((column) => ownEquals(column) === undefined) && canRestrict(parent);
+  const pairs = link.kind === "direct"
+    ? link.pairs.map((pair) => ({ near: { relation: node.relation, column: pair.child }, far: pair.parent }))
+    : link.toParent.map((pair) => ({ near: { relation: link.table, column: pair.link }, far: pair.parent }));
+  return pairs.every(({ near, far }) =>
+    ownEquals(near) === undefined && !collationsConflict(near, { relation: parent.relation, column: far })
+  ) && canRestrict(parent);
 }
 
 function columnSql(node: MappedNode, column: string): string {

@@ -35,6 +35,32 @@ children:
     },
   },
   {
+    name: "columns of two collations, which PostgreSQL does not compare by itself",
+    tables: `
+      create table book (id int primary key, isbn text collate "C" unique, t text);
+      create table rating (id int primary key, isbn text collate "POSIX", value int);
+      create table note (id int primary key, rating text collate "ucs_basic", t text);
+      insert into book select g, 'i' || g, 't' from generate_series(1, 600) g;
+      insert into rating select g, 'i' || g % 605, g from generate_series(1, 700) g;
+      insert into note select g, 'i' || g % 610, 'n' || g from generate_series(1, 700) g`,
+    nodes: `
+table: book
+children:
+  - table: rating
+    relationship: {variant: object, type: one_to_many, foreign_key: {parent: [isbn], child: [isbn]}}
+    children:
+      - {table: note, relationship: {variant: object, type: one_to_many, foreign_key: {parent: [isbn], child: [rating]}}}`,
+    changes: {
+      "a root is inserted": "insert into book values (604, 'i604', 'new')",
+      "children move": "update rating set isbn = 'i2' where id in (3, 4)",
+      "grandchildren change":
+        "update note set t = 'N' where id < 10; update note set rating = 'i604' where id = 11",
+      "a root's value changes": "update book set isbn = 'i603' where id = 2",
+      "many change": "update note set t = t || '!'; update rating set value = 0",
+      "children go": "delete from rating where value = 0 and id > 50",
+    },
+  },
+  {
     name: "the key on the parent, to an object, a scalar, and an array of one",
     tables: `
       create table language (code text primary key, name text);
