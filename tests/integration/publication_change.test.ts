@@ -54,17 +54,20 @@ describe("A document that is added to a slot", () => {
     assert.ok(first !== undefined);
     await bench.runOnce({ schema: { ...bench.schema, documents: [first] } });
     const writer = await bench.sql.reserve();
-    await writer`begin`;
-    await writer`insert into x values (2, 'from the open transaction')`;
-    await writer`update x set t = 'changed' where id = 1`;
-    bench.start();
-    await eventually(async () => {
-      const waiting = await bench.sql`
-        select from pg_locks where mode = 'ShareRowExclusiveLock' and relation = 'x'::regclass and not granted`;
-      return waiting.length > 0;
-    }, { what: "the lock to be asked for" });
-    await writer`commit`;
-    writer.release();
+    try {
+      await writer`begin`;
+      await writer`insert into x values (2, 'from the open transaction')`;
+      await writer`update x set t = 'changed' where id = 1`;
+      bench.start();
+      await eventually(async () => {
+        const waiting = await bench.sql`
+          select from pg_locks where mode = 'ShareRowExclusiveLock' and relation = 'x'::regclass and not granted`;
+        return waiting.length > 0;
+      }, { what: "the lock to be asked for" });
+    } finally {
+      await writer`commit`;
+      writer.release();
+    }
     await bench.assertSettled("after the open transaction");
   });
 
