@@ -20,11 +20,20 @@ describe("A batch of changes", () => {
     const batch = new ChangeBatch();
     batch.add(root, ["1", "2"], 7);
     const { bytes } = batch;
-    batch.add(root, ["1", "2"], 8);
+    batch.add(root, ["1", "2"], 7);
     assert.equal(batch.bytes, bytes);
-    batch.add(child, ["1", "2"], 8);
+    batch.add(child, ["1", "2"], 7);
     assert.ok(batch.bytes > bytes);
     assert.deepEqual([...batch.values.values()].map((values) => [...values]), [["1\x002"], ["1\x002"]]);
+    assert.deepEqual([...batch.transactions], [7]);
+  });
+
+  it("counts each transaction that has to be waited for, also where it touches nothing new", () => {
+    const batch = new ChangeBatch();
+    batch.add(root, ["1", "2"], 7);
+    const { bytes } = batch;
+    batch.add(root, ["1", "2"], 8);
+    assert.ok(batch.bytes > bytes);
     assert.deepEqual([...batch.transactions], [7, 8]);
   });
 });
