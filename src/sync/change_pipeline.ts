@@ -87,7 +87,7 @@ export class ChangePipeline {
     if (!batch.hasWork) {
       // A position alone waits for the batches before it, and goes with the changes that arrive meanwhile.
       if (this.#underWay.length > 0) return;
-    } else if (this.#isBusy()) return;
+    } else if (this.#isBusy(batch)) return;
     this.#collecting = new ChangeBatch();
     if (this.#heldBack) {
       this.#heldBack = false;
@@ -101,9 +101,14 @@ export class ChangePipeline {
     if (this.isIdle) this.#onIdle();
   }
 
-  #isBusy(): boolean {
+  /**
+   * Whether the batch has to wait. One that compares an index with its table begins alone: a document that an earlier batch
+   * has built and not yet written would not be in the index when it is listed.
+   */
+  #isBusy(batch: ChangeBatch): boolean {
+    const running = this.#underWay.filter((entry) => !entry.done).length;
     return this.#underWay.length >= MOST_WAITING_POSITIONS ||
-      this.#underWay.filter((entry) => !entry.done).length >= BATCHES_AT_ONCE;
+      running >= (batch.reconcile.size > 0 ? 1 : BATCHES_AT_ONCE);
   }
 
   async #process(batch: ChangeBatch, entry: UnderWay): Promise<void> {

@@ -73,12 +73,3 @@ export function slotName(given: string | null, database: string): string {
   const cleaned = plain.toLowerCase().replaceAll(/[^a-z0-9_]/g, "_").slice(0, 50);
   return `${cleaned}_${createHash("sha256").update(database).digest("hex").slice(0, 8)}`;
 }
-
-/**
- * A hash of what the schema file says of a document. An index is made for one: documents of two shapes never mix in it.
- * It covers the file, not the catalog: a column that is added where all are asked for changes no hash.
- */
-export function schemaHash(document: DocumentSchema): string {
-  const text = JSON.stringify(document, (key, value) => key === "place" ? undefined : value);
-  return createHash("sha256").update(text).digest("hex").slice(0, 16);
-}

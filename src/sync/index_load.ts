@@ -101,6 +101,8 @@ export class IndexLoad {
       const now = await this.#describeRoot(signal);
       if (storageFingerprint(now) === storageFingerprint(root)) break;
       this.#planAnew(await this.#divide(now, signal));
+      // A TRUNCATE, perhaps: documents that were on their way may have no row any more.
+      heldDocuments = true;
       root = now;
     }
     if (heldDocuments) await this.#removeExtra(signal);

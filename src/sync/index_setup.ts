@@ -1,8 +1,10 @@
+import { createHash } from "node:crypto";
 import { getLogger } from "@logtape/logtape";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { PgsyncError } from "../errors/error.ts";
 import { indexMapping } from "../mapping/index_mapping.ts";
 import type { MappedDocument } from "../mapping/tree.ts";
+import type { DocumentSchema } from "../schema/tree.ts";
 import type { SearchClient } from "../search/client.ts";
 import {
   describeIndex,
@@ -13,7 +15,6 @@ import {
   updateMeta,
 } from "../search/index.ts";
 import { VERSION } from "../version.ts";
-import { schemaHash } from "./database_mapping.ts";
 
 const logger = getLogger(["pgsync", "sync"]);
 
@@ -122,4 +123,14 @@ export function checkMeta(index: string, found: IndexMeta, expected: IndexMeta):
       `The index "${index}" was made for another version of the schema file; its documents have another shape.`,
     );
   }
+}
+
+/**
+ * A hash of what the schema file says of a document. An index is made for one: documents of two shapes never mix in it.
+ * It covers the file, not the catalog: a column that is added where all are asked for changes no hash.
+ */
+export function schemaHash(document: DocumentSchema): string {
+  // Where something stands in the file is no matter; a field of the mapping may be called "place", too.
+  const text = JSON.stringify(document, (key, value) => key === "place" && "line" in value ? undefined : value);
+  return createHash("sha256").update(text).digest("hex").slice(0, 16);
 }

@@ -128,6 +128,23 @@ describe("The pipeline", () => {
     assert.deepEqual(held, [true, false]);
   });
 
+  it("begins a comparison of the whole index only when nothing is on its way to it", async () => {
+    const { pipeline, started, change } = controlled();
+    change();
+    await turn();
+    pipeline.collecting.addAll(source.document, 1);
+    pipeline.changed();
+    await turn();
+    assert.equal(started.length, 1);
+    started[0]?.finish();
+    await turn();
+    assert.deepEqual(started.map(({ batch }) => batch.reconcile.size), [0, 1]);
+    // What comes later is built from the tables as they are then, so it need not wait.
+    change();
+    await turn();
+    assert.equal(started.length, 3);
+  });
+
   it("stops for good when a batch fails, and moves the position no further", async () => {
     const { started, positions, failures, change, commit } = controlled();
     change();

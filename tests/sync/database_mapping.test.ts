@@ -5,9 +5,9 @@ import {
   byDatabase,
   mapDatabase,
   namedTables,
-  schemaHash,
   slotName,
 } from "../../src/sync/database_mapping.ts";
+import { schemaHash } from "../../src/sync/index_setup.ts";
 import { node, PLACE } from "../mapping/fixtures.ts";
 import { BOOKS, documentOf, SHOP } from "./shop.ts";
 
