@@ -64,7 +64,7 @@ export type {
   SyncEvent,
   SyncObserver,
   SyncStatus,
-} from "./src/sync/status.ts";
+} from "./src/status/status.ts";
 export { type RunControl, Synchronizer } from "./src/sync/synchronizer.ts";
 export type { ServerFacts } from "./src/catalog/types.ts";
 export { formatLsn, type Lsn, parseLsn } from "./src/replication/lsn.ts";

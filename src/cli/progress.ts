@@ -2,7 +2,7 @@
 import process from "node:process";
 import { getLogger } from "@logtape/logtape";
 import { MultiBar, type SingleBar } from "cli-progress";
-import type { IndexStatus, RunStatus, SyncEvent, SyncStatus } from "../sync/status.ts";
+import type { IndexStatus, RunStatus, SyncEvent, SyncStatus } from "../status/status.ts";
 import { formatBytes, formatCount, formatDuration } from "./format.ts";
 import { redirectLog } from "./logging.ts";
 import { RateMeter } from "./rate.ts";

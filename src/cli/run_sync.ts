@@ -6,7 +6,7 @@ import { createApp } from "../server/app.ts";
 import { listen, type Listener } from "../server/listen.ts";
 import { createMetrics } from "../server/metrics.ts";
 import type { RunOptions } from "../sync/options.ts";
-import type { RunStatus, SyncObserver } from "../sync/status.ts";
+import type { RunStatus, SyncObserver } from "../status/status.ts";
 import { Synchronizer } from "../sync/synchronizer.ts";
 import type { Context } from "./context.ts";
 import type { Flags } from "./flags.ts";

@@ -1,7 +1,7 @@
 import { getLogger } from "@logtape/logtape";
 import { Hono } from "hono";
 import type { Registry } from "prom-client";
-import type { RunStatus } from "../sync/status.ts";
+import type { RunStatus } from "../status/status.ts";
 import { statusPage } from "./page.ts";
 import { toStatusJson } from "./status_json.ts";
 

@@ -5,7 +5,7 @@
  */
 import process from "node:process";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
-import type { Phase, RunStatus, SyncEvent, SyncObserver, SyncStatus } from "../sync/status.ts";
+import type { Phase, RunStatus, SyncEvent, SyncObserver, SyncStatus } from "../status/status.ts";
 import { lagBytes, lagSeconds } from "./status_json.ts";
 
 /** The metrics of one run. */

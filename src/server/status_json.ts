@@ -4,7 +4,7 @@
  */
 import { z } from "zod";
 import { formatLsn } from "../replication/lsn.ts";
-import type { RunStatus, SyncStatus } from "../sync/status.ts";
+import type { RunStatus, SyncStatus } from "../status/status.ts";
 
 const time = z.iso.datetime();
 const lsn = z.string().regex(/^[0-9A-F]{1,8}\/[0-9A-F]{1,8}$/);

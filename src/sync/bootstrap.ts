@@ -17,7 +17,7 @@ import {
   setupProblems,
   unpublishedTables,
 } from "./database_setup.ts";
-import { checkMeta, indexDefinition, markUnloaded } from "./index_setup.ts";
+import { checkMeta, indexDefinition, markUnloaded } from "../documents/index_setup.ts";
 import type { RunOptions } from "./options.ts";
 
 /** Receives one line for each thing done. */

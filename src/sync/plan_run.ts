@@ -8,7 +8,7 @@ import { quoteQualified } from "../postgres/quote.ts";
 import type { DocumentSchema } from "../schema/tree.ts";
 import { byDatabase, slotName } from "./database_mapping.ts";
 import { bootstrapStatements, type DatabaseState, readDatabase, setupProblems } from "./database_setup.ts";
-import { indexDefinition } from "./index_setup.ts";
+import { indexDefinition } from "../documents/index_setup.ts";
 import type { RunOptions } from "./options.ts";
 import type { DatabasePlan, IndexPlan, NodePlanSummary, RunPlan } from "./plan.ts";
 

@@ -9,7 +9,7 @@ import { describePublication, missingTables, type PublicationState } from "../re
 import type { QualifiedName } from "../schema/tree.ts";
 import type { SearchClient } from "../search/client.ts";
 import type { DatabaseState } from "./database_setup.ts";
-import { markUnloaded } from "./index_setup.ts";
+import { markUnloaded } from "../documents/index_setup.ts";
 
 const logger = getLogger(["pgsync", "sync"]);
 

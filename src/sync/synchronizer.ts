@@ -15,8 +15,8 @@ import { byDatabase, slotName } from "./database_mapping.ts";
 import { type DatabaseState, identityOf, readDatabase, setupProblems } from "./database_setup.ts";
 import { DatabaseSync } from "./database_sync.ts";
 import type { RunOptions } from "./options.ts";
-import type { RunStatus, SyncObserver } from "./status.ts";
-import { StatusBoard } from "./status_board.ts";
+import type { RunStatus, SyncObserver } from "../status/status.ts";
+import { StatusBoard } from "../status/status_board.ts";
 
 const logger = getLogger(["pgsync", "sync"]);
 

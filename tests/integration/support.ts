@@ -13,7 +13,7 @@ import { SEARCH_DEFAULTS } from "../../src/search/options.ts";
 import { checkpointPath } from "../../src/sync/checkpoint_path.ts";
 import { slotName } from "../../src/sync/database_mapping.ts";
 import { RUN_DEFAULTS, type RunOptions } from "../../src/sync/options.ts";
-import type { SyncEvent } from "../../src/sync/status.ts";
+import type { SyncEvent } from "../../src/status/status.ts";
 import { Synchronizer } from "../../src/sync/synchronizer.ts";
 import { assertSameDocuments, indexedDocuments } from "../oracle/compare.ts";
 import { expectedDocuments } from "../oracle/documents.ts";

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { Registry } from "prom-client";
 import { createApp } from "../../src/server/app.ts";
 import { statusJson } from "../../src/server/status_json.ts";
-import type { RunStatus } from "../../src/sync/status.ts";
+import type { RunStatus } from "../../src/status/status.ts";
 import { LOADING, run, STREAMING } from "./sample_status.ts";
 
 function app(status: () => RunStatus, metrics = new Registry()) {

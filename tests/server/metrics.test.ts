@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createMetrics } from "../../src/server/metrics.ts";
-import type { SyncEvent } from "../../src/sync/status.ts";
+import type { SyncEvent } from "../../src/status/status.ts";
 import { LOADING, run, STREAMING } from "./sample_status.ts";
 
 const FAULT = { code: "SEARCH_UNREACHABLE", message: "", remedy: "", next: "retry", at: new Date() } as const;

@@ -1,5 +1,5 @@
 import { parseLsn } from "../../src/replication/lsn.ts";
-import type { RunStatus, SyncStatus } from "../../src/sync/status.ts";
+import type { RunStatus, SyncStatus } from "../../src/status/status.ts";
 
 /** A healthy database that streams; tests change what they are about. */
 export const STREAMING: SyncStatus = {

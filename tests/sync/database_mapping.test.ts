@@ -1,13 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { PgsyncError } from "../../src/errors/error.ts";
-import {
-  byDatabase,
-  mapDatabase,
-  namedTables,
-  slotName,
-} from "../../src/sync/database_mapping.ts";
-import { schemaHash } from "../../src/sync/index_setup.ts";
+import { byDatabase, mapDatabase, namedTables, slotName } from "../../src/sync/database_mapping.ts";
+import { schemaHash } from "../../src/documents/index_setup.ts";
 import { node, PLACE } from "../mapping/fixtures.ts";
 import { BOOKS, documentOf, SHOP } from "./shop.ts";
 

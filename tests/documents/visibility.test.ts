@@ -7,7 +7,7 @@ import {
   type Look,
   parseSnapshot,
   waitUntilVisible,
-} from "../../src/sync/visibility.ts";
+} from "../../src/documents/visibility.ts";
 
 describe("a snapshot", () => {
   it("is read from its text", () => {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import { joinKey, keyColumns } from "../../src/sync/root_keys.ts";
+import { joinKey, keyColumns } from "../../src/documents/root_keys.ts";
 
 describe("root keys", () => {
   it("become columns again, whatever the values hold but NUL", () => {

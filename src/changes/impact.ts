@@ -6,10 +6,10 @@ import type { Sql } from "../postgres/connect.ts";
 import { listIds, refresh } from "../search/index.ts";
 import type { SearchClient } from "../search/client.ts";
 import type { ChangeBatch } from "./change_batch.ts";
-import type { IndexWriter } from "./index_writer.ts";
-import { missingRoots } from "./missing_roots.ts";
-import { joinKey, keyColumns, type RootKey } from "./root_keys.ts";
-import type { SourceSession } from "./source_session.ts";
+import type { IndexWriter } from "../documents/index_writer.ts";
+import { missingRoots } from "../documents/missing_roots.ts";
+import { joinKey, keyColumns, type RootKey } from "../documents/root_keys.ts";
+import type { SourceSession } from "../documents/source_session.ts";
 
 /** Rows of a cursor's page: a country renamed touches a million cities, which must not come at once. */
 const PAGE = 5_000;

@@ -3,10 +3,10 @@ import { describe, it } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
 import fc from "fast-check";
 import { changeSources } from "../../src/mapping/change_sources.ts";
-import type { BatchTimes } from "../../src/sync/batch_processor.ts";
-import type { ChangeBatch } from "../../src/sync/change_batch.ts";
-import { ChangePipeline } from "../../src/sync/change_pipeline.ts";
-import { BOOKS, mapped } from "./shop.ts";
+import type { BatchTimes } from "../../src/changes/batch_processor.ts";
+import type { ChangeBatch } from "../../src/changes/change_batch.ts";
+import { ChangePipeline } from "../../src/changes/change_pipeline.ts";
+import { BOOKS, mapped } from "../sync/shop.ts";
 
 const [source = assert.fail()] = changeSources(mapped(BOOKS));
 const TIMES: BatchTimes = {

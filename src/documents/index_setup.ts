@@ -16,7 +16,7 @@ import {
 } from "../search/index.ts";
 import { VERSION } from "../version.ts";
 
-const logger = getLogger(["pgsync", "sync"]);
+const logger = getLogger(["pgsync", "documents"]);
 
 /** An index that is ready to be written to. */
 export interface OpenIndex {
@@ -131,6 +131,9 @@ export function checkMeta(index: string, found: IndexMeta, expected: IndexMeta):
  */
 export function schemaHash(document: DocumentSchema): string {
   // Where something stands in the file is no matter; a field of the mapping may be called "place", too.
-  const text = JSON.stringify(document, (key, value) => key === "place" && "line" in value ? undefined : value);
+  const text = JSON.stringify(
+    document,
+    (key, value) => key === "place" && "line" in value ? undefined : value,
+  );
   return createHash("sha256").update(text).digest("hex").slice(0, 16);
 }

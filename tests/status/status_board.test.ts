@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { PgsyncError } from "../../src/errors/error.ts";
 import { SearchHealth } from "../../src/search/health.ts";
-import type { SyncEvent } from "../../src/sync/status.ts";
-import { type IndexView, StatusBoard } from "../../src/sync/status_board.ts";
+import type { SyncEvent } from "../../src/status/status.ts";
+import { type IndexView, StatusBoard } from "../../src/status/status_board.ts";
 
 const LOADED: IndexView = {
   index: "book",

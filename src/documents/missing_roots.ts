@@ -6,7 +6,7 @@ import type { IndexWriter } from "./index_writer.ts";
 import { joinKey, keyColumns, type RootKey } from "./root_keys.ts";
 import type { SourceSession } from "./source_session.ts";
 
-const logger = getLogger(["pgsync", "sync"]);
+const logger = getLogger(["pgsync", "documents"]);
 
 /**
  * Of the keys that an index holds, those that have no root row.

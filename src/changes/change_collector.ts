@@ -5,7 +5,7 @@ import type { Relation, RowChange, Truncate } from "../replication/pgoutput_type
 import type { Tuple } from "../replication/tuple.ts";
 import type { ChangeBatch } from "./change_batch.ts";
 
-const logger = getLogger(["pgsync", "sync"]);
+const logger = getLogger(["pgsync", "changes"]);
 
 /** A change source with the places of its columns in the tuples of a relation. */
 interface Probe {

@@ -2,7 +2,7 @@ import type { Lsn } from "../replication/lsn.ts";
 import type { PgoutputMessage, RowChange } from "../replication/pgoutput_types.ts";
 import type { ChangeCollector } from "./change_collector.ts";
 import type { ChangePipeline } from "./change_pipeline.ts";
-import type { SyncObserver } from "./status.ts";
+import type { SyncObserver } from "../status/status.ts";
 
 type Operation = RowChange["kind"] | "truncate";
 

@@ -1,7 +1,7 @@
 import type { ChangeSource } from "../mapping/change_sources.ts";
 import type { MappedDocument } from "../mapping/tree.ts";
 import type { Lsn } from "../replication/lsn.ts";
-import { joinKey, type RootKey } from "./root_keys.ts";
+import { joinKey, type RootKey } from "../documents/root_keys.ts";
 
 /** What a link value costs in memory besides its characters: the string, its place in the set. */
 const BYTES_A_VALUE = 80;

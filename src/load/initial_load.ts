@@ -12,15 +12,15 @@ import { delay } from "../retry/backoff.ts";
 import { BodyMemory, BulkBody, type BulkRequest } from "../search/bulk_body.ts";
 import { documentVersion } from "../search/version.ts";
 import { collectGarbage } from "./garbage.ts";
-import { cursorKeys } from "./impact.ts";
-import type { IndexWriter } from "./index_writer.ts";
-import type { KeyedWriter, RequestLimits } from "./keyed_writer.ts";
+import { cursorKeys } from "../changes/impact.ts";
+import type { IndexWriter } from "../documents/index_writer.ts";
+import type { KeyedWriter, RequestLimits } from "../documents/keyed_writer.ts";
 import { chunkRange } from "./load_chunks.ts";
-import { joinKey } from "./root_keys.ts";
-import type { ServerClock } from "./server_clock.ts";
-import type { SourceSession } from "./source_session.ts";
+import { joinKey } from "../documents/root_keys.ts";
+import type { ServerClock } from "../documents/server_clock.ts";
+import type { SourceSession } from "../documents/source_session.ts";
 
-const logger = getLogger(["pgsync", "sync"]);
+const logger = getLogger(["pgsync", "load"]);
 
 /** Requests of one chunk that are on their way while the next documents are read. */
 const REQUESTS_UNDER_WAY = 2;

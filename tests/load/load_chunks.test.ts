@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
 import type { Heap, Relation } from "../../src/catalog/types.ts";
-import { chunkRange, keyChunks, pageChunks, storageFingerprint } from "../../src/sync/load_chunks.ts";
+import { chunkRange, keyChunks, pageChunks, storageFingerprint } from "../../src/load/load_chunks.ts";
 import { relation } from "../mapping/fixtures.ts";
 
 function table(heaps: readonly Partial<Heap>[], estimatedRows = 0): Relation {

@@ -6,16 +6,16 @@ import { delay } from "../retry/backoff.ts";
 import type { SearchClient } from "../search/client.ts";
 import { countDocuments, pauseRefresh, refresh, restoreRefresh, updateMeta } from "../search/index.ts";
 import type { Lsn } from "../replication/lsn.ts";
-import { indexedKeys } from "./impact.ts";
-import type { OpenIndex } from "./index_setup.ts";
+import { indexedKeys } from "../changes/impact.ts";
+import type { OpenIndex } from "../documents/index_setup.ts";
 import { loadChunks } from "./initial_load.ts";
-import type { KeyedWriter, RequestLimits } from "./keyed_writer.ts";
+import type { KeyedWriter, RequestLimits } from "../documents/keyed_writer.ts";
 import { keyBounds } from "./key_bounds.ts";
 import { keyChunks, pageChunks, storageFingerprint } from "./load_chunks.ts";
-import { missingRoots } from "./missing_roots.ts";
-import type { ServerClock } from "./server_clock.ts";
-import type { SourceSession } from "./source_session.ts";
-import type { LoadStatus, SyncObserver } from "./status.ts";
+import { missingRoots } from "../documents/missing_roots.ts";
+import type { ServerClock } from "../documents/server_clock.ts";
+import type { SourceSession } from "../documents/source_session.ts";
+import type { LoadStatus, SyncObserver } from "../status/status.ts";
 
 /** What the load of an index works with. */
 export interface IndexLoadOptions {

@@ -4,10 +4,21 @@ import type { Relation as TableRelation } from "../../src/catalog/types.ts";
 import { PgsyncError } from "../../src/errors/error.ts";
 import { changeSources } from "../../src/mapping/change_sources.ts";
 import type { RowChange } from "../../src/replication/pgoutput_types.ts";
-import { ChangeBatch } from "../../src/sync/change_batch.ts";
-import { ChangeCollector } from "../../src/sync/change_collector.ts";
+import { ChangeBatch } from "../../src/changes/change_batch.ts";
+import { ChangeCollector } from "../../src/changes/change_collector.ts";
 import { catalogOf, node } from "../mapping/fixtures.ts";
-import { AUTHOR, BOOK, BOOK_AUTHOR, BOOKS, mapped, PUBLISHER, RATING, row, streamed, table } from "./shop.ts";
+import {
+  AUTHOR,
+  BOOK,
+  BOOK_AUTHOR,
+  BOOKS,
+  mapped,
+  PUBLISHER,
+  RATING,
+  row,
+  streamed,
+  table,
+} from "../sync/shop.ts";
 
 const DOCUMENT = mapped(BOOKS);
 const ratings = streamed(RATING, "full");

@@ -8,7 +8,7 @@ import type { RowFault } from "../postgres/errors.ts";
 import { readVersions } from "../search/stored_versions.ts";
 import { versionParts } from "../search/version.ts";
 import { formatLsn, type Lsn } from "../replication/lsn.ts";
-import type { SyncObserver } from "./status.ts";
+import type { SyncObserver } from "../status/status.ts";
 
 /** What an index writer works with. */
 export interface IndexWriterOptions {

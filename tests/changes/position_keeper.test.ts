@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
-import { PositionKeeper } from "../../src/sync/position_keeper.ts";
+import { PositionKeeper } from "../../src/changes/position_keeper.ts";
 import { eventually } from "../support/eventually.ts";
 
 describe("The position keeper", () => {

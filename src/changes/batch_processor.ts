@@ -3,9 +3,9 @@ import { delay } from "../retry/backoff.ts";
 import type { SearchClient } from "../search/client.ts";
 import type { ChangeBatch } from "./change_batch.ts";
 import { touchedKeys } from "./impact.ts";
-import type { KeyedWriter } from "./keyed_writer.ts";
-import type { ServerClock } from "./server_clock.ts";
-import type { SourceSession } from "./source_session.ts";
+import type { KeyedWriter } from "../documents/keyed_writer.ts";
+import type { ServerClock } from "../documents/server_clock.ts";
+import type { SourceSession } from "../documents/source_session.ts";
 
 /** How long the parts of a batch took, in seconds; building and sending summed over all its documents. */
 export interface BatchTimes {

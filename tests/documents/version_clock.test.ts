@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import { VersionClock } from "../../src/sync/version_clock.ts";
+import { VersionClock } from "../../src/documents/version_clock.ts";
 
 describe("the version clock", () => {
   it("gives a position eight times, then asks for WAL to be written", () => {

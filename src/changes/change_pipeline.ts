@@ -1,7 +1,7 @@
 import type { Lsn } from "../replication/lsn.ts";
 import type { BatchProcessor } from "./batch_processor.ts";
 import { ChangeBatch } from "./change_batch.ts";
-import type { SyncObserver } from "./status.ts";
+import type { SyncObserver } from "../status/status.ts";
 
 /** Batches that are looked up, built and sent at once. The versions of documents keep them in order. */
 const BATCHES_AT_ONCE = 2;

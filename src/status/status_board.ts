@@ -20,7 +20,7 @@ const REPEATED_WITHIN_MS = 5_000;
 /** While a fault lasts it is logged so often. */
 const LOGGED_EVERY_MS = 60_000;
 
-const logger = getLogger(["pgsync", "sync"]);
+const logger = getLogger(["pgsync", "status"]);
 
 /** What the board asks about an index. */
 export interface IndexView {

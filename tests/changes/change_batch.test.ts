@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { changeSources } from "../../src/mapping/change_sources.ts";
-import { ChangeBatch } from "../../src/sync/change_batch.ts";
-import { BOOKS, mapped } from "./shop.ts";
+import { ChangeBatch } from "../../src/changes/change_batch.ts";
+import { BOOKS, mapped } from "../sync/shop.ts";
 
 const [root = assert.fail(), child = assert.fail()] = changeSources(mapped(BOOKS));
 
