@@ -1,6 +1,6 @@
 import type { Relation } from "../catalog/types.ts";
 import type { LoadChunk } from "../checkpoint/types.ts";
-import type { Chunk } from "../mapping/document_sql.ts";
+import type { Chunk } from "../mapping/chunk_sql.ts";
 
 /** Where PostgreSQL has no estimate yet (never analysed), a page is taken to hold so many rows. */
 const GUESSED_ROWS_A_PAGE = 50;

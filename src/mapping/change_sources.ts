@@ -3,6 +3,7 @@ import { quoteIdentifier, quoteQualified } from "../postgres/quote.ts";
 import { equalSql, type Side } from "./equal_sql.ts";
 import { keyTextSql } from "./id_sql.ts";
 import { keyRowsSql } from "./key_rows_sql.ts";
+import { throughAlias } from "./node_sql.ts";
 import { columnsNamed, type MappedDocument, type MappedNode } from "./tree.ts";
 
 /**
@@ -222,10 +223,6 @@ function linkUsedColumns(node: MappedNode, table: Relation): ReadonlySet<string>
     for (const pair of node.link.toChild) used.add(pair.link);
   }
   return used;
-}
-
-function throughAlias(node: MappedNode): string {
-  return `l${node.alias}`;
 }
 
 function side(relation: Relation, alias: string, column: string): Side {

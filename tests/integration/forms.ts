@@ -1,6 +1,7 @@
 /** All statements that make documents, over the same tables, against the oracle. */
 import { readCatalog } from "../../src/catalog/read.ts";
-import { allKeysSql, type Chunk, keysSql, loadSql, missingKeysSql } from "../../src/mapping/document_sql.ts";
+import type { Chunk } from "../../src/mapping/chunk_sql.ts";
+import { allKeysSql, keysSql, loadSql, missingKeysSql } from "../../src/mapping/document_sql.ts";
 import { mapDocument, type MappedDocument } from "../../src/mapping/tree.ts";
 import { arrayLiteral } from "../../src/postgres/array.ts";
 import { connectPostgres, type Sql } from "../../src/postgres/connect.ts";

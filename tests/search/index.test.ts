@@ -8,13 +8,13 @@ import {
   describeIndex,
   dropIndex,
   ensureIndex,
-  listIds,
   pauseRefresh,
   pipelineExists,
   refresh,
   restoreRefresh,
   updateMeta,
 } from "../../src/search/index.ts";
+import { listIds } from "../../src/search/listing.ts";
 import { Semaphore } from "../../src/search/semaphore.ts";
 import { useElasticsearch } from "../support/elasticsearch.ts";
 import { bulk, META, NEVER, optionsFor, type Write } from "./setup.ts";
