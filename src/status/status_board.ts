@@ -126,6 +126,9 @@ export class StatusBoard {
       reasons.push(last === undefined ? "The run has halted." : `Halted: ${last.message}`);
     }
     if (this.#phase === "starting") reasons.push("The run is starting.");
+    if (this.#phase === "catching-up") {
+      reasons.push(`Changes of database "${this.database}" that were made meanwhile are being caught up.`);
+    }
     if (this.#phase === "stopping" || this.#phase === "stopped") reasons.push("The run has been stopped.");
     for (const { index, load, equalFrom } of indices) {
       if (load.state !== "done") {

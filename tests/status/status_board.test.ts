@@ -47,6 +47,14 @@ describe("The status board", () => {
     assert.match(board.snapshot().notReady.join(), /not connected/);
   });
 
+  it("is not ready after a restart before what happened meanwhile is caught up", () => {
+    const { board } = streaming();
+    board.phase = "catching-up";
+    assert.match(board.snapshot().notReady.join(), /made meanwhile are being caught up/);
+    board.phase = "streaming";
+    assert.equal(board.snapshot().ready, true);
+  });
+
   it("tells a phase once, and keeps to halted", () => {
     const { board, events } = streaming();
     board.phase = "streaming";
