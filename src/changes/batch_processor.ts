@@ -1,5 +1,4 @@
 import type { PgsyncError } from "../errors/error.ts";
-import { delay } from "../retry/backoff.ts";
 import type { SearchClient } from "../search/client.ts";
 import type { ChangeBatch } from "./change_batch.ts";
 import { touchedKeys } from "./impact.ts";
@@ -49,7 +48,7 @@ export class BatchProcessor {
     const started = performance.now();
     // Before the look-up as well as before the building: edges above a change are looked up in the tables as they are,
     // so the batch's own changes must be there.
-    const moment = await this.clock.afterVisible(batch.transactions, (ms) => delay(ms, signal));
+    const moment = await this.clock.afterVisible(batch.transactions, signal);
     const visible = performance.now();
     let lookUp = 0;
     const written = await Promise.all(this.writers.map(async (writer) => {

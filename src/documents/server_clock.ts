@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { type Lsn, parseLsn } from "../replication/lsn.ts";
+import { delay } from "../retry/backoff.ts";
 import { documentVersion } from "../search/version.ts";
 import type { SourceSession } from "./source_session.ts";
 import { VersionClock } from "./version_clock.ts";
@@ -40,15 +41,13 @@ export class ServerClock {
    * Waits until all the transactions are visible to new snapshots.
    *
    * @param transactions 32-bit ids of committed transactions
-   * @param pause waits for so many milliseconds; rejects when the run is to end
+   * @param signal ends the wait
    * @returns the moment for the versions of what is built after this call; it is later than any returned before
-   * @throws postgres.js' errors
+   * @throws postgres.js' errors; the signal's reason
    */
-  async afterVisible(
-    transactions: Iterable<number>,
-    pause: (ms: number) => Promise<void>,
-  ): Promise<ServerMoment> {
+  async afterVisible(transactions: Iterable<number>, signal: AbortSignal): Promise<ServerMoment> {
     const ids = [...transactions];
+    const pause = (ms: number) => delay(ms, signal);
     for (let attempt = 0;; attempt++) {
       const lsn = this.#versions.next(await waitUntilVisible(ids, () => this.#look(), pause));
       if (lsn !== null) return { timeline: this.#timeline, lsn };

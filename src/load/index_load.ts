@@ -2,7 +2,6 @@ import type { Relation } from "../catalog/types.ts";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import type { LoadChunk } from "../checkpoint/types.ts";
 import type { PgsyncError } from "../errors/error.ts";
-import { delay } from "../retry/backoff.ts";
 import type { SearchClient } from "../search/client.ts";
 import { countDocuments, pauseRefresh, refresh, restoreRefresh, updateMeta } from "../search/index.ts";
 import type { Lsn } from "../replication/lsn.ts";
@@ -90,7 +89,6 @@ export class IndexLoad {
       const progress = checkpoint.load(index);
       await loadChunks(progress?.chunks ?? [], {
         ...this.options,
-        onFault,
         onDocuments: (count) => this.#acknowledged += count,
         onChunk: () => {
           this.#count();
@@ -161,7 +159,7 @@ export class IndexLoad {
     const { keyed, session, search, clock, onFault } = this.options;
     await session.untilDone(
       async () => {
-        const moment = await clock.afterVisible([], (ms) => delay(ms, signal));
+        const moment = await clock.afterVisible([], signal);
         const extra = missingRoots(indexedKeys(keyed.index, search, signal), keyed.index, session);
         await keyed.write(extra, { moment, source: "load", position: null }, signal);
       },

@@ -8,7 +8,6 @@ import type { Session } from "../postgres/connect.ts";
 import { copyOut } from "../postgres/copy.ts";
 import { CopyBinaryReader } from "../postgres/copy_binary.ts";
 import { type RowFault, rowFaultOf } from "../postgres/errors.ts";
-import { delay } from "../retry/backoff.ts";
 import { BodyMemory, BulkBody, type BulkRequest } from "../search/bulk_body.ts";
 import { documentVersion } from "../search/version.ts";
 import { collectGarbage } from "./garbage.ts";
@@ -73,10 +72,9 @@ export async function loadChunks(
       throw thrown;
     }
   });
-  const results = await Promise.allSettled(workers);
+  await Promise.allSettled(workers);
   signal.throwIfAborted();
-  if (stopped.signal.aborted) throw stopped.signal.reason;
-  for (const result of results) if (result.status === "rejected") throw result.reason;
+  stopped.signal.throwIfAborted();
 }
 
 async function loadChunk(
@@ -126,7 +124,7 @@ async function loadByKeys(
   { keyed, session, clock }: InitialLoadOptions,
   signal: AbortSignal,
 ): Promise<number> {
-  const moment = await clock.afterVisible([], (ms) => delay(ms, signal));
+  const moment = await clock.afterVisible([], signal);
   const keys = cursorKeys(session.loaders, allKeysSql(keyed.index.mapped, chunkRange(chunk)), []);
   const { documents } = await keyed.write(keys, { moment, source: "load", position: null }, signal);
   return documents;
@@ -220,7 +218,7 @@ class ChunkReader {
       if (values === null) throw new RangeError(`"${id}" is no _id of index ${this.index.index}`);
       return joinKey(values);
     });
-    const moment = await clock.afterVisible([], (ms) => delay(ms, this.signal));
+    const moment = await clock.afterVisible([], this.signal);
     await keyed.write([keys], { moment, source: "load", position: null }, this.signal);
   }
 

@@ -1,6 +1,6 @@
 import { getLogger } from "@logtape/logtape";
 import { type PgsyncError, toPgsyncError } from "../errors/error.ts";
-import { delay } from "../retry/backoff.ts";
+import { delayOrAbort } from "../retry/backoff.ts";
 import { reconnectDelay } from "./liveness.ts";
 import type { Lsn } from "./lsn.ts";
 import { ReplicationStream, type StreamSettings } from "./stream.ts";
@@ -137,13 +137,4 @@ function unlessAborted<Value>(promise: Promise<Value>, signal: AbortSignal): Pro
   const onAbort = () => resolve(null);
   signal.addEventListener("abort", onAbort, { once: true });
   return Promise.race([promise, aborted]).finally(() => signal.removeEventListener("abort", onAbort));
-}
-
-/** Waits; an abort only ends the wait. */
-async function delayOrAbort(ms: number, signal: AbortSignal): Promise<void> {
-  try {
-    await delay(ms, signal);
-  } catch (reason) {
-    if (!signal.aborted) throw reason;
-  }
 }

@@ -48,3 +48,12 @@ export function delay(ms: number, signal?: AbortSignal): Promise<void> {
     signal?.addEventListener("abort", onAbort, { once: true });
   });
 }
+
+/** Waits; an abort ends the wait and is no error. @param ms as `delay` */
+export async function delayOrAbort(ms: number, signal: AbortSignal): Promise<void> {
+  try {
+    await delay(ms, signal);
+  } catch (reason) {
+    if (!signal.aborted) throw reason;
+  }
+}

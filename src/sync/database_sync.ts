@@ -7,7 +7,7 @@ import type { Sql } from "../postgres/connect.ts";
 import { followSlot, type SlotFollower } from "../replication/follow.ts";
 import { formatLsn, type Lsn } from "../replication/lsn.ts";
 import { inspectSlot } from "../replication/slot.ts";
-import { delay } from "../retry/backoff.ts";
+import { delayOrAbort } from "../retry/backoff.ts";
 import { BulkWriter } from "../search/bulk_writer.ts";
 import type { SearchClient } from "../search/client.ts";
 import type { SearchHealth } from "../search/health.ts";
@@ -198,7 +198,7 @@ export class DatabaseSync {
         newestVersion: () => this.#clock.newestVersion(),
         observe,
       });
-      const freshMoment = () => this.#clock.afterVisible([], (ms) => delay(ms, working));
+      const freshMoment = () => this.#clock.afterVisible([], working);
       const keyed = new KeyedWriter(index, this.#session, limits, run.bulkConcurrency, freshMoment, onFault);
       const load = new IndexLoad({
         open,
@@ -246,7 +246,7 @@ export class DatabaseSync {
   async #settle(pipeline: ChangePipeline, working: AbortSignal): Promise<void> {
     const limit = new AbortController();
     const either = AbortSignal.any([working, limit.signal]);
-    await Promise.race([pipeline.drain(), delay(FLUSH_LIMIT_MS, either).catch(() => {})]);
+    await Promise.race([pipeline.drain(), delayOrAbort(FLUSH_LIMIT_MS, either)]);
     limit.abort();
     if (!pipeline.isIdle && !working.aborted) {
       logger.warn(
@@ -291,11 +291,7 @@ export class DatabaseSync {
       } catch (error) {
         logger.debug("the tables could not be looked at: {error}", { error });
       }
-      try {
-        await delay(SLOT_LOOK_MS, ending);
-      } catch (reason) {
-        if (!ending.aborted) throw reason;
-      }
+      await delayOrAbort(SLOT_LOOK_MS, ending);
     }
   }
 
