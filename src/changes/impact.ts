@@ -2,18 +2,16 @@ import type { ChangeSource } from "../mapping/change_sources.ts";
 import { allKeysSql } from "../mapping/document_sql.ts";
 import { splitId } from "../mapping/id_sql.ts";
 import { arrayLiteral } from "../postgres/array.ts";
-import type { Sql } from "../postgres/connect.ts";
 import { refresh } from "../search/index.ts";
 import { listIds } from "../search/listing.ts";
 import type { SearchClient } from "../search/client.ts";
 import type { ChangeBatch } from "./change_batch.ts";
 import type { IndexWriter } from "../documents/index_writer.ts";
+import { cursorKeys } from "../documents/cursor_keys.ts";
 import { missingRoots } from "../documents/missing_roots.ts";
 import { joinKey, keyColumns, type RootKey } from "../documents/root_keys.ts";
 import type { SourceSession } from "../documents/source_session.ts";
 
-/** Rows of a cursor's page: a country renamed touches a million cities, which must not come at once. */
-const PAGE = 5_000;
 /** Beyond this many keys a batch no longer remembers which it has given: to give one twice is harmless. */
 const REMEMBERED_KEYS = 200_000;
 /** Link values in one statement. */
@@ -93,21 +91,5 @@ export async function* indexedKeys(
       const values = splitId(id, width);
       return values === null ? [] : [joinKey(values)];
     });
-  }
-}
-
-/**
- * The keys that a statement gives, page by page.
- *
- * @throws postgres.js' errors
- */
-export async function* cursorKeys(
-  sql: Sql,
-  statement: string,
-  parameters: readonly string[],
-): AsyncGenerator<RootKey[]> {
-  const query = sql.unsafe(statement, [...parameters], { prepare: true });
-  for await (const rows of query.values().cursor(PAGE)) {
-    yield rows.map((row) => joinKey(row.map(String)));
   }
 }

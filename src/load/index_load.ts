@@ -9,7 +9,7 @@ import { indexedKeys } from "../changes/impact.ts";
 import type { OpenIndex } from "../documents/index_setup.ts";
 import { loadChunks } from "./initial_load.ts";
 import type { KeyedWriter, RequestLimits } from "../documents/keyed_writer.ts";
-import { keyBounds } from "./key_bounds.ts";
+import { keyBounds } from "../documents/key_bounds.ts";
 import { keyChunks, pageChunks, storageFingerprint } from "./load_chunks.ts";
 import { missingRoots } from "../documents/missing_roots.ts";
 import type { ServerClock } from "../documents/server_clock.ts";

@@ -11,7 +11,7 @@ import { type RowFault, rowFaultOf } from "../postgres/errors.ts";
 import { BodyMemory, BulkBody, type BulkRequest } from "../search/bulk_body.ts";
 import { documentVersion } from "../search/version.ts";
 import { collectGarbage } from "./garbage.ts";
-import { cursorKeys } from "../changes/impact.ts";
+import { cursorKeys } from "../documents/cursor_keys.ts";
 import type { IndexWriter } from "../documents/index_writer.ts";
 import type { KeyedWriter, RequestLimits } from "../documents/keyed_writer.ts";
 import { chunkRange } from "./load_chunks.ts";

@@ -7,7 +7,7 @@ import { arrayLiteral } from "../../src/postgres/array.ts";
 import { connectPostgres, type Sql } from "../../src/postgres/connect.ts";
 import type { DocumentSchema } from "../../src/schema/tree.ts";
 import { namedTables } from "../../src/sync/database_mapping.ts";
-import { keyBounds } from "../../src/load/key_bounds.ts";
+import { keyBounds } from "../../src/documents/key_bounds.ts";
 import { SourceSession } from "../../src/documents/source_session.ts";
 import { type Exact, parseExact } from "../../scripts/demo/digits.ts";
 import assert from "node:assert/strict";

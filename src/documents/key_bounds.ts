@@ -1,6 +1,6 @@
 import type { Relation } from "../catalog/types.ts";
 import { quoteIdentifier, quoteLiteral, quoteQualified } from "../postgres/quote.ts";
-import type { SourceSession } from "../documents/source_session.ts";
+import type { SourceSession } from "./source_session.ts";
 
 /**
  * The last key of each part of a table, when it is divided into parts of so many rows; without that of the last part.
