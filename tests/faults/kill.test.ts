@@ -12,7 +12,8 @@ import { useElasticsearch } from "../support/elasticsearch.ts";
 import { eventually } from "../support/eventually.ts";
 import { type PgsyncHome, pgsyncHome } from "../support/pgsync_process.ts";
 import { usePostgres } from "../support/postgres.ts";
-import { assertEqualTree, makeTree, seededRandom, startWriters, treeSchema } from "./tree.ts";
+import { assertEqualTree, makeTree, startWriters, treeSchema } from "./tree.ts";
+import { seededRandom } from "../support/random.ts";
 
 const ITEMS = 9_000;
 const KILLS = Number(process.env["PGSYNC_TEST_KILLS"] ?? 14);

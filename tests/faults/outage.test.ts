@@ -6,7 +6,8 @@ import { eventually } from "../support/eventually.ts";
 import { pgsyncHome, type PgsyncProcess } from "../support/pgsync_process.ts";
 import { ownPostgres, usePostgres } from "../support/postgres.ts";
 import { startTcpProxy } from "../support/tcp_proxy.ts";
-import { assertEqualTree, connect, makeTree, seededRandom, startWriters, treeSchema } from "./tree.ts";
+import { assertEqualTree, connect, makeTree, startWriters, treeSchema } from "./tree.ts";
+import { seededRandom } from "../support/random.ts";
 
 const ITEMS = 1_000;
 

@@ -7,15 +7,8 @@ import { eventually } from "../support/eventually.ts";
 import { type PgsyncHome, pgsyncHome, type PgsyncProcess } from "../support/pgsync_process.ts";
 import { usePostgres } from "../support/postgres.ts";
 import { startTcpProxy } from "../support/tcp_proxy.ts";
-import {
-  assertEqualTree,
-  connect,
-  type Connection,
-  makeTree,
-  seededRandom,
-  startWriters,
-  treeSchema,
-} from "./tree.ts";
+import { assertEqualTree, connect, type Connection, makeTree, startWriters, treeSchema } from "./tree.ts";
+import { seededRandom } from "../support/random.ts";
 
 /** A tree of its own, with the search engine behind a proxy. */
 async function prepare(items = 1_500) {

@@ -6,30 +6,10 @@ import assert from "node:assert/strict";
 import { setTimeout as delay } from "node:timers/promises";
 import postgres from "postgres";
 import type { SharedElasticsearch } from "../support/elasticsearch.ts";
+import type { Random } from "../support/random.ts";
 
 /** A connection as the tests use it. */
 export type Connection = postgres.Sql;
-
-/** A source of numbers that are the same for the same seed. */
-export interface Random {
-  readonly seed: number;
-  /** A whole number from 0 to below `limit`. */
-  below(limit: number): number;
-}
-
-/** `seed` from PGSYNC_TEST_SEED repeats a run as far as the machine's timing allows. */
-export function seededRandom(seed: number): Random {
-  // mulberry32: 32 bits of state, good enough to choose rows and moments
-  let state = seed >>> 0;
-  const next = () => {
-    state = (state + 0x6D2B79F5) >>> 0;
-    let mixed = state;
-    mixed = Math.imul(mixed ^ (mixed >>> 15), mixed | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return (mixed ^ (mixed >>> 14)) >>> 0;
-  };
-  return { seed, below: (limit) => next() % limit };
-}
 
 const TABLES = `
   CREATE TABLE owner (id int PRIMARY KEY, name text NOT NULL);
