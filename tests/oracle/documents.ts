@@ -173,17 +173,25 @@ function valueAt(row: Row, text: string): { readonly field: string; readonly val
   if (operator === "") return { field: column, value: whole };
   if (operator.startsWith("#")) {
     const keys = rest.replace(/^\{|\}$/g, "");
-    const value = keys.split(",").reduce(stepInto, whole);
+    const value = keys.split(",").reduce<Exact>((inner, key) => stepInto(inner, key), whole);
     return { field: `${column}_${keys}`, value: operator === "#>>" ? asText(value) : value };
   }
   const steps = `${operator}${rest}`.split(/->>?/).slice(1);
-  const value = steps.reduce(stepInto, whole);
+  // After `->` digits are a position, never a key; after `#>` they may be either.
+  const value = steps.reduce<Exact>(
+    (inner, step) => isObject(inner) && isPosition(step) ? null : stepInto(inner, step),
+    whole,
+  );
   return { field: [column, ...steps].join("_"), value: text.includes("->>") ? asText(value) : value };
 }
 
 function stepInto(value: Exact, step: string): Exact {
-  if (isList(value)) return /^\d+$/.test(step) ? value[Number(step)] ?? null : null;
+  if (isList(value)) return isPosition(step) ? value[Number(step)] ?? null : null;
   return isObject(value) && Object.hasOwn(value, step) ? value[step] ?? null : null;
+}
+
+function isPosition(step: string): boolean {
+  return /^\d+$/.test(step);
 }
 
 function asText(value: Exact): Exact {
