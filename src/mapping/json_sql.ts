@@ -24,12 +24,9 @@ export function objectSql(members: readonly Member[]): string {
 }
 
 function rowObjectSql(members: readonly Member[]): string {
-  // The row is read by its alias, which must not be the name of a member: that would be read instead.
-  let alias = "row";
-  while (members.some((member) => member.name === alias)) alias += "_";
-  const row = quoteIdentifier(alias);
+  // With `.*` the row is meant: a bare name would first be looked for among the columns, those of the tables around too.
   const list = members.map((member) => `${member.sql} AS ${quoteIdentifier(member.name)}`).join(", ");
-  return `pg_catalog.row_to_json((SELECT ${row} FROM (SELECT ${list}) ${row}))`;
+  return `(SELECT pg_catalog.row_to_json("row".*) FROM (SELECT ${list}) "row")`;
 }
 
 function builtObjectSql(members: readonly Member[]): string {

@@ -41,6 +41,14 @@ describe("a JSON object in SQL", () => {
     );
   });
 
+  it("is the same over a table that has a column of the row's alias", async () => {
+    for (const name of ["row", "row_", "x"]) {
+      const object = objectSql([{ name: "id", sql: `t."${name}"` }]);
+      const [row] = await sql.unsafe(`select ${object}::text as text from (select 1 as "${name}") t`);
+      assert.equal(row?.["text"], '{"id":1}', name);
+    }
+  });
+
   it("keeps digits, nulls and nested objects, also with names too long for an identifier", async () => {
     const members = [{ name: "n", sql: "1.50::numeric" }, {
       name: "o",
