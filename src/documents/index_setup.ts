@@ -130,10 +130,12 @@ export function checkMeta(index: string, found: IndexMeta, expected: IndexMeta):
  * It covers the file, not the catalog: a column that is added where all are asked for changes no hash.
  */
 export function schemaHash(document: DocumentSchema): string {
-  // Where something stands in the file is no matter; a field of the mapping may be called "place", too.
-  const text = JSON.stringify(
-    document,
-    (key, value) => key === "place" && "line" in value ? undefined : value,
-  );
+  // Where something stands in the file is no matter; a field of the mapping may have any of its names.
+  const text = JSON.stringify(document, (_key, value: unknown) => isPlace(value) ? undefined : value);
   return createHash("sha256").update(text).digest("hex").slice(0, 16);
+}
+
+function isPlace(value: unknown): boolean {
+  return typeof value === "object" && value !== null &&
+    Object.keys(value).toSorted().join() === "column,file,line,path";
 }

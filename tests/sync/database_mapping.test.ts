@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { PgsyncError } from "../../src/errors/error.ts";
 import { byDatabase, mapDatabase, namedTables, slotName } from "../../src/sync/database_mapping.ts";
+import type { JsonObject } from "../../src/schema/tree.ts";
 import { schemaHash } from "../../src/documents/index_setup.ts";
 import { node, PLACE } from "../mapping/fixtures.ts";
 import { BOOKS, documentOf, SHOP } from "./shop.ts";
@@ -32,6 +33,14 @@ describe("The schema hash", () => {
     assert.equal(schemaHash({ ...document, place: { ...PLACE, line: 99 } }), schemaHash(document));
     assert.notEqual(schemaHash({ ...document, pipeline: "p" }), schemaHash(document));
     assert.notEqual(schemaHash(documentOf({ ...BOOKS, columns: ["id"] })), schemaHash(document));
+  });
+
+  it("counts a field that is called place", () => {
+    const renamed = (rename: JsonObject) =>
+      schemaHash(documentOf({ ...BOOKS, transform: { ...BOOKS.transform, rename } }));
+    assert.notEqual(renamed({ place: "city" }), renamed({ place: "town" }));
+    const mapped = (mapping: JsonObject) => schemaHash({ ...documentOf(BOOKS), mapping });
+    assert.notEqual(mapped({ place: { type: "text" } }), mapped({ place: { type: "keyword" } }));
   });
 });
 
