@@ -1,6 +1,7 @@
 import { getLogger } from "@logtape/logtape";
 import { PgsyncError } from "../errors/error.ts";
 import type { ChangeSource } from "../mapping/change_sources.ts";
+import { trustsIndex } from "../mapping/replica_identity.ts";
 import type { Relation, RowChange, Truncate } from "../replication/pgoutput_types.ts";
 import type { Tuple } from "../replication/tuple.ts";
 import type { ChangeBatch } from "./change_batch.ts";
@@ -28,8 +29,8 @@ interface WholeRowPromise {
   readonly keyAt: readonly number[];
   /** The places of the columns beside the primary key; null for one that the stream leaves out. */
   readonly besideAt: readonly (number | null)[];
-  /** One of them is never NULL: where all are, the promise is certainly broken. */
-  readonly telling: boolean;
+  /** The places of columns that are never NULL: where one is, the promise is certainly broken. */
+  readonly neverNullAt: readonly number[];
 }
 
 /** Turns row changes into the link values that lead to documents. */
@@ -62,7 +63,7 @@ export class ChangeCollector {
           break;
         case "delete":
           if (!probe.oldKnown) throw oldValueMissing(probe, change.relation);
-          if (this.#reconcileLost(probe, change.oldTuple, transaction, batch)) break;
+          if (this.#reconcileLost(probe, change.oldTuple, true, transaction, batch)) break;
           mark(probe, change.oldTuple, null, transaction, batch);
           break;
         case "update":
@@ -103,7 +104,7 @@ export class ChangeCollector {
       return;
     }
     const mayBeBare = probe.promise?.keyAt.some((place) => !newTuple.hasSameValue(place, oldTuple)) === true;
-    if (mayBeBare && this.#reconcileLost(probe, oldTuple, transaction, batch)) return;
+    if (this.#reconcileLost(probe, oldTuple, mayBeBare, transaction, batch)) return;
     if (probe.usedAt?.every((place) => newTuple.hasSameValue(place, oldTuple)) === true) return;
     mark(probe, oldTuple, null, transaction, batch);
     if (!probe.linkAt.every((place) => newTuple.hasSameValue(place, oldTuple))) {
@@ -115,13 +116,22 @@ export class ChangeCollector {
    * Has every root read again where an old row may have come without its link values: what cannot be known must not be
    * missed.
    *
+   * @param mayBeBare a partition with the default identity would have sent an old row here
    * @returns whether it may
    */
-  #reconcileLost(probe: Probe, oldTuple: Tuple, transaction: number, batch: ChangeBatch): boolean {
+  #reconcileLost(
+    probe: Probe,
+    oldTuple: Tuple,
+    mayBeBare: boolean,
+    transaction: number,
+    batch: ChangeBatch,
+  ): boolean {
     const { promise, linkAt } = probe;
-    if (promise === null || !isBare(promise, oldTuple)) return false;
-    if (!linkAt.some((place) => oldTuple.isNull(place))) return false;
-    this.#reconcile(probe, promise.telling, transaction, batch);
+    if (promise === null) return false;
+    const certain = promise.neverNullAt.some((place) => oldTuple.isNull(place));
+    const possible = mayBeBare && isBare(promise, oldTuple) && linkAt.some((place) => oldTuple.isNull(place));
+    if (!certain && !possible) return false;
+    this.#reconcile(probe, certain, transaction, batch);
     return true;
   }
 
@@ -153,9 +163,10 @@ export class ChangeCollector {
 function probeFor(source: ChangeSource, relation: Relation): Probe {
   const places = new Map(relation.columns.map((column, index) => [column.name, index]));
   const catalogColumns = new Map(source.relation.columns.map((column) => [column.name, column]));
-  const linkAt = source.linkColumns.map((column) => {
-    const place = places.get(column.name);
-    if (place === undefined) throw columnGone(source, relation, column.name);
+  const linkNames = source.linkColumns.map((column) => column.name);
+  const linkAt = linkNames.map((name) => {
+    const place = places.get(name);
+    if (place === undefined) throw columnGone(source, relation, name);
     return place;
   });
   const usedAt: number[] = [];
@@ -175,7 +186,8 @@ function probeFor(source: ChangeSource, relation: Relation): Probe {
     source,
     linkAt,
     usedAt: comparable ? usedAt : null,
-    oldKnown: linkAt.every((place) => relation.columns[place]?.isKey === true),
+    oldKnown: linkAt.every((place) => relation.columns[place]?.isKey === true) &&
+      (relation.replicaIdentity !== "index" || trustsIndex(source.relation, linkNames)),
     promise: promiseOf(source, relation, places),
   };
 }
@@ -191,7 +203,8 @@ function promiseOf(
   return {
     keyAt: primaryKey.map((name) => places.get(name)).filter((place) => place !== undefined),
     besideAt: beside.map((column) => places.get(column.name) ?? null),
-    telling: beside.some((column) => column.notNull),
+    neverNullAt: columns.filter((column) => column.notNull && !column.generated)
+      .map((column) => places.get(column.name)).filter((place) => place !== undefined),
   };
 }
 
@@ -229,6 +242,7 @@ function oldValueMissing(probe: Probe, relation: Relation): PgsyncError {
   const names = probe.linkAt.map((place) => relation.columns[place]).filter((column) => column !== undefined);
   const unknown = names.filter((column) => !column.isKey);
   const lacking = (unknown.length > 0 ? unknown : names).map((column) => `"${column.name}"`);
+  const how = unknown.length === 0 && relation.replicaIdentity === "index" ? " for all its partitions" : "";
   return new PgsyncError(
     "OLD_VALUE_MISSING",
     `A row of ${
@@ -236,7 +250,7 @@ function oldValueMissing(probe: Probe, relation: Relation): PgsyncError {
     } was changed or deleted, but its replica identity (${relation.replicaIdentity}) ` +
       `does not carry the old value of ${
         lacking.join(", ")
-      }, so the document it belonged to cannot be found.`,
+      }${how}, so the document it belonged to cannot be found.`,
   );
 }
 

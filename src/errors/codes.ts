@@ -192,7 +192,8 @@ export const ERRORS = {
   OLD_VALUE_MISSING: {
     meaning:
       "A change arrived without the old value of a link column, so the documents it left cannot be found.",
-    remedy: "Set the replica identity (`pgsync bootstrap`), then load anew.",
+    remedy:
+      "Run `pgsync teardown`, then start with --bootstrap, which sets the replica identity and loads anew.",
     next: "resync",
     exitCode: EXIT.halted,
   },

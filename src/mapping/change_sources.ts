@@ -1,6 +1,8 @@
 import type { Column, Relation } from "../catalog/types.ts";
+import { PgsyncError } from "../errors/error.ts";
 import { quoteIdentifier, quoteQualified } from "../postgres/quote.ts";
 import { equalSql, type Side } from "./equal_sql.ts";
+import { formatName, formatPlace } from "./fields.ts";
 import { keyTextSql } from "./id_sql.ts";
 import { keyRowsSql } from "./key_rows_sql.ts";
 import { throughAlias } from "./node_sql.ts";
@@ -32,8 +34,33 @@ export interface ChangeSource {
   readonly sql: string | null;
 }
 
-/** All ways in which changes bear on a document. */
+/**
+ * All ways in which changes bear on a document.
+ *
+ * @throws PgsyncError SCHEMA_UNSUPPORTED where a link column is generated
+ */
 export function changeSources(document: MappedDocument): ChangeSource[] {
+  const sources = sourcesOf(document);
+  for (const { node, relation, linkColumns } of sources) {
+    const generated = linkColumns.find((column) => column.generated);
+    if (generated !== undefined) throw generatedLink(node, relation, generated);
+  }
+  return sources;
+}
+
+/** The stream carries no generated columns, so neither the old value nor the new one would be known. */
+function generatedLink(node: MappedNode, relation: Relation, column: Column): PgsyncError {
+  return new PgsyncError(
+    "SCHEMA_UNSUPPORTED",
+    `Column "${column.name}" of ${
+      formatName(relation)
+    }, which tells to which document a row of the node at ` +
+      `${formatPlace(node.schema.place)} belongs, is generated, and PostgreSQL streams no generated columns.`,
+    { remedy: "Join the node by plain columns (relationship.foreign_key), or make the column a plain one." },
+  );
+}
+
+function sourcesOf(document: MappedDocument): ChangeSource[] {
   return document.nodes.flatMap((node) => {
     const { link, parent } = node;
     if (link === null || parent === null) return [rootSource(document)];

@@ -33,9 +33,8 @@ export function identityNeeds(sources: readonly ChangeSource[]): IdentityNeed[] 
     if (first === undefined) continue;
     const { relation } = first;
     const columns = [...new Set(list.flatMap((source) => source.linkColumns.map((column) => column.name)))];
-    const lacking = storedIn(relation).filter((table) => !carries(table.replicaIdentity, columns));
-    const byKey = columns.every((column) => relation.primaryKey.includes(column));
-    if (byKey && lacking.length === 0) continue;
+    const lacking = storedIn(relation).filter((table) => !suffices(relation, table, columns));
+    if (inPrimaryKey(relation, columns) && lacking.length === 0) continue;
     needs.push({
       relation,
       columns,
@@ -64,12 +63,42 @@ export function carries(identity: ReplicaIdentity, columns: readonly string[]): 
   return columns.every((column) => identity.columns.includes(column));
 }
 
+/**
+ * Whether a partitioned table can rely on an identity by an index: never. A partition that is made later has the default
+ * identity. What its UPDATEs leave out (all old values, where the primary key stays) cannot be told from an UPDATE that
+ * left the index's columns as they were; where whole rows are promised, it can.
+ *
+ * @param columns the link columns that the old row must carry
+ */
+export function trustsIndex(
+  relation: Pick<Relation, "kind" | "primaryKey">,
+  columns: readonly string[],
+): boolean {
+  return relation.kind !== "partitioned" || inPrimaryKey(relation, columns);
+}
+
+/** Whether the stream tells the old values of these columns for the rows that a table or leaf partition holds. */
+function suffices(relation: Relation, table: Identified, columns: readonly string[]): boolean {
+  const { kind } = table.replicaIdentity;
+  if (!carries(table.replicaIdentity, columns)) return false;
+  if (kind === "index" && !trustsIndex(relation, columns)) return false;
+  // Where its root promises whole rows, each UPDATE of a partition that sends none would have all documents compared.
+  return relation.replicaIdentity.kind !== "full" || kind === "full";
+}
+
+function inPrimaryKey(relation: Pick<Relation, "primaryKey">, columns: readonly string[]): boolean {
+  return columns.every((column) => relation.primaryKey.includes(column));
+}
+
 /** The primary key where it suffices, else the smallest unique index that does, else the whole row. */
 function identitySql(relation: Relation, table: Identified, columns: readonly string[]): string {
   const alter = `ALTER TABLE ${quoteQualified(table)} REPLICA IDENTITY`;
-  if (columns.every((column) => relation.primaryKey.includes(column))) return `${alter} DEFAULT`;
-  // A leaf partition's indexes have names of their own, which the parent's do not tell.
-  const [index] = relation.kind === "partitioned" ? [] : relation.uniqueIndexes
+  const isPartitioned = relation.kind === "partitioned";
+  const promisesRows = isPartitioned && relation.replicaIdentity.kind === "full";
+  // A deferrable primary key is not among the unique indexes, and can be no identity.
+  const hasKey = relation.uniqueIndexes.some((index) => index.primary);
+  if (inPrimaryKey(relation, columns) && hasKey && !promisesRows) return `${alter} DEFAULT`;
+  const [index] = isPartitioned ? [] : relation.uniqueIndexes
     .filter((candidate) =>
       candidate.allNotNull && columns.every((column) => candidate.columns.includes(column))
     )

@@ -225,8 +225,44 @@ describe("An old row of a partition of which only the key is known", () => {
     assert.deepEqual([...batch.values].flatMap(([, values]) => [...values]), ["5"]);
   });
 
+  it("is incomplete where a column that is never NULL is: a partition's identity is an index", () => {
+    const { columns, ...rating } = partitioned();
+    const told = { ...rating, columns: columns.map((column) => ({ ...column, notNull: true })) };
+    const batch = collect(told, { oldTuple: row(null, "5"), newTuple: row("1", "6") });
+    assert.equal(batch.reconcile.size, 1);
+  });
+
   it("means nothing in a table without partitions", () => {
     assert.equal(collect({ ...partitioned(), kind: "table" }).hasWork, false);
+  });
+});
+
+describe("A partitioned table whose identity is an index", () => {
+  const update = (document: ReturnType<typeof mapped>, rating: TableRelation) => {
+    const batch = new ChangeBatch();
+    const relation = streamed(rating, "index", ["id", "book_id"]);
+    new ChangeCollector(changeSources(document)).collect(
+      { kind: "update", relation, oldTuple: null, newTuple: row("1", "5") },
+      7,
+      batch,
+    );
+    return batch;
+  };
+  const partitioned: TableRelation = {
+    ...table("rating", { id: "int4", book_id: "int4" }, { key: ["id"], references: ["book_id -> book(id)"] }),
+    kind: "partitioned",
+  };
+
+  it("halts the run: a partition made later would send no old link value, and nobody could tell", () => {
+    const tree = node("book", { children: [node("rating", { relationship: {} })] });
+    assert.throws(
+      () => update(mapped(tree, catalogOf(BOOK, partitioned)), partitioned),
+      code("OLD_VALUE_MISSING"),
+    );
+  });
+
+  it("does as a root, for every partition tells the old primary key", () => {
+    assert.equal(update(mapped(node("rating"), catalogOf(partitioned)), partitioned).hasWork, true);
   });
 });
 

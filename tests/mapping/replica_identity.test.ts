@@ -58,6 +58,32 @@ describe("The replica identity that a document needs", () => {
     assert.deepEqual(needs(rating)[0]?.sql, [FULL, FULL.replace("rating", "rating_2020")]);
   });
 
+  it("is never an index on a partitioned table, for a partition made later has not got it", () => {
+    const byIndex = { kind: "index" as const, columns: ["id", "book_id"] };
+    const leaf = { ...RATING.heaps[0] ?? assert.fail(), table: "rating_2020", replicaIdentity: byIndex };
+    const rating: Relation = { ...RATING, kind: "partitioned", replicaIdentity: byIndex, heaps: [leaf] };
+    assert.deepEqual(needs(rating)[0]?.sql, [FULL, FULL.replace("rating", "rating_2020")]);
+    const asTable: Relation = { ...rating, kind: "table", heaps: [{ ...leaf, table: "rating" }] };
+    assert.deepEqual(needs(asTable)[0]?.sql, []);
+  });
+
+  it("is the whole row for the leaves, too, where the root has it, though the primary key would do", () => {
+    const full = withIdentity(BOOK_AUTHOR, ["book_id", "author_id"]);
+    const bare = { ...BOOK_AUTHOR.heaps[0] ?? assert.fail(), table: "book_author_1" };
+    const leaf = { ...bare, replicaIdentity: { kind: "default" as const, columns: BOOK_AUTHOR.primaryKey } };
+    const links: Relation = { ...full, kind: "partitioned", heaps: [leaf] };
+    assert.deepEqual(needs(RATING, links).at(-1)?.sql, [
+      'ALTER TABLE "public"."book_author_1" REPLICA IDENTITY FULL',
+    ]);
+  });
+
+  it("is the whole row where the primary key is deferrable, and so can be no identity", () => {
+    const deferrable = withIdentity({ ...BOOK_AUTHOR, uniqueIndexes: [] }, []);
+    assert.deepEqual(needs(RATING, deferrable).at(-1)?.sql, [
+      'ALTER TABLE "public"."book_author" REPLICA IDENTITY FULL',
+    ]);
+  });
+
   it("carries what it carries", () => {
     assert.ok(carries({ kind: "default", columns: ["a", "b"] }, ["b"]));
     assert.ok(!carries({ kind: "default", columns: ["a"] }, ["a", "b"]));
