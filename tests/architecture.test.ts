@@ -14,6 +14,7 @@ const ROWS: readonly (readonly string[])[] = [
   ["sync"],
   ["load"],
   ["changes"],
+  ["verify"],
   ["documents"],
   ["status"],
   ["mapping"],

@@ -4,11 +4,11 @@ import type { MappedDocument } from "../mapping/tree.ts";
 import type { BulkRequest } from "../search/bulk_body.ts";
 import type { BulkWriter } from "../search/bulk_writer.ts";
 import type { SearchClient } from "../search/client.ts";
-import type { RowFault } from "../postgres/errors.ts";
 import { readVersions } from "../search/stored_versions.ts";
 import { versionParts } from "../search/version.ts";
 import { formatLsn, type Lsn } from "../replication/lsn.ts";
 import type { SyncObserver } from "../status/status.ts";
+import type { UnmakeableDocument } from "./document_builder.ts";
 
 /** What an index writer works with. */
 export interface IndexWriterOptions {
@@ -17,20 +17,18 @@ export interface IndexWriterOptions {
   readonly generation: string;
   readonly client: SearchClient;
   readonly bulk: BulkWriter;
-  readonly checkpoint: Checkpoint;
+  /** Where refused documents are kept: the checkpoint, where the process holds it. */
+  readonly checkpoint: Pick<Checkpoint, "addDeadLetters" | "deadLetterCount" | "removeDeadLetters">;
   /** The greatest version that a document can have by now. */
   readonly newestVersion: () => Promise<bigint>;
   readonly observe: SyncObserver;
 }
 
-/** A document that PostgreSQL cannot make of its rows. */
-export interface UnmakeableDocument {
-  readonly id: string;
-  readonly fault: RowFault;
-}
-
-/** Who writes: the initial load, or the stream. */
-export type WriteSource = "load" | "stream";
+/**
+ * Who writes: the initial load, the stream, or `pgsync verify --repair`, which may be another process than the one that
+ * follows the stream.
+ */
+export type WriteSource = "load" | "stream" | "verify";
 
 /**
  * Sends the documents of one index and settles what comes back: refused documents go to the dead letters, durably,

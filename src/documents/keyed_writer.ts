@@ -1,19 +1,13 @@
 import { documentVersion } from "../search/version.ts";
 import { BulkBody, type BulkRequest } from "../search/bulk_body.ts";
 import { Semaphore } from "../search/semaphore.ts";
-import { keysSql } from "../mapping/document_sql.ts";
-import { joinId } from "../mapping/id_sql.ts";
-import { arrayLiteral } from "../postgres/array.ts";
-import { rowFaultOf } from "../postgres/errors.ts";
 import type { PgsyncError } from "../errors/error.ts";
 import type { Lsn } from "../replication/lsn.ts";
-import type { IndexWriter, UnmakeableDocument, WriteSource } from "./index_writer.ts";
-import { keyColumns, type RootKey, splitKey } from "./root_keys.ts";
+import { type BuiltDocument, DocumentBuilder } from "./document_builder.ts";
+import type { IndexWriter, WriteSource } from "./index_writer.ts";
+import type { RootKey } from "./root_keys.ts";
 import type { ServerMoment } from "./server_clock.ts";
 import type { SourceSession } from "./source_session.ts";
-
-/** From this many keys on, children are gathered set-wise. */
-const SET_WISE_FROM = 500;
 
 /** The size of the requests that a writer makes. */
 export interface RequestLimits {
@@ -42,8 +36,7 @@ export interface WriteTimes {
  * it where its root row is gone. One that PostgreSQL cannot make becomes a dead letter. Documents are never patched, so doing it once too often is harmless.
  */
 export class KeyedWriter {
-  readonly #correlated: string;
-  readonly #setWise: string;
+  readonly #builder: DocumentBuilder;
   readonly #slices: Semaphore;
 
   constructor(
@@ -56,8 +49,7 @@ export class KeyedWriter {
     private readonly freshMoment: () => Promise<ServerMoment>,
     private readonly onFault: (fault: PgsyncError) => void,
   ) {
-    this.#correlated = keysSql(index.mapped, "correlated");
-    this.#setWise = keysSql(index.mapped, "set-wise");
+    this.#builder = new DocumentBuilder(index.mapped, session, onFault);
     this.#slices = new Semaphore(concurrency);
   }
 
@@ -122,9 +114,11 @@ export class KeyedWriter {
   ): Promise<void> {
     for (let moment = write.moment;;) {
       const buildStart = performance.now();
-      const unmakeable: UnmakeableDocument[] = [];
-      const requests = await this.#buildWhatCanBe(keys, moment, unmakeable, signal);
+      const builtAt = Date.now();
+      const { documents, unmakeable } = await this.#builder.build(keys, signal);
       this.index.refuse(unmakeable, write.source, write.position);
+      const version = documentVersion({ ...moment, fromStream: write.source !== "verify" });
+      const requests = this.#requests(documents, version, builtAt);
       const bulkStart = performance.now();
       times.buildSeconds += (bulkStart - buildStart) / 1000;
       const sent = await Promise.all(
@@ -138,64 +132,13 @@ export class KeyedWriter {
     times.documents += keys.length;
   }
 
-  /**
-   * Builds documents; those that PostgreSQL cannot make are found by halving, so that one bad value does not keep the
-   * others from being written.
-   *
-   * @param unmakeable is given those
-   */
-  async #buildWhatCanBe(
-    keys: readonly RootKey[],
-    moment: ServerMoment,
-    unmakeable: UnmakeableDocument[],
-    signal: AbortSignal,
-  ): Promise<BulkRequest[]> {
-    const built = await this.session.untilDone(
-      async () => {
-        try {
-          return { requests: await this.#build(keys, moment) };
-        } catch (thrown) {
-          const fault = rowFaultOf(thrown);
-          if (fault === null) throw thrown;
-          return { fault };
-        }
-      },
-      "build documents",
-      this.onFault,
-      signal,
-    );
-    if (built.fault === undefined) return built.requests;
-    const [only, ...others] = keys;
-    if (only !== undefined && others.length === 0) {
-      unmakeable.push({ id: joinId(splitKey(only)), fault: built.fault });
-      return [];
-    }
-    const middle = Math.ceil(keys.length / 2);
-    return [
-      ...await this.#buildWhatCanBe(keys.slice(0, middle), moment, unmakeable, signal),
-      ...await this.#buildWhatCanBe(keys.slice(middle), moment, unmakeable, signal),
-    ];
-  }
-
-  async #build(keys: readonly RootKey[], moment: ServerMoment): Promise<BulkRequest[]> {
-    const { mapped } = this.index;
-    const parameters = keyColumns(keys, mapped.key.length).map(arrayLiteral);
-    const statement = keys.length < SET_WISE_FROM ? this.#correlated : this.#setWise;
-    const builtAt = Date.now();
-    // Row by row, for postgres.js 3.4.9 keeps counting where a statement fails after its first rows: the next result of
-    // that connection would begin with as many holes.
-    const rows: (readonly (Buffer | null)[])[] = [];
-    await this.session.builders
-      .unsafe<(readonly (Buffer | null)[])[]>(statement, parameters, { prepare: true })
-      .raw()
-      .forEach((row) => void rows.push(row));
-    const version = documentVersion({ ...moment, fromStream: true });
-    const body = new BulkBody(mapped.schema.pipeline);
+  /** @param builtAt when the documents began to be read, in milliseconds since 1970 */
+  #requests(documents: readonly BuiltDocument[], version: bigint, builtAt: number): BulkRequest[] {
+    const body = new BulkBody(this.index.mapped.schema.pipeline);
     const requests: BulkRequest[] = [];
-    for (const [id, document] of rows) {
-      if (id === null || id === undefined) throw new RangeError("a document without _id");
-      if (document === null || document === undefined) body.delete(id.toString("utf8"), version);
-      else body.index(id.toString("utf8"), version, document);
+    for (const { id, document } of documents) {
+      if (document === null) body.delete(id, version);
+      else body.index(id, version, document);
       if (body.byteLength >= this.limits.bulkBytes) requests.push(body.take(builtAt));
     }
     if (body.count > 0) requests.push(body.take(builtAt));

@@ -78,12 +78,14 @@ export class ServerClock {
    * Writes a message into the WAL, which moves the position and passes through the stream. It is transactional, for only
    * a commit flushes WAL at once, and only flushed WAL is streamed.
    *
+   * @returns its position: behind every commit that could be seen before this call
    * @throws postgres.js' errors
    */
-  async writeSomething(): Promise<void> {
-    await this.session.builders.unsafe(
-      "SELECT pg_catalog.pg_logical_emit_message(true, 'pgsync', '')",
-    );
+  async writeSomething(): Promise<Lsn> {
+    const [row] = await this.session.builders.unsafe(
+      "SELECT pg_catalog.pg_logical_emit_message(true, 'pgsync', '')::pg_catalog.text",
+    ).values();
+    return parseLsn(z.tuple([z.string()]).parse(row)[0]);
   }
 
   async #look(): Promise<Look> {

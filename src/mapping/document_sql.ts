@@ -91,6 +91,34 @@ LEFT JOIN ${quoteQualified(root.relation)} ${root.alias} ON ${sameKeySql(documen
 WHERE ${columnSql(root, firstKey.name)} IS NULL`;
 }
 
+/**
+ * The statement that tells which of given root keys have a row: their ids, and a mark that changes whenever another
+ * version of the row takes the place of this one (null where the root is no table). Parameters as `keysSql` has them.
+ */
+export function existingIdsSql(document: MappedDocument): string {
+  const { root, key } = document;
+  const { alias, relation } = root;
+  const id = idSql(key.map((column) => ({ column, sql: columnSql(root, column.name) })));
+  const hasRows = relation.kind === "table" || relation.kind === "partitioned";
+  const mark = hasRows
+    ? `pg_catalog.concat_ws(' ', ${alias}.tableoid, ${alias}.ctid, ${alias}.xmin)`
+    : "NULL::pg_catalog.text";
+  return `SELECT ${id} AS id, ${mark} AS mark
+FROM ${keyRowsSql(key)}
+JOIN ${quoteQualified(relation)} ${alias} ON ${sameKeySql(document)}`;
+}
+
+/**
+ * The statement that lists the keys of some roots chosen at random, as `allKeysSql` does.
+ *
+ * @param size at most so many
+ * @param percent of the table's pages that are looked at; null: the whole table
+ */
+export function sampleKeysSql(document: MappedDocument, size: number, percent: number | null): string {
+  const pages = percent === null ? "" : ` TABLESAMPLE SYSTEM (${percent})`;
+  return `${allKeysSql(document)}${pages} ORDER BY pg_catalog.random() LIMIT ${size}`;
+}
+
 /** That a root row has the key `k`. */
 function sameKeySql({ root, key }: MappedDocument): string {
   return key.map((column, index) => {

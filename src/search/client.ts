@@ -193,8 +193,8 @@ class Sender {
       },
       { asStream: true, meta: true, signal, headers, ...(request.singleAttempt ? { maxRetries: 0 } : {}) },
     );
-    const text = await readText(result.body, signal);
-    return new SearchResponse(result.statusCode ?? 0, text, result.headers ?? {}, request.doing);
+    const bytes = await readBytes(result.body, signal);
+    return new SearchResponse(result.statusCode ?? 0, bytes, result.headers ?? {}, request.doing);
   }
 
   async close(): Promise<void> {
@@ -207,7 +207,7 @@ class Sender {
 }
 
 /** Reads a body to its end. @throws Error where it ends early or the signal is aborted */
-async function readText(stream: Readable, signal: AbortSignal): Promise<string> {
+async function readBytes(stream: Readable, signal: AbortSignal): Promise<Buffer> {
   const abort = () => stream.destroy(new Error("aborted while the answer was read"));
   if (signal.aborted) abort();
   signal.addEventListener("abort", abort, { once: true });
@@ -216,7 +216,7 @@ async function readText(stream: Readable, signal: AbortSignal): Promise<string> 
     for await (const chunk of stream) chunks.push(Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk));
     // Some runtimes end the stream without an error when it is destroyed.
     if (signal.aborted) throw new Error("aborted while the answer was read");
-    return Buffer.concat(chunks).toString("utf8");
+    return Buffer.concat(chunks);
   } finally {
     signal.removeEventListener("abort", abort);
   }

@@ -5,15 +5,22 @@ import { engineError, judge, refusal, type Verdict } from "./errors.ts";
 /** An answer of the search engine, of whatever status. */
 export class SearchResponse {
   #body: { readonly value: unknown } | undefined;
+  #text: string | undefined;
 
   constructor(
     readonly status: number,
-    /** The body as it came: numbers beyond 2^53 keep their digits only here. */
-    readonly text: string,
+    /** The body as it came. */
+    readonly bytes: Buffer,
     readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>,
     /** What was asked, continuing "The search engine refused to …". */
     readonly doing: string,
   ) {}
+
+  /** The body as it came: numbers beyond 2^53 keep their digits only here. */
+  get text(): string {
+    this.#text ??= this.bytes.toString("utf8");
+    return this.#text;
+  }
 
   /** The body as JSON; undefined where it is not JSON (a proxy's page, an empty body). */
   get body(): unknown {
@@ -33,7 +40,7 @@ export class SearchResponse {
 
   /** The same answer with another text. */
   withText(text: string): SearchResponse {
-    return new SearchResponse(this.status, text, this.headers, this.doing);
+    return new SearchResponse(this.status, Buffer.from(text, "utf8"), this.headers, this.doing);
   }
 
   /**
@@ -56,10 +63,15 @@ export class SearchResponse {
     this.expectOk();
     const parsed = schema.safeParse(this.body);
     if (parsed.success) return parsed.data;
-    throw new PgsyncError(
+    throw this.incomprehensible(parsed.error);
+  }
+
+  /** The error for an answer that is not what the engine sends: cut short, or a proxy's page. */
+  incomprehensible(cause: unknown): PgsyncError {
+    return new PgsyncError(
       "SEARCH_UNAVAILABLE",
       `The search engine was asked to ${this.doing} and gave an answer that cannot be understood (HTTP ${this.status}).`,
-      { cause: parsed.error },
+      { cause },
     );
   }
 }

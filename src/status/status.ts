@@ -127,7 +127,7 @@ export type SyncEvent =
     /** A bulk request was answered. */
     readonly type: "bulk";
     readonly index: string;
-    readonly source: "load" | "stream";
+    readonly source: "load" | "stream" | "verify";
     readonly indexed: number;
     readonly deleted: number;
     /** Items that were older than what the index holds. */
@@ -140,7 +140,7 @@ export type SyncEvent =
     /** PostgreSQL could not make documents of their rows: they are among the dead letters. */
     readonly type: "refused";
     readonly index: string;
-    readonly source: "load" | "stream";
+    readonly source: "load" | "stream" | "verify";
     readonly deadLetters: number;
   }
   | {

@@ -1,0 +1,150 @@
+import { cursorKeys } from "../documents/cursor_keys.ts";
+import type { BuiltDocument } from "../documents/document_builder.ts";
+import type { SourceSession } from "../documents/source_session.ts";
+import type { PgsyncError } from "../errors/error.ts";
+import type { Chunk } from "../mapping/chunk_sql.ts";
+import { allKeysSql, loadSql } from "../mapping/document_sql.ts";
+import type { MappedDocument } from "../mapping/tree.ts";
+import type { Session } from "../postgres/connect.ts";
+import { copyOut } from "../postgres/copy.ts";
+import { CopyBinaryReader } from "../postgres/copy_binary.ts";
+import { rowFaultOf } from "../postgres/errors.ts";
+import type { Comparison, Difference } from "./comparison.ts";
+
+/** A page of documents is compared when it has so many, or so many bytes. */
+const PAGE_DOCUMENTS = 1_000;
+const PAGE_BYTES = 1024 * 1024;
+/** Pages of one chunk that are compared while the next documents are read. */
+const PAGES_UNDER_WAY = 2;
+
+/** What the comparison of chunks works with. */
+export interface ChunkComparisonOptions {
+  readonly mapped: MappedDocument;
+  readonly session: SourceSession;
+  readonly comparison: Comparison;
+  readonly onFault: (fault: PgsyncError) => void;
+  /** Told how many more documents were compared; negative where a chunk begins again. */
+  readonly onDocuments: (count: number) => void;
+}
+
+/**
+ * Compares the documents of one chunk of the root table with those of the index, read as the initial load reads them.
+ * While a server is away it waits and begins the chunk again.
+ *
+ * @throws PgsyncError that is not temporary; the signal's reason
+ */
+export async function compareChunk(
+  chunk: Chunk,
+  options: ChunkComparisonOptions,
+  signal: AbortSignal,
+): Promise<Difference[]> {
+  const { session, onFault, onDocuments } = options;
+  let counted = 0;
+  const onCompared = (count: number) => {
+    counted += count;
+    onDocuments(count);
+  };
+  return await session.untilDone(
+    async () => {
+      onDocuments(-counted);
+      counted = 0;
+      try {
+        return await new ChunkReader(options, onCompared, signal).read(chunk);
+      } catch (thrown) {
+        // A row of which PostgreSQL can make no document: the others are compared by their keys.
+        if (rowFaultOf(thrown) === null) throw thrown;
+        onDocuments(-counted);
+        counted = 0;
+        return await compareByKeys(chunk, options, onCompared, signal);
+      }
+    },
+    "read documents",
+    onFault,
+    signal,
+  );
+}
+
+async function compareByKeys(
+  chunk: Chunk,
+  { mapped, session, comparison }: ChunkComparisonOptions,
+  onCompared: (count: number) => void,
+  signal: AbortSignal,
+): Promise<Difference[]> {
+  const differences: Difference[] = [];
+  for await (const keys of cursorKeys(session.loaders, allKeysSql(mapped, chunk), [])) {
+    for (let from = 0; from < keys.length; from += PAGE_DOCUMENTS) {
+      const page = keys.slice(from, from + PAGE_DOCUMENTS);
+      differences.push(...await comparison.keys(page, signal));
+      onCompared(page.length);
+    }
+  }
+  return differences;
+}
+
+/** Reads one chunk by COPY and compares page after page. */
+class ChunkReader {
+  readonly #differences: Difference[] = [];
+  readonly #underWay = new Set<Promise<void>>();
+  #page: BuiltDocument[] = [];
+  #pageBytes = 0;
+  #failure: { readonly error: unknown } | null = null;
+
+  constructor(
+    private readonly options: ChunkComparisonOptions,
+    private readonly onCompared: (count: number) => void,
+    private readonly signal: AbortSignal,
+  ) {}
+
+  async read(chunk: Chunk): Promise<Difference[]> {
+    const reserved = await this.options.session.loaders.reserve();
+    try {
+      await this.#readFrom(reserved, chunk);
+    } finally {
+      // Counts must not change after the caller has heard of a failure.
+      while (this.#underWay.size > 0) await Promise.all(this.#underWay);
+      reserved.release();
+    }
+    this.#throwFailure();
+    return this.#differences;
+  }
+
+  async #readFrom(session: Session, chunk: Chunk): Promise<void> {
+    const statement = `COPY (${loadSql(this.options.mapped, chunk)}) TO STDOUT (FORMAT binary)`;
+    const reader = new CopyBinaryReader();
+    await copyOut(session, statement, (bytes) => {
+      reader.push(bytes, ([id, document]) => {
+        if (id === null || id === undefined || document === null || document === undefined) {
+          throw new RangeError("the comparison met a row without _id or document");
+        }
+        this.#page.push({ id: id.toString("utf8"), document });
+        this.#pageBytes += document.length;
+      });
+      if (this.#page.length >= PAGE_DOCUMENTS || this.#pageBytes >= PAGE_BYTES) return this.#compare();
+    }, this.signal);
+    reader.end();
+    await this.#compare();
+  }
+
+  /** Begins to compare what was read; returns as soon as there is room for more. */
+  async #compare(): Promise<void> {
+    this.#throwFailure();
+    const page = this.#page;
+    if (page.length === 0) return;
+    this.#page = [];
+    this.#pageBytes = 0;
+    const comparing = this.#comparePage(page)
+      .catch((error: unknown) => void (this.#failure ??= { error }))
+      .finally(() => this.#underWay.delete(comparing));
+    this.#underWay.add(comparing);
+    while (this.#underWay.size >= PAGES_UNDER_WAY) await Promise.race(this.#underWay);
+  }
+
+  async #comparePage(page: readonly BuiltDocument[]): Promise<void> {
+    this.#differences.push(...await this.options.comparison.built(page, this.signal));
+    this.onCompared(page.length);
+  }
+
+  #throwFailure(): void {
+    if (this.#failure !== null) throw this.#failure.error;
+  }
+}

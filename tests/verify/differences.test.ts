@@ -1,0 +1,113 @@
+/** The comparison of an index with its tables: damage done by hand is found, each kind with its place. */
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { Bench } from "../integration/support.ts";
+import type { ComparisonProgress } from "../../src/verify/differences.ts";
+import { BOOKS, BOOKS_DDL, compare, Vandal } from "./damage.ts";
+
+const brief = (found: Awaited<ReturnType<typeof compare>>) =>
+  found.map(({ id, kind, changes }) => [id, kind, ...changes.map(({ path }) => path)].join(" "));
+
+describe("A comparison of an index with its tables", () => {
+  it("finds what was damaged by hand, and nothing else", async () => {
+    await using bench = await Bench.open(17, BOOKS_DDL, BOOKS);
+    await bench.runOnce();
+    let progress: ComparisonProgress | null = null;
+    assert.deepEqual(await compare(bench, { kind: "all" }, { onProgress: (now) => (progress = now) }), []);
+    assert.deepEqual(progress, { compared: 300, listed: 300 });
+
+    const vandal = new Vandal(bench);
+    await vandal.remove("1");
+    await vandal.put("301", '{"id":301}');
+    await vandal.put("no number", '{"id":1}');
+    await vandal.put("007", await vandal.source("7"));
+    await vandal.change("2", /"rating 301"/, '"rating 3O1"');
+    // 9007199254740993 + 602, and one more, which a double does not tell apart.
+    await vandal.change("3", "9007199254741595", "9007199254741596");
+    await vandal.change("4", "4.10", "4.1");
+    await vandal.change("5", /("rating" ?: ?\[)(\{[^}]*\})(, ?)(\{[^}]*\})/, "$1$4$3$2");
+    await vandal.change("6", /"title" ?: ?"book 6"/, '"titel":"book 6"');
+    await vandal.change("8", '"book 8"', '"\\u0062ook\\u00208"');
+
+    assert.deepEqual(brief(await compare(bench)), [
+      "007 extra",
+      "1 missing",
+      "2 different $.rating[1].text",
+      "3 different $.rating[2].value",
+      "301 extra",
+      "4 different $.price",
+      "5 different $.rating[0].id $.rating[0].value $.rating[0].text " +
+      "$.rating[1].id $.rating[1].value $.rating[1].text",
+      "6 different $.title $.titel",
+      "no number extra",
+    ]);
+  });
+
+  it("knows composite keys, and texts that need escapes in an id", async () => {
+    await using bench = await Bench.open(
+      17,
+      `CREATE TABLE place (zone text, area int, name text, PRIMARY KEY (zone, area));
+       INSERT INTO place SELECT 'a|' || n, n, 'x' FROM generate_series(1, 50) AS n;
+       INSERT INTO place VALUES ('\\', 1, 'x'), ('plain', 7, 'x');`,
+      "table: place",
+    );
+    await bench.runOnce();
+    assert.deepEqual(await compare(bench, { kind: "all" }, { chunkRows: 10 }), []);
+    const vandal = new Vandal(bench);
+    await vandal.remove("3|a\\|3");
+    await vandal.change("7|plain", '"x"', '"y"');
+    await vandal.put("7|a", "{}");
+    await vandal.put("one", "{}");
+    await vandal.put("x|plain", "{}");
+    assert.deepEqual(brief(await compare(bench, { kind: "all" }, { chunkRows: 10 })), [
+      "3|a\\|3 missing",
+      "7|a extra",
+      "7|plain different $.name",
+      "one extra",
+      "x|plain extra",
+    ]);
+  });
+
+  it("tells documents that PostgreSQL cannot make from those that differ", async () => {
+    await using bench = await Bench.open(17, BOOKS_DDL, BOOKS);
+    await bench.runOnce();
+    // `json` takes it, yet no `numeric` is so large, so it has no `jsonb`.
+    await bench.write(`UPDATE book SET note = '{"a": 1e200000}' WHERE id IN (20, 200)`);
+    await new Vandal(bench).remove("21");
+    const found = await compare(bench);
+    assert.deepEqual(brief(found), ["20 unmakeable", "200 unmakeable", "21 missing"]);
+    assert.match(found[0]?.reason ?? "", /numeric/);
+  });
+
+  it("takes a sample of both sides", async () => {
+    await using bench = await Bench.open(17, BOOKS_DDL, BOOKS);
+    await bench.runOnce();
+    let progress: ComparisonProgress | null = null;
+    const onProgress = (now: ComparisonProgress) => (progress = now);
+    assert.deepEqual(await compare(bench, { kind: "sample", size: 20 }, { onProgress }), []);
+    assert.deepEqual(progress, { compared: 20, listed: 20 });
+    const vandal = new Vandal(bench);
+    await vandal.put("999", "{}");
+    await vandal.remove("10");
+    const all = await compare(bench, { kind: "sample", size: 1_000 });
+    assert.deepEqual(brief(all), ["10 missing", "999 extra"]);
+  });
+
+  it("looks only at documents written since a position", async () => {
+    await using bench = await Bench.open(17, BOOKS_DDL, BOOKS);
+    await bench.runOnce();
+    const [row] = await bench.sql<{ lsn: string }[]>`SELECT pg_current_wal_flush_lsn() AS lsn`;
+    const lsn = BigInt(`0x${(row?.lsn ?? "").split("/").map((half) => half.padStart(8, "0")).join("")}`);
+    await bench.write("UPDATE rating SET text = 'new' WHERE book_id IN (11, 12)");
+    await bench.runOnce();
+    const vandal = new Vandal(bench);
+    await vandal.change("10", '"book 10"', '"x"');
+    await vandal.change("11", '"book 11"', '"x"');
+    let progress: ComparisonProgress | null = null;
+    const onProgress = (now: ComparisonProgress) => (progress = now);
+    assert.deepEqual(brief(await compare(bench, { kind: "since", lsn }, { onProgress })), [
+      "11 different $.title",
+    ]);
+    assert.deepEqual(progress, { compared: 0, listed: 2 });
+  });
+});
