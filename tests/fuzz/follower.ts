@@ -1,0 +1,224 @@
+/** What keeps the documents of a trial: the program in this process, or one of its own that can be killed. */
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import { PROJECT } from "../../scripts/project.ts";
+import { type Child, removeFolder, startChild, temporaryFolder } from "../../scripts/servers/process.ts";
+import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
+import { type Lsn, parseLsn } from "../../src/replication/lsn.ts";
+import type { SchemaFile } from "../../src/schema/tree.ts";
+import { SEARCH_DEFAULTS } from "../../src/search/options.ts";
+import { statusJson } from "../../src/server/status_json.ts";
+import type { SyncEvent } from "../../src/status/status.ts";
+import { checkpointPath } from "../../src/sync/checkpoint_path.ts";
+import { slotName } from "../../src/sync/database_mapping.ts";
+import { RUN_DEFAULTS, type RunOptions } from "../../src/sync/options.ts";
+import { Synchronizer } from "../../src/sync/synchronizer.ts";
+import { optionsOf } from "../postgres/options.ts";
+
+/** What a follower follows. */
+export interface FollowerOptions {
+  readonly schema: SchemaFile;
+  /** The schema file's content. */
+  readonly schemaText: string;
+  /** Of the database. */
+  readonly postgresUrl: string;
+  readonly database: string;
+  readonly searchUrl: string;
+  readonly loadChunkRows: number;
+  readonly bulkDocuments: number;
+}
+
+/** A run of pgsync that can be asked how far it is. */
+export interface Follower {
+  /** Starts it, also again. */
+  start(): Promise<void>;
+  /** Whether it is ready and has confirmed the position. @throws what the run has failed with */
+  hasConfirmed(lsn: Lsn): Promise<boolean>;
+  /** Ends it in good order. @throws what the run has failed with */
+  stop(): Promise<void>;
+  /** Ends it at once, as a power cut would. Only of processes. */
+  kill(): Promise<void>;
+  /** Loads what is not loaded, catches up, and ends. */
+  runOnce(): Promise<void>;
+  /** What the search engine refused; to be asked for when it has stopped. */
+  deadLetters(): readonly string[];
+  /** Gives its files back. */
+  close(): Promise<void>;
+}
+
+/** The program in this process. */
+export class FollowerHere implements Follower {
+  readonly #folder = temporaryFolder("fuzz");
+  readonly #options: RunOptions;
+  #run: { readonly done: Promise<void>; readonly stop: AbortController } | null = null;
+  #failure: { readonly error: unknown } | null = null;
+  /** The run that was started last. */
+  synchronizer: Synchronizer;
+  /** All events of all runs. */
+  readonly events: SyncEvent[] = [];
+
+  constructor(private readonly of: FollowerOptions) {
+    this.#options = {
+      ...RUN_DEFAULTS,
+      schema: of.schema,
+      postgres: optionsOf(of.postgresUrl),
+      search: { ...SEARCH_DEFAULTS, urls: [of.searchUrl] },
+      checkpointFolder: this.#folder,
+      bootstrap: true,
+      loadChunkRows: of.loadChunkRows,
+      bulkDocuments: of.bulkDocuments,
+    };
+    this.synchronizer = this.#prepared();
+  }
+
+  start(): Promise<void> {
+    const stop = new AbortController();
+    this.synchronizer = this.#prepared();
+    const done = this.synchronizer.run({ signal: stop.signal, daemon: true })
+      .catch((error: unknown) => void (this.#failure = { error }));
+    this.#run = { done, stop };
+    return Promise.resolve();
+  }
+
+  hasConfirmed(lsn: Lsn): Promise<boolean> {
+    if (this.#failure !== null) return Promise.reject(this.#failure.error);
+    const [status] = this.synchronizer.status().databases;
+    return Promise.resolve(status !== undefined && status.ready && status.stream.confirmed >= lsn);
+  }
+
+  async stop(): Promise<void> {
+    const run = this.#run;
+    this.#run = null;
+    run?.stop.abort();
+    await run?.done;
+    const failure = this.#failure;
+    this.#failure = null;
+    if (failure !== null) throw failure.error;
+  }
+
+  kill(): Promise<void> {
+    return Promise.reject(new Error("what runs in this process cannot be killed"));
+  }
+
+  async runOnce(): Promise<void> {
+    this.synchronizer = this.#prepared();
+    await this.synchronizer.run({ signal: AbortSignal.timeout(60_000), daemon: false });
+  }
+
+  deadLetters(): readonly string[] {
+    return deadLettersIn(checkpointPath(this.#options, slotName(null, this.of.database)));
+  }
+
+  async close(): Promise<void> {
+    this.#run?.stop.abort();
+    await this.#run?.done;
+    removeFolder(this.#folder);
+  }
+
+  #prepared(): Synchronizer {
+    return new Synchronizer(this.#options, (event) => void this.events.push(event));
+  }
+}
+
+/** The permissions that the program needs under Deno. */
+const PERMISSIONS = [
+  ...["--allow-net", "--allow-env", "--allow-read", "--allow-write"],
+  "--allow-sys=osRelease,hostname",
+];
+
+/** The program as a process: an executable, or the sources. */
+export class FollowerProcess implements Follower {
+  readonly #folder = temporaryFolder("fuzz");
+  readonly #schemaFile = join(this.#folder, "schema.json");
+  #child: Child | null = null;
+  #address: string | null = null;
+
+  /** @param executable null: the sources */
+  constructor(private readonly of: FollowerOptions, private readonly executable: string | null) {
+    writeFileSync(this.#schemaFile, of.schemaText);
+  }
+
+  async start(): Promise<void> {
+    this.#child = await this.#launch(["--daemon", "--bootstrap"]);
+  }
+
+  async hasConfirmed(lsn: Lsn): Promise<boolean> {
+    const child = this.#child;
+    const ended = child?.exit();
+    if (child === null || (ended !== null && ended !== undefined)) {
+      throw new Error(`pgsync has ended by itself (${JSON.stringify(ended)}):\n${child?.output()}`);
+    }
+    if (this.#address === null) return false;
+    const response = await fetch(new URL("/status", this.#address));
+    const [status] = statusJson.parse(await response.json()).databases;
+    return status !== undefined && status.ready && parseLsn(status.stream.confirmed) >= lsn;
+  }
+
+  async stop(): Promise<void> {
+    const child = this.#child;
+    this.#child = null;
+    if (child === null) return;
+    const { code } = await child.stop("SIGTERM", 30_000);
+    if (code !== 0) throw new Error(`pgsync ended with exit code ${code}:\n${child.output()}`);
+  }
+
+  async kill(): Promise<void> {
+    const child = this.#child;
+    this.#child = null;
+    const ended = child?.exit();
+    if (ended !== null && ended !== undefined) {
+      throw new Error(`pgsync has ended by itself (${JSON.stringify(ended)}):\n${child?.output()}`);
+    }
+    child?.signal("SIGKILL");
+    await child?.exited;
+  }
+
+  async runOnce(): Promise<void> {
+    const child = await this.#launch(["--bootstrap"]);
+    const { code } = await child.exited;
+    if (code !== 0) throw new Error(`pgsync ended with exit code ${code}:\n${child.output()}`);
+  }
+
+  deadLetters(): readonly string[] {
+    return deadLettersIn(join(this.#folder, `${slotName(null, this.of.database)}.checkpoint`));
+  }
+
+  async close(): Promise<void> {
+    this.#child?.signal("SIGKILL");
+    await this.#child?.exited;
+    removeFolder(this.#folder);
+  }
+
+  async #launch(args: readonly string[]): Promise<Child> {
+    const { of, executable } = this;
+    this.#address = null;
+    const program = executable === null
+      ? [process.execPath, "run", "--no-prompt", "--no-check", ...PERMISSIONS, join(PROJECT, "cli.ts")]
+      : [executable];
+    const [command = "", ...first] = program;
+    return await startChild({
+      command,
+      args: [...first, ...args],
+      cwd: this.#folder,
+      env: {
+        PATH: process.env["PATH"] ?? "",
+        HOME: process.env["HOME"] ?? this.#folder,
+        NO_COLOR: "1",
+        PG_URL: of.postgresUrl,
+        ELASTICSEARCH_URL: of.searchUrl,
+        CHECKPOINT_PATH: this.#folder,
+        SCHEMA: this.#schemaFile,
+        PGSYNC_LISTEN: "127.0.0.1:0",
+        PGSYNC_LOAD_CHUNK_ROWS: String(of.loadChunkRows),
+        ELASTICSEARCH_CHUNK_SIZE: String(of.bulkDocuments),
+      },
+      onLine: (line) => this.#address ??= /status at (http:\S+)/.exec(line)?.[1] ?? null,
+    });
+  }
+}
+
+function deadLettersIn(file: string): string[] {
+  using checkpoint = Checkpoint.open(file);
+  return checkpoint.listDeadLetters().map(({ index, id, reason }) => `${index} refused "${id}": ${reason}`);
+}

@@ -1,0 +1,210 @@
+/**
+ * Random work upon a world, made from the world and a seed alone: nothing is asked of the database, so a history stays
+ * valid when parts of it are left out. Rows are found by subselects, so that most statements find some; those that
+ * break a constraint roll back, as an application's do.
+ */
+import { type Random, randomOf } from "../../examples/bookshop/random.ts";
+import { quote, TableSql } from "./table_sql.ts";
+import type { History, Part, Statement, Step } from "./work.ts";
+import type { World, WorldTable } from "./world.ts";
+
+/** How much work, and of which kinds. */
+export interface WorkOptions {
+  readonly steps: number;
+  /** Columns are added, dropped and renamed while the run follows. */
+  readonly ddl: boolean;
+}
+
+/** Steps between two quiet points, least and most. */
+const ROUND = [20, 40] as const;
+/** Rows that each table has before the run, about. */
+const ROWS_BEFORE = [4, 24] as const;
+
+/** The rows of a world and what happens to them. */
+export function makeHistory(world: World, seed: number, options: WorkOptions): History {
+  return new WorkGenerator(world, randomOf("work", seed), options).history();
+}
+
+/** A kind of work upon one table: statements that belong together, or null where the table has no place for it. */
+type Work = (table: TableSql) => readonly Statement[] | null;
+
+class WorkGenerator {
+  readonly #writers: number;
+  /** Each kind as often as it should come. */
+  readonly #kinds: readonly Work[];
+
+  constructor(
+    private readonly world: World,
+    private readonly random: Random,
+    private readonly options: WorkOptions,
+  ) {
+    this.#writers = random.whole(1, 3);
+    const weights: [number, Work][] = [
+      [6, (table) => [table.insertMany(1)]],
+      [2, (table) => [table.insertLiterals(random.pick(["fail", "nothing"]))]],
+      [3, (table) => [table.insertLiterals("update")]],
+      [6, (table) => this.#updateValues(table)],
+      [6, (table) => this.#reparent(table)],
+      [2, (table) => this.#changeKey(table)],
+      [3, (table) => [this.#deleteOne(table)]],
+      [2, (table) => this.#twice(table)],
+      [2, (table) => this.#deleteAndInsert(table)],
+      [2, (table) => this.#moveAndBack(table)],
+      [1, (table) => [table.insertMany(random.whole(5, 40))]],
+      [1, (table) => table.values.length === 0 ? null : [table.updateValues(table.someRows())]],
+      [1, (table) => [table.delete(`${table.someRows()} AND ${table.unreferenced()}`)]],
+      [2, (table) => [table.copy(random.whole(1, 3))]],
+      [1, (table) => this.#deferred(table)],
+      [0.15, (table) => [this.#truncate(table)]],
+      [options.ddl ? 1 : 0, (table) => this.#alter(table)],
+    ];
+    this.#kinds = weights.flatMap(([weight, work]) =>
+      Array.from({ length: Math.round(weight * 20) }, () => work)
+    );
+  }
+
+  history(): History {
+    const before = this.world.tables.map((table) =>
+      new TableSql(this.world, table, this.random, false).insertMany(this.random.whole(...ROWS_BEFORE))
+    );
+    const rounds: Step[][] = [];
+    for (let left = this.options.steps; left > 0;) {
+      const size = Math.min(left, this.random.whole(...ROUND));
+      rounds.push(Array.from({ length: size }, () => this.#step()));
+      left -= size;
+    }
+    return { before, rounds };
+  }
+
+  #step(): Step {
+    const writer = this.random.whole(0, this.#writers - 1);
+    if (this.random.chance(0.35)) {
+      const work = this.#work();
+      const [only] = work;
+      if (only !== undefined && work.length === 1) return { writer, parts: [only], end: "none" };
+      return { writer, parts: work, end: "commit" };
+    }
+    const parts: Part[] = [];
+    for (let left = this.random.whole(1, 4); left > 0; left--) {
+      const statements = this.#work();
+      if (this.random.chance(0.7)) {
+        parts.push({ statements, end: this.random.chance(0.75) ? "release" : "rollback" });
+      } else parts.push(...statements);
+    }
+    return { writer, parts, end: this.random.chance(0.9) ? "commit" : "rollback" };
+  }
+
+  #work(): readonly Statement[] {
+    for (;;) {
+      const statements = this.random.pick(this.#kinds)(this.#table(this.random.pick(this.world.tables)));
+      if (statements !== null) return statements;
+    }
+  }
+
+  #table(table: WorldTable): TableSql {
+    return new TableSql(this.world, table, this.random, this.options.ddl && this.random.chance(0.9));
+  }
+
+  #updateValues(table: TableSql): Statement[] | null {
+    return table.values.length === 0 ? null : [table.updateValues(table.anyRow())];
+  }
+
+  #reparent(table: TableSql): Statement[] | null {
+    if (table.references.length === 0) return null;
+    const reference = this.random.pick(table.references);
+    const nullable = reference.columns.every((name) =>
+      table.table.columns.some((column) => column.name === name && !column.notNull)
+    );
+    const to = nullable && this.random.chance(0.2)
+      ? "null"
+      : reference.constraint !== null || this.random.chance(0.6)
+      ? "row"
+      : "literal";
+    return [table.reparent(reference, this.random.chance(0.85) ? table.anyRow() : table.someRows(), to)];
+  }
+
+  #changeKey(table: TableSql): Statement[] | null {
+    if (table.writtenKey.length === 0 || (table.keyIsHeld && this.random.chance(0.7))) return null;
+    return [table.changeKey(table.anyRow())];
+  }
+
+  #deleteOne(table: TableSql): Statement {
+    const among = this.random.chance(0.85) ? table.unreferenced() : "true";
+    return table.delete(table.anyRow(among));
+  }
+
+  /** Two changes of one row. */
+  #twice(table: TableSql): Statement[] | null {
+    if (table.values.length === 0) return null;
+    const where = table.keyIsWritten && this.random.chance(0.5) ? table.rowOf(table.key()) : table.anyRow();
+    const move = this.#reparent(table);
+    return [table.updateValues(where), ...move ?? [], table.updateValues(where)];
+  }
+
+  #deleteAndInsert(table: TableSql): Statement[] | null {
+    if (!table.keyIsWritten) return null;
+    const key = table.key();
+    return [table.delete(table.rowOf(key)), table.insertKey(key, "nothing")];
+  }
+
+  /** To another parent, to a third, and to the first again. */
+  #moveAndBack(table: TableSql): Statement[] | null {
+    if (table.references.length === 0) return null;
+    const reference = this.random.pick(table.references);
+    const where =
+      table.keyIsWritten && !reference.columns.some((name) => table.table.primaryKey.includes(name))
+        ? table.rowOf(table.key())
+        : table.anyRow();
+    const first = table.reparent(reference, where, "row");
+    return [first, table.reparent(reference, where, "row"), first];
+  }
+
+  /** The child first, its parent later: only the commit asks for both. */
+  #deferred(table: TableSql): Statement[] | null {
+    const reference = table.references.find(({ constraint }) => constraint?.deferrable === true);
+    const target = reference === undefined ? undefined : this.world.tables[reference.target];
+    if (reference === undefined || target === undefined) return null;
+    const parent = this.#table(target);
+    const child = table.reparent(reference, table.anyRow(), "literal");
+    return [
+      { sql: "SET CONSTRAINTS ALL DEFERRED" },
+      child,
+      parent.insertMany(2),
+      parent.insertLiterals("nothing"),
+    ];
+  }
+
+  #truncate(table: TableSql): Statement {
+    const also = this.random.chance(0.3) ? `, ${this.#table(this.random.pick(this.world.tables)).name}` : "";
+    const names = also.slice(2) === table.name ? table.name : table.name + also;
+    return { sql: `TRUNCATE ${names}${this.random.chance(0.7) ? " CASCADE" : ""}` };
+  }
+
+  #alter(table: TableSql): Statement[] | null {
+    const added = quote(`added ${this.random.whole(1, 2)}`);
+    const other = quote(`added ${this.random.whole(3, 4)}`);
+    const droppable = table.table.columns.filter((column) => column.droppable);
+    const start = `ALTER TABLE ${table.name}`;
+    const type = this.random.pick(["int", "int DEFAULT 7", "text", "text DEFAULT 'added'", "timestamptz"]);
+    switch (this.random.whole(0, 5)) {
+      case 0:
+      case 1:
+        return [{ sql: `${start} ADD COLUMN IF NOT EXISTS ${added} ${type}` }];
+      case 2:
+        return [{ sql: `${start} DROP COLUMN IF EXISTS ${added}` }];
+      case 3:
+        return [{ sql: `${start} RENAME COLUMN ${added} TO ${other}` }];
+      case 4:
+        return [{ sql: `UPDATE ${table.name} SET ${added} = DEFAULT WHERE ${table.anyRow()}` }];
+      default: {
+        if (droppable.length === 0) return null;
+        const name = quote(this.random.pick(droppable).name);
+        return [
+          this.random.chance(0.5)
+            ? { sql: `${start} DROP COLUMN IF EXISTS ${name}` }
+            : { sql: `${start} RENAME COLUMN ${name} TO ${other}` },
+        ];
+      }
+    }
+  }
+}
