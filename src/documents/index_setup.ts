@@ -2,6 +2,8 @@ import { createHash } from "node:crypto";
 import { getLogger } from "@logtape/logtape";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { PgsyncError } from "../errors/error.ts";
+import { describeChanges, type IndexChange, indexChanges } from "../mapping/index_changes.ts";
+import { descriptionText, indexDescription, parseDescription } from "../mapping/index_description.ts";
 import { indexMapping } from "../mapping/index_mapping.ts";
 import type { MappedDocument } from "../mapping/tree.ts";
 import type { DocumentSchema } from "../schema/tree.ts";
@@ -38,6 +40,7 @@ export function indexDefinition(mapped: MappedDocument, systemIdentifier: string
       systemIdentifier,
       loaded: false,
       createdBy: VERSION,
+      description: descriptionText(indexDescription(mapped)),
     },
   };
 }
@@ -75,11 +78,21 @@ export async function openIndex(
     logger.warn("the index {index} is gone; it is made and loaded anew", { index });
   }
   const definition = indexDefinition(mapped, systemIdentifier);
-  const { generation, meta } = await ensureIndex(search, definition, signal);
-  checkMeta(index, meta, definition.meta);
+  const found = await ensureIndex(search, definition, signal);
+  const { generation } = found;
+  const verdict = checkMeta(mapped, found.meta, definition.meta);
+  const meta = await adoptSchema(
+    search,
+    checkpoint,
+    { index, generation },
+    found.meta,
+    definition.meta,
+    verdict,
+    signal,
+  );
   if (progress !== null && progress.generation !== generation) checkpoint.forgetLoad(index);
   if (meta.loaded) return { generation, meta, loaded: true };
-  if (progress?.finished === true && progress.generation === generation) {
+  if (verdict.kind !== "sources" && progress?.finished === true && progress.generation === generation) {
     // The process ended between the two notes that the load is finished.
     const loadedMeta = { ...meta, loaded: true };
     await updateMeta(search, generation, loadedMeta, signal);
@@ -108,8 +121,21 @@ export async function markUnloaded(
   return loaded;
 }
 
-/** @throws PgsyncError INDEX_CHANGED, INDEX_FOREIGN */
-export function checkMeta(index: string, found: IndexMeta, expected: IndexMeta): void {
+/** How the schema file stands to an index that was made before. */
+export type SchemaVerdict =
+  /** It is the file that the index was made for, as far as its documents go. */
+  | { readonly kind: "same" }
+  /** Values come from elsewhere, but the documents look the same. */
+  | { readonly kind: "sources"; readonly changes: readonly IndexChange[] };
+
+/**
+ * Whether documents of the schema file may be written to an index.
+ *
+ * @param found what the index says of itself
+ * @throws PgsyncError INDEX_CHANGED where they have another shape than those in it, INDEX_FOREIGN
+ */
+export function checkMeta(mapped: MappedDocument, found: IndexMeta, expected: IndexMeta): SchemaVerdict {
+  const { index } = mapped.schema;
   if (found.database !== expected.database || found.systemIdentifier !== expected.systemIdentifier) {
     throw new PgsyncError(
       "INDEX_FOREIGN",
@@ -117,12 +143,56 @@ export function checkMeta(index: string, found: IndexMeta, expected: IndexMeta):
         `${found.systemIdentifier}, not for "${expected.database}" of ${expected.systemIdentifier}.`,
     );
   }
-  if (found.schemaHash !== expected.schemaHash) {
+  if (found.schemaHash === expected.schemaHash) return { kind: "same" };
+  const before = found.description === null ? null : parseDescription(found.description);
+  if (before === null) {
     throw new PgsyncError(
       "INDEX_CHANGED",
-      `The index "${index}" was made for another version of the schema file; its documents have another shape.`,
+      `The index "${index}" was made for another version of the schema file; what changed is not known, for an older ` +
+        "version of this program made it.",
     );
   }
+  const changes = indexChanges(before, indexDescription(mapped), mapped);
+  if (changes.length === 0) return { kind: "same" };
+  if (changes.every((change) => change.kind === "source")) return { kind: "sources", changes };
+  throw new PgsyncError(
+    "INDEX_CHANGED",
+    `The index "${index}" was made for another version of the schema file; since then ${
+      describeChanges(changes)
+    }.`,
+  );
+}
+
+/** Notes in the index for which schema file it is from now on. @returns what it says of itself then */
+async function adoptSchema(
+  search: SearchClient,
+  checkpoint: Checkpoint,
+  { index, generation }: { readonly index: string; readonly generation: string },
+  found: IndexMeta,
+  expected: IndexMeta,
+  verdict: SchemaVerdict,
+  signal: AbortSignal,
+): Promise<IndexMeta> {
+  const { schemaHash, description } = expected;
+  if (verdict.kind === "sources") {
+    logger.warn(
+      "the schema file of index {index} has changed: {changes}; the documents keep their shape, so the index is " +
+        "loaded anew in place",
+      { index, changes: describeChanges(verdict.changes) },
+    );
+    // Forgotten first: whoever is interrupted between the two finds the change again.
+    checkpoint.forgetLoad(index);
+    const meta = { ...found, schemaHash, description, loaded: false };
+    await updateMeta(search, generation, meta, signal);
+    return meta;
+  }
+  if (found.schemaHash === schemaHash && found.description !== null) return found;
+  if (found.schemaHash !== schemaHash) {
+    logger.info("the schema file of index {index} was rewritten; its documents are the same", { index });
+  }
+  const meta = { ...found, schemaHash, description };
+  await updateMeta(search, generation, meta, signal);
+  return meta;
 }
 
 /**

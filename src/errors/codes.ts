@@ -275,8 +275,8 @@ export const ERRORS = {
     exitCode: EXIT.setup,
   },
   INDEX_CHANGED: {
-    meaning: "The index was made for another version of the schema file.",
-    remedy: "Run `pgsync teardown` and start with --bootstrap to build it anew.",
+    meaning: "The index was made for another version of the schema file, whose documents have another shape.",
+    remedy: "Undo the changes; or run `pgsync teardown` and start with --bootstrap to build the index anew.",
     next: "resync",
     exitCode: EXIT.setup,
   },

@@ -15,6 +15,8 @@ export interface IndexMeta {
   readonly loaded: boolean;
   /** The version of this program that made the index. */
   readonly createdBy: string;
+  /** What its documents look like and where they come from; null where an older version of this program made it. */
+  readonly description: string | null;
 }
 
 /** What stands under the name that readers use. */
@@ -51,12 +53,14 @@ const metaSchema = z.object({
   system_identifier: z.string(),
   loaded: z.boolean(),
   created_by: z.string(),
+  description: z.string().nullish(),
 }).transform((meta): IndexMeta => ({
   schemaHash: meta.schema_hash,
   database: meta.database,
   systemIdentifier: meta.system_identifier,
   loaded: meta.loaded,
   createdBy: meta.created_by,
+  description: meta.description ?? null,
 }));
 
 const indicesSchema = z.record(
@@ -326,6 +330,7 @@ function writeMeta(meta: IndexMeta): Record<string, unknown> {
     system_identifier: meta.systemIdentifier,
     loaded: meta.loaded,
     created_by: meta.createdBy,
+    ...meta.description === null ? {} : { description: meta.description },
   };
 }
 

@@ -72,11 +72,12 @@ export async function makeMissing(
   const { documents, catalog } = state.mapping;
   const definitions = documents.map((mapped) => indexDefinition(mapped, catalog.server.systemIdentifier));
   // Look at all before anything is made.
-  for (const definition of definitions) {
+  for (const [at, mapped] of documents.entries()) {
+    const definition = definitions[at] ?? indexDefinition(mapped, catalog.server.systemIdentifier);
     const existing = await describeIndex(search, definition.alias);
     if (existing === null) continue;
     if (existing.meta === null || !existing.isAlias) await ensureIndex(search, definition);
-    else checkMeta(definition.alias, existing.meta, definition.meta);
+    else checkMeta(mapped, existing.meta, definition.meta);
   }
   // Before the statements: whoever is interrupted between the two finds the publication lacking again.
   await forgetUnheard(state, checkpoint, search, report);

@@ -27,6 +27,7 @@ export const META: IndexMeta = {
   systemIdentifier: "7412345678901234567",
   loaded: false,
   createdBy: "0.1.0",
+  description: "{}",
 };
 
 /** A document to write, or the deletion of one (`null`). */
