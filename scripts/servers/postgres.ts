@@ -68,12 +68,34 @@ export interface PostgresServer {
  * @throws Error with the server's log where it does not start
  */
 export async function startPostgres(options: PostgresOptions): Promise<PostgresServer> {
+  return await startWithData(
+    options,
+    ({ home, folder, dataDirectory }) => initialise(home, folder, dataDirectory, options.password),
+  );
+}
+
+/** Where the binaries are, a folder for the server, and the folder in it that is to hold its data. */
+export interface DataPlace {
+  readonly home: string;
+  readonly folder: string;
+  readonly dataDirectory: string;
+}
+
+/**
+ * As {@link startPostgres}, on data that are made otherwise than by initdb.
+ *
+ * @param make fills the data directory, which does not exist yet
+ */
+export async function startWithData(
+  options: PostgresOptions,
+  make: (place: DataPlace) => Promise<void>,
+): Promise<PostgresServer> {
   const { major } = options;
   const home = await postgresHome(major, options.onProgress);
   const folder = temporaryFolder(`postgres${major}`);
   try {
     const dataDirectory = join(folder, "data");
-    await initialise(home, folder, dataDirectory, options.password);
+    await make({ home, folder, dataDirectory });
     const { port, child } = await startOnFreePort(home, dataDirectory, options);
     return serverHandle({ home, folder, dataDirectory, port, options, child });
   } catch (error) {

@@ -3,7 +3,7 @@ import type { SearchClient } from "../search/client.ts";
 import type { ChangeBatch } from "./change_batch.ts";
 import { touchedKeys } from "./impact.ts";
 import type { KeyedWriter } from "../documents/keyed_writer.ts";
-import type { ServerClock } from "../documents/server_clock.ts";
+import type { SourceClock } from "../documents/source_clock.ts";
 import type { SourceSession } from "../documents/source_session.ts";
 
 /** How long the parts of a batch took, in seconds; building and sending summed over all its documents. */
@@ -22,7 +22,7 @@ export interface BatchTimes {
 export class BatchProcessor {
   constructor(
     private readonly session: SourceSession,
-    private readonly clock: ServerClock,
+    private readonly clock: SourceClock,
     private readonly search: SearchClient,
     /** One for each index. */
     private readonly writers: readonly KeyedWriter[],
@@ -48,11 +48,11 @@ export class BatchProcessor {
     const started = performance.now();
     // Before the look-up as well as before the building: edges above a change are looked up in the tables as they are,
     // so the batch's own changes must be there.
-    const moment = await this.clock.afterVisible(batch.transactions, signal);
+    const moment = await this.clock.afterVisible(batch, signal);
     const visible = performance.now();
     let lookUp = 0;
     const written = await Promise.all(this.writers.map(async (writer) => {
-      const pages = touchedKeys(batch, writer.index, this.session, this.search, signal);
+      const pages = touchedKeys(batch, writer.index, this.session, this.search, moment, signal);
       const timed = timedPages(pages, (seconds) => lookUp += seconds);
       return await writer.write(timed, { moment, source: "stream", position: batch.position }, signal);
     }));

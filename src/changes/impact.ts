@@ -10,6 +10,7 @@ import type { IndexWriter } from "../documents/index_writer.ts";
 import { cursorKeys } from "../documents/cursor_keys.ts";
 import { missingRoots } from "../documents/missing_roots.ts";
 import { joinKey, keyColumns, type RootKey } from "../documents/root_keys.ts";
+import type { ServerMoment } from "../documents/source_clock.ts";
 import type { SourceSession } from "../documents/source_session.ts";
 
 /** Beyond this many keys a batch no longer remembers which it has given: to give one twice is harmless. */
@@ -21,24 +22,26 @@ const VALUES_A_STATEMENT = 10_000;
  * The root keys of one index that a batch touches, page by page, each (nearly always) once. To be asked for when all
  * transactions of the batch are visible, because edges further up are looked up in the tables as they are now.
  *
- * @throws postgres.js' errors; PgsyncError of the search engine; the signal's reason
+ * @param moment the batch's: what is read holds everything before it
+ * @throws postgres.js' errors; PgsyncError of the search engine, or as `SourceSession.lease`; the signal's reason
  */
 export async function* touchedKeys(
   batch: ChangeBatch,
   writer: IndexWriter,
   session: SourceSession,
   search: SearchClient,
+  moment: ServerMoment,
   signal: AbortSignal,
 ): AsyncGenerator<readonly RootKey[]> {
   const { mapped } = writer;
   if (batch.reconcile.has(mapped)) {
-    yield* allKeys(writer, session, search, signal);
+    yield* allKeys(writer, session, search, moment, signal);
     return;
   }
   const seen = new Set<RootKey>();
   for (const [source, values] of batch.values) {
     if (source.document !== mapped) continue;
-    const pages = source.sql === null ? [[...values]] : lookedUp(source, source.sql, values, session);
+    const pages = source.sql === null ? [[...values]] : lookedUp(source, source.sql, values, session, moment);
     for await (const page of pages) {
       signal.throwIfAborted();
       const fresh = page.filter((key) => !seen.has(key));
@@ -54,11 +57,13 @@ async function* lookedUp(
   statement: string,
   values: ReadonlySet<RootKey>,
   session: SourceSession,
+  moment: ServerMoment,
 ): AsyncGenerator<RootKey[]> {
   const all = [...values];
   for (let from = 0; from < all.length; from += VALUES_A_STATEMENT) {
     const columns = keyColumns(all.slice(from, from + VALUES_A_STATEMENT), source.linkColumns.length);
-    yield* cursorKeys(session.lookups, statement, columns.map(arrayLiteral));
+    using lease = await session.lease(session.lookups, moment);
+    yield* cursorKeys(lease.sql, statement, columns.map(arrayLiteral));
   }
 }
 
@@ -67,10 +72,14 @@ async function* allKeys(
   writer: IndexWriter,
   session: SourceSession,
   search: SearchClient,
+  moment: ServerMoment,
   signal: AbortSignal,
 ): AsyncGenerator<readonly RootKey[]> {
-  yield* cursorKeys(session.lookups, allKeysSql(writer.mapped), []);
-  yield* missingRoots(indexedKeys(writer, search, signal), writer, session);
+  {
+    using lease = await session.lease(session.lookups, moment);
+    yield* cursorKeys(lease.sql, allKeysSql(writer.mapped), []);
+  }
+  yield* missingRoots(indexedKeys(writer, search, signal), writer, session, moment);
 }
 
 /**

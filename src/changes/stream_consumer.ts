@@ -9,7 +9,7 @@ type Operation = RowChange["kind"] | "truncate";
 /** Reads the messages of the stream: puts row changes and positions into the pipeline's batch. */
 export class StreamConsumer {
   /** The transaction whose messages are arriving. */
-  #transaction: { readonly id: number; readonly committedAt: number } | null = null;
+  #transaction: { readonly id: number; readonly commitLsn: Lsn; readonly committedAt: number } | null = null;
   /** Row changes of this transaction by table and operation. */
   #counts = new Map<string, { table: string; operation: Operation; count: number }>();
   /** Commit time of the last transaction received, in milliseconds since 1970. */
@@ -31,7 +31,11 @@ export class StreamConsumer {
   onMessage(message: PgoutputMessage): void {
     switch (message.kind) {
       case "begin":
-        this.#transaction = { id: message.xid, committedAt: message.commitTimeMs };
+        this.#transaction = {
+          id: message.xid,
+          commitLsn: message.finalLsn,
+          committedAt: message.commitTimeMs,
+        };
         break;
       case "insert":
       case "update":
@@ -76,7 +80,11 @@ export class StreamConsumer {
   #count(operation: Operation, table: string): void {
     const batch = this.pipeline.collecting;
     batch.changes++;
-    if (this.#transaction !== null) batch.oldestCommit ??= this.#transaction.committedAt;
+    if (this.#transaction !== null) {
+      batch.oldestCommit ??= this.#transaction.committedAt;
+      // They come in the order of their commits.
+      batch.commitLsn = this.#transaction.commitLsn;
+    }
     const key = `${operation} ${table}`;
     const known = this.#counts.get(key);
     if (known === undefined) this.#counts.set(key, { table, operation, count: 1 });

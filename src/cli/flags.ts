@@ -11,6 +11,8 @@ export interface Flags {
   readonly password?: boolean | undefined;
   readonly sslmode?: string | undefined;
   readonly sslrootcert?: string | undefined;
+  readonly replicaHost?: string | undefined;
+  readonly replicaPort?: string | undefined;
   readonly timeZone?: string | undefined;
   readonly slot?: string | undefined;
   readonly checkpoint?: string | undefined;

@@ -38,6 +38,14 @@ export const sslrootcert = new Option(
   "--sslrootcert <file>",
   described("certificate authorities to trust, PEM", "PG_SSLROOTCERT or PG_URL"),
 );
+export const replicaHost = new Option(
+  "--replica-host <host>",
+  described("read documents from this hot standby", "PG_HOST_RO or PG_URL_RO"),
+);
+export const replicaPort = new Option(
+  "--replica-port <port>",
+  described("its port; that of the primary", "PG_PORT_RO or PG_URL_RO"),
+);
 export const timeZone = new Option(
   "--time-zone <name>",
   described("time zone of timestamps in documents; UTC", "PGSYNC_TIME_ZONE"),

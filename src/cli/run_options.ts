@@ -36,7 +36,7 @@ export async function loadRunOptions(flags: Flags, environment: Environment): Pr
   const { askPassword } = await import("./password.ts");
   const { postgres } = options;
   const password = await askPassword(`Password of ${postgres.user} on ${postgres.host}: `);
-  return { schema, ...options, postgres: { ...postgres, password } };
+  return { schema, ...runSettings(flags, environment, password).options };
 }
 
 /** Reads the schema file and logs its warnings. @throws PgsyncError SCHEMA_* */

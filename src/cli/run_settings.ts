@@ -3,6 +3,7 @@ import { PgsyncError } from "../errors/error.ts";
 import { RUN_DEFAULTS, type RunOptions } from "../sync/options.ts";
 import type { Flags } from "./flags.ts";
 import { postgresOptions } from "./postgres_settings.ts";
+import { replicaOptions } from "./replica_settings.ts";
 import { searchOptions } from "./search_settings.ts";
 import { given, matching, seconds, textOf, wholeNumber, yesOrNo } from "./values.ts";
 import { type Environment, judgeVariables } from "./variables.ts";
@@ -39,6 +40,7 @@ export function runSettings(
   const bufferBytes = given(environment, "PGSYNC_BUFFER_BYTES");
   const options: Omit<RunOptions, "schema"> = {
     postgres,
+    postgresReplica: replicaOptions(flags, environment, postgres, notes),
     search,
     // https://www.postgresql.org/docs/current/warm-standby.html#STREAMING-REPLICATION-SLOTS-MANIPULATION
     slot: slot === null

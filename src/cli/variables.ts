@@ -22,6 +22,13 @@ export const USED_VARIABLES = [
   "PG_SSLMODE",
   "PG_SSLROOTCERT",
   "PG_WORK_MEM",
+  "PG_URL_RO",
+  "PG_HOST_RO",
+  "PG_PORT_RO",
+  "PG_USER_RO",
+  "PG_PASSWORD_RO",
+  "PG_SSLMODE_RO",
+  "PG_SSLROOTCERT_RO",
   "ELASTICSEARCH_URL",
   "ELASTICSEARCH_CLOUD_ID",
   "ELASTICSEARCH_SCHEME",
@@ -69,7 +76,7 @@ const NEEDLESS: readonly { readonly names: readonly string[]; readonly why: stri
     why: "which search engine it is, is found by asking the server",
   },
   { names: ["WAL"], why: "changes are always read from the WAL" },
-  { names: ["PG_DATABASE"], why: "each document of the schema file names its database" },
+  { names: ["PG_DATABASE", "PG_DATABASE_RO"], why: "each document of the schema file names its database" },
   {
     names: ["POLL_INTERVAL", "POLL_TIMEOUT"],
     why: "nothing is polled; PostgreSQL sends changes as they are committed",
@@ -137,20 +144,6 @@ const UNSUPPORTED: readonly {
   readonly what: string;
   readonly remedy: string;
 }[] = [
-  {
-    names: [
-      "PG_URL_RO",
-      "PG_HOST_RO",
-      "PG_PORT_RO",
-      "PG_USER_RO",
-      "PG_PASSWORD_RO",
-      "PG_SSLMODE_RO",
-      "PG_SSLROOTCERT_RO",
-      "PG_DATABASE_RO",
-    ],
-    what: "Reading documents from a replica",
-    remedy: "Unset the variable; the documents are then read from the primary.",
-  },
   { names: ["POLLING"], what: "Polling", remedy: "Unset it: changes are streamed as they are committed." },
   {
     names: ["REDIS_CHECKPOINT"],

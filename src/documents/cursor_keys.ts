@@ -1,4 +1,4 @@
-import type { Sql } from "../postgres/connect.ts";
+import type { Session } from "../postgres/connect.ts";
 import { joinKey, type RootKey } from "./root_keys.ts";
 
 /** Rows of a cursor's page: a country renamed touches a million cities, which must not come at once. */
@@ -10,7 +10,7 @@ const PAGE = 5_000;
  * @throws postgres.js' errors
  */
 export async function* cursorKeys(
-  sql: Sql,
+  sql: Session,
   statement: string,
   parameters: readonly string[],
 ): AsyncGenerator<RootKey[]> {

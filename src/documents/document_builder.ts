@@ -5,6 +5,7 @@ import type { MappedDocument } from "../mapping/tree.ts";
 import { arrayLiteral } from "../postgres/array.ts";
 import { type RowFault, rowFaultOf } from "../postgres/errors.ts";
 import { keyColumns, type RootKey, splitKey } from "./root_keys.ts";
+import type { ServerMoment } from "./source_clock.ts";
 import type { SourceSession } from "./source_session.ts";
 
 /** From this many keys on, children are gathered set-wise. */
@@ -48,13 +49,18 @@ export class DocumentBuilder {
    * others from being built. While PostgreSQL is away it waits and begins again.
    *
    * @param keys each at most once
+   * @param moment the documents hold everything before it; null: they are as the session finds them
    * @throws PgsyncError of PostgreSQL that is not temporary; the signal's reason
    */
-  async build(keys: readonly RootKey[], signal: AbortSignal): Promise<BuiltDocuments> {
+  async build(
+    keys: readonly RootKey[],
+    moment: ServerMoment | null,
+    signal: AbortSignal,
+  ): Promise<BuiltDocuments> {
     const built = await this.session.untilDone(
       async () => {
         try {
-          return { documents: await this.#query(keys) };
+          return { documents: await this.#query(keys, moment) };
         } catch (thrown) {
           const fault = rowFaultOf(thrown);
           if (fault === null) throw thrown;
@@ -71,21 +77,22 @@ export class DocumentBuilder {
       return { documents: [], unmakeable: [{ id: joinId(splitKey(only)), fault: built.fault }] };
     }
     const middle = Math.ceil(keys.length / 2);
-    const left = await this.build(keys.slice(0, middle), signal);
-    const right = await this.build(keys.slice(middle), signal);
+    const left = await this.build(keys.slice(0, middle), moment, signal);
+    const right = await this.build(keys.slice(middle), moment, signal);
     return {
       documents: [...left.documents, ...right.documents],
       unmakeable: [...left.unmakeable, ...right.unmakeable],
     };
   }
 
-  async #query(keys: readonly RootKey[]): Promise<BuiltDocument[]> {
+  async #query(keys: readonly RootKey[], moment: ServerMoment | null): Promise<BuiltDocument[]> {
     const parameters = keyColumns(keys, this.mapped.key.length).map(arrayLiteral);
     const statement = keys.length < SET_WISE_FROM ? this.#correlated : this.#setWise;
     // Row by row, for postgres.js 3.4.9 keeps counting where a statement fails after its first rows: the next result of
     // that connection would begin with as many holes.
     const documents: BuiltDocument[] = [];
-    await this.session.builders
+    using lease = await this.session.lease(this.session.builders, moment);
+    await lease.sql
       .unsafe<(readonly (Buffer | null)[])[]>(statement, parameters, { prepare: true })
       .raw()
       .forEach(([id, document]) => {

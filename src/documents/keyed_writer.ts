@@ -6,7 +6,7 @@ import type { Lsn } from "../replication/lsn.ts";
 import { type BuiltDocument, DocumentBuilder } from "./document_builder.ts";
 import type { IndexWriter, WriteSource } from "./index_writer.ts";
 import type { RootKey } from "./root_keys.ts";
-import type { ServerMoment } from "./server_clock.ts";
+import type { ServerMoment } from "./source_clock.ts";
 import type { SourceSession } from "./source_session.ts";
 
 /** The size of the requests that a writer makes. */
@@ -45,7 +45,7 @@ export class KeyedWriter {
     private readonly limits: RequestLimits,
     /** Slices that are built or sent at once. */
     concurrency: number,
-    /** Gives a moment later than any before. */
+    /** Gives a moment that nothing built before can have, unless it was built of the same state. */
     private readonly freshMoment: () => Promise<ServerMoment>,
     private readonly onFault: (fault: PgsyncError) => void,
   ) {
@@ -115,7 +115,7 @@ export class KeyedWriter {
     for (let moment = write.moment;;) {
       const buildStart = performance.now();
       const builtAt = Date.now();
-      const { documents, unmakeable } = await this.#builder.build(keys, signal);
+      const { documents, unmakeable } = await this.#builder.build(keys, moment, signal);
       this.index.refuse(unmakeable, write.source, write.position);
       const version = documentVersion({ ...moment, fromStream: write.source !== "verify" });
       const requests = this.#requests(documents, version, builtAt);

@@ -4,6 +4,7 @@ import { arrayLiteral } from "../postgres/array.ts";
 import { rowFaultOf } from "../postgres/errors.ts";
 import type { IndexWriter } from "./index_writer.ts";
 import { joinKey, keyColumns, type RootKey } from "./root_keys.ts";
+import type { ServerMoment } from "./source_clock.ts";
 import type { SourceSession } from "./source_session.ts";
 
 const logger = getLogger(["pgsync", "documents"]);
@@ -12,12 +13,14 @@ const logger = getLogger(["pgsync", "documents"]);
  * Of the keys that an index holds, those that have no root row.
  *
  * @param pages keys as `indexedKeys` gives them
- * @throws postgres.js' errors
+ * @param moment what is read holds everything before it
+ * @throws postgres.js' errors; PgsyncError as `SourceSession.lease`
  */
 export async function* missingRoots(
   pages: AsyncIterable<readonly RootKey[]>,
   writer: IndexWriter,
   session: SourceSession,
+  moment: ServerMoment,
 ): AsyncGenerator<readonly RootKey[]> {
   const statement = missingKeysSql(writer.mapped);
   const width = writer.mapped.key.length;
@@ -25,7 +28,8 @@ export async function* missingRoots(
   const missing = async (keys: readonly RootKey[]): Promise<RootKey[]> => {
     try {
       const parameters = keyColumns(keys, width).map(arrayLiteral);
-      const rows = await session.lookups.unsafe(statement, parameters, { prepare: true }).values();
+      using lease = await session.lease(session.lookups, moment);
+      const rows = await lease.sql.unsafe(statement, parameters, { prepare: true }).values();
       return rows.map((row) => joinKey(row.map(String)));
     } catch (thrown) {
       // A text that the key's type does not take, so it is no id of ours. It is found by halving.

@@ -1,16 +1,12 @@
 import { z } from "zod";
+import type { Session } from "../postgres/connect.ts";
 import { type Lsn, parseLsn } from "../replication/lsn.ts";
 import { delay } from "../retry/backoff.ts";
 import { documentVersion } from "../search/version.ts";
+import type { ServerMoment, SourceClock, ToSee } from "./source_clock.ts";
 import type { SourceSession } from "./source_session.ts";
 import { VersionClock } from "./version_clock.ts";
 import { type Look, parseSnapshot, waitUntilVisible } from "./visibility.ts";
-
-/** A place in the server's history: what documents' versions are made of. */
-export interface ServerMoment {
-  readonly timeline: number;
-  readonly lsn: Lsn;
-}
 
 /**
  * The position is read after the snapshot was taken. It is that of the WAL on disk, not the insert position, which a crash
@@ -29,69 +25,100 @@ SELECT
 const LONGEST_PAUSE_MS = 50;
 
 const lookRow = z.tuple([z.string(), z.string(), z.string().regex(/^[0-9A-Fa-f]{8}$/)]);
+const lsnRow = z.tuple([z.string()]);
 
-/** Reads the server's snapshot and WAL position, and makes of them the moments that documents are built for. */
-export class ServerClock {
+/**
+ * Reads the primary's snapshot and WAL position, and makes of them the moments that documents are built for. All is asked
+ * of the primary, whatever the documents are read from.
+ */
+export class ServerClock implements SourceClock {
   readonly #versions = new VersionClock();
   #timeline = 1;
 
   constructor(private readonly session: SourceSession) {}
 
-  /**
-   * Waits until all the transactions are visible to new snapshots.
-   *
-   * @param transactions 32-bit ids of committed transactions
-   * @param signal ends the wait
-   * @returns the moment for the versions of what is built after this call; it is later than any returned before
-   * @throws postgres.js' errors; the signal's reason
-   */
-  async afterVisible(transactions: Iterable<number>, signal: AbortSignal): Promise<ServerMoment> {
-    const ids = [...transactions];
-    const pause = (ms: number) => delay(ms, signal);
+  /** Versions of a process that held the slot before must not tie with ours. */
+  async takeOver(): Promise<void> {
+    await this.writeSomething();
+  }
+
+  /** Each moment is later than any returned before. */
+  async afterVisible(toSee: ToSee, signal: AbortSignal): Promise<ServerMoment> {
     for (let attempt = 0;; attempt++) {
-      const lsn = this.#versions.next(await waitUntilVisible(ids, () => this.#look(), pause));
-      if (lsn !== null) return { timeline: this.#timeline, lsn };
+      const { timeline, lsn } = await this.whenVisible(toSee.transactions, signal);
+      const next = this.#versions.next(lsn);
+      if (next !== null) return { timeline, lsn: next };
       // Eight batches at one position: nobody wrote any WAL meanwhile, so some must be written.
       await this.writeSomething();
-      if (attempt > 0) await pause(Math.min(attempt, LONGEST_PAUSE_MS));
+      if (attempt > 0) await delay(Math.min(attempt, LONGEST_PAUSE_MS), signal);
     }
   }
 
-  /** The present moment. @throws postgres.js' errors */
-  async now(): Promise<ServerMoment> {
+  /**
+   * Waits until all the transactions are visible to new snapshots of the primary.
+   *
+   * @param transactions 32-bit ids of committed transactions
+   * @returns the position that was read after the snapshot that showed them all
+   * @throws PgsyncError of PostgreSQL; the signal's reason
+   */
+  async whenVisible(transactions: Iterable<number>, signal: AbortSignal): Promise<ServerMoment> {
+    const lsn = await waitUntilVisible(transactions, () => this.#look(), (ms) => delay(ms, signal));
+    return { timeline: this.#timeline, lsn };
+  }
+
+  async now(session: Session): Promise<ServerMoment> {
+    const { lsn } = await this.#lookBy(session);
+    return { timeline: this.#timeline, lsn };
+  }
+
+  /** What the primary shows is what is read. */
+  catchUp(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  async position(): Promise<Lsn> {
+    return (await this.present()).lsn;
+  }
+
+  /** Timeline and position. @throws PgsyncError of PostgreSQL */
+  async present(): Promise<ServerMoment> {
     const { lsn } = await this.#look();
     return { timeline: this.#timeline, lsn };
   }
 
-  /** The greatest version that a document can have by now. @throws PgsyncError of PostgreSQL */
   async newestVersion(): Promise<bigint> {
-    try {
-      const { timeline, lsn } = await this.now();
-      // The clock itself may have given up to seven more than the position.
-      return documentVersion({ timeline, lsn: lsn + 7n, fromStream: true });
-    } catch (thrown) {
-      throw this.session.error(thrown, "tell its WAL position");
-    }
+    const { timeline, lsn } = await this.present();
+    // The clock itself may have given up to seven more than the position.
+    return documentVersion({ timeline, lsn: lsn + 7n, fromStream: true });
   }
 
-  /**
-   * Writes a message into the WAL, which moves the position and passes through the stream. It is transactional, for only
-   * a commit flushes WAL at once, and only flushed WAL is streamed.
-   *
-   * @returns its position: behind every commit that could be seen before this call
-   * @throws postgres.js' errors
-   */
+  /** It is transactional, for only a commit flushes WAL at once, and only flushed WAL is streamed. */
   async writeSomething(): Promise<Lsn> {
-    const [row] = await this.session.builders.unsafe(
-      "SELECT pg_catalog.pg_logical_emit_message(true, 'pgsync', '')::pg_catalog.text",
-    ).values();
-    return parseLsn(z.tuple([z.string()]).parse(row)[0]);
+    return await this.#asked("write a logical message", async () => {
+      const [row] = await this.session.primary.unsafe(
+        "SELECT pg_catalog.pg_logical_emit_message(true, 'pgsync', '')::pg_catalog.text",
+      ).values();
+      return parseLsn(lsnRow.parse(row)[0]);
+    });
   }
 
   async #look(): Promise<Look> {
-    const [row] = await this.session.builders.unsafe(LOOK, [], { prepare: true }).values();
+    return await this.#asked("tell its WAL position", () => this.#lookBy(this.session.primary));
+  }
+
+  async #lookBy(session: Session): Promise<Look> {
+    const [row] = await session.unsafe(LOOK, [], { prepare: true }).values();
     const [snapshot, lsn, timeline] = lookRow.parse(row);
     this.#timeline = Number.parseInt(timeline, 16);
     return { snapshot: parseSnapshot(snapshot), lsn: parseLsn(lsn) };
+  }
+
+  /** Its errors name the primary, also where the documents are read from another server. */
+  async #asked<T>(doing: string, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (thrown) {
+      throw this.session.errorOfPrimary(thrown, doing);
+    }
   }
 }

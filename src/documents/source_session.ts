@@ -1,8 +1,10 @@
-import { connectPostgres, type Sql } from "../postgres/connect.ts";
+import { connectPostgres, type Session, type Sql } from "../postgres/connect.ts";
 import { isTemporary, postgresError } from "../postgres/errors.ts";
 import type { PostgresOptions } from "../postgres/options.ts";
 import { PgsyncError } from "../errors/error.ts";
 import { backoffDelay, delay } from "../retry/backoff.ts";
+import type { ServerMoment } from "./source_clock.ts";
+import { behind, lookAtStandby, refuseUnfit, type Replica } from "./standby_look.ts";
 
 /** Waits between attempts while PostgreSQL is away: up to 0.2 s at first, up to 10 s later. */
 const RETRY_LIMITS = { baseMs: 200, capMs: 10_000 };
@@ -17,30 +19,72 @@ export interface SessionLimits {
   readonly loaders: number;
 }
 
+/** Something to read with, until it is disposed of. */
+export interface Lease extends Disposable {
+  readonly sql: Session;
+}
+
+/** What `SourceSession.primary` does at once, where it is a pool of its own: it looks, and writes messages. */
+const PRIMARY_SESSIONS = 2;
+
 /**
- * The sessions that read documents and look up root keys in one database. Each kind of work has its own pool, so that
- * one can never wait for a session that another holds while it waits for the first.
+ * The sessions that read documents and look up root keys in one database: on the primary, or on a replica of it. Each kind
+ * of work has its own pool, so that one can never wait for a session that another holds while it waits for the first.
  */
 export class SourceSession implements AsyncDisposable {
   readonly lookups: Sql;
   readonly builders: Sql;
   readonly loaders: Sql;
+  /** What has to be asked of, or written to, the primary. Where there is no replica, these are the builders. */
+  readonly primary: Sql;
 
+  /** @param options the primary @param replica where the three pools are to read instead */
   constructor(
     readonly options: PostgresOptions,
     readonly database: string,
     limits: SessionLimits,
+    private readonly replica: Replica | null = null,
   ) {
-    const open = (purpose: string, max: number) =>
-      connectPostgres(options, { database, purpose, max, kind: "builder" });
+    const open = (purpose: string, max: number, server = replica?.options ?? options) =>
+      connectPostgres(server, { database, purpose, max, kind: "builder" });
     this.lookups = open("lookup", limits.lookups);
     this.builders = open("build", limits.builders);
     this.loaders = open("load", limits.loaders);
+    this.primary = replica === null ? this.builders : open("clock", PRIMARY_SESSIONS, options);
   }
 
-  /** Makes an error of ours of what a statement threw. */
+  /** Makes an error of ours of what a statement of the reading pools threw. */
   error(thrown: unknown, doing: string): PgsyncError {
+    const options = this.replica?.options ?? this.options;
+    return postgresError(thrown, { options, database: this.database, doing });
+  }
+
+  /** Makes an error of ours of what a statement on the primary threw. */
+  errorOfPrimary(thrown: unknown, doing: string): PgsyncError {
     return postgresError(thrown, { options: this.options, database: this.database, doing });
+  }
+
+  /**
+   * Something to read with that shows everything before a moment. On the primary any session does. On a replica it is one
+   * connection that was asked: it may have been opened to a server that has begun anew further back, or to another one.
+   *
+   * @param pool one of the reading pools
+   * @param moment null: whatever it shows will do
+   * @throws postgres.js' errors; PgsyncError REPLICA_BEHIND, REPLICA_UNFIT
+   */
+  async lease(pool: Sql, moment: ServerMoment | null): Promise<Lease> {
+    if (this.replica === null || moment === null) return { sql: pool, [Symbol.dispose]: () => {} };
+    const sql = await pool.reserve();
+    try {
+      const look = await lookAtStandby(sql);
+      refuseUnfit(look, this.replica);
+      const lag = behind(look, moment, this.replica);
+      if (lag !== null) throw lag;
+    } catch (thrown) {
+      sql.release();
+      throw thrown;
+    }
+    return { sql, [Symbol.dispose]: () => sql.release() };
   }
 
   /**
@@ -73,6 +117,7 @@ export class SourceSession implements AsyncDisposable {
 
   /** Closes all sessions; statements under way are cut off. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all([this.lookups, this.builders, this.loaders].map((sql) => sql.end({ timeout: 0 })));
+    const pools = new Set([this.lookups, this.builders, this.loaders, this.primary]);
+    await Promise.all([...pools].map((sql) => sql.end({ timeout: 0 })));
   }
 }

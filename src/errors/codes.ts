@@ -98,6 +98,23 @@ export const ERRORS = {
     next: "halt",
     exitCode: EXIT.setup,
   },
+  REPLICA_UNFIT: {
+    meaning: "The server from which documents are to be read is no standby of the primary.",
+    remedy:
+      "Name a standby of the server in PG_URL with PG_URL_RO, or unset it and its parts: the documents are then read " +
+      "from the primary.",
+    next: "halt",
+    exitCode: EXIT.setup,
+  },
+  REPLICA_BEHIND: {
+    meaning:
+      "The standby from which documents are read has not replayed the changes that they are built for.",
+    remedy:
+      "None needed: it is waited for. If it lasts, look whether the standby is connected to the primary and its replay " +
+      "is paused (pg_is_wal_replay_paused) or held up by long queries (max_standby_streaming_delay).",
+    next: "retry",
+    exitCode: EXIT.connection,
+  },
   WAL_LEVEL: {
     meaning: "wal_level is not logical, so PostgreSQL cannot stream changes.",
     remedy: "ALTER SYSTEM SET wal_level = 'logical'; then restart PostgreSQL.",

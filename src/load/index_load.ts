@@ -12,7 +12,7 @@ import type { KeyedWriter, RequestLimits } from "../documents/keyed_writer.ts";
 import { keyBounds } from "../documents/key_bounds.ts";
 import { keyChunks, pageChunks, storageFingerprint } from "./load_chunks.ts";
 import { missingRoots } from "../documents/missing_roots.ts";
-import type { ServerClock } from "../documents/server_clock.ts";
+import { NOTHING_TO_SEE, type SourceClock } from "../documents/source_clock.ts";
 import type { SourceSession } from "../documents/source_session.ts";
 import type { LoadStatus, SyncObserver } from "../status/status.ts";
 
@@ -21,7 +21,7 @@ export interface IndexLoadOptions {
   readonly open: OpenIndex;
   readonly keyed: KeyedWriter;
   readonly session: SourceSession;
-  readonly clock: ServerClock;
+  readonly clock: SourceClock;
   readonly search: SearchClient;
   readonly checkpoint: Checkpoint;
   readonly limits: RequestLimits;
@@ -104,7 +104,7 @@ export class IndexLoad {
       root = now;
     }
     if (heldDocuments) await this.#removeExtra(signal);
-    const { lsn } = await session.untilDone(() => clock.now(), "tell its WAL position", onFault, signal);
+    const lsn = await session.untilDone(() => clock.position(), "tell its WAL position", onFault, signal);
     await this.#patiently(async () => {
       await restoreRefresh(search, open.generation, keyed.index.mapped.schema.setting, signal);
       await refresh(search, open.generation, signal);
@@ -159,8 +159,8 @@ export class IndexLoad {
     const { keyed, session, search, clock, onFault } = this.options;
     await session.untilDone(
       async () => {
-        const moment = await clock.afterVisible([], signal);
-        const extra = missingRoots(indexedKeys(keyed.index, search, signal), keyed.index, session);
+        const moment = await clock.afterVisible(NOTHING_TO_SEE, signal);
+        const extra = missingRoots(indexedKeys(keyed.index, search, signal), keyed.index, session, moment);
         await keyed.write(extra, { moment, source: "load", position: null }, signal);
       },
       "compare the index with its table",
@@ -170,8 +170,13 @@ export class IndexLoad {
   }
 
   async #describeRoot(signal: AbortSignal): Promise<Relation> {
-    const { session, describeRoot, onFault } = this.options;
-    return await session.untilDone(describeRoot, "read its catalog", onFault, signal);
+    const { session, clock, describeRoot, onFault } = this.options;
+    const describe = async () => {
+      // A rewrite that the chunks were not yet read behind would be known of here, and missed when they are.
+      await clock.catchUp(signal);
+      return await describeRoot();
+    };
+    return await session.untilDone(describe, "read its catalog", onFault, signal);
   }
 
   /** Tries until the search engine does it. */

@@ -16,7 +16,7 @@ import type { IndexWriter } from "../documents/index_writer.ts";
 import type { KeyedWriter, RequestLimits } from "../documents/keyed_writer.ts";
 import { chunkRange } from "./load_chunks.ts";
 import { joinKey } from "../documents/root_keys.ts";
-import type { ServerClock } from "../documents/server_clock.ts";
+import { NOTHING_TO_SEE, type SourceClock } from "../documents/source_clock.ts";
 import type { SourceSession } from "../documents/source_session.ts";
 
 const logger = getLogger(["pgsync", "load"]);
@@ -30,7 +30,7 @@ const REQUESTS_A_COLLECTION = 8;
 export interface InitialLoadOptions {
   readonly keyed: KeyedWriter;
   readonly session: SourceSession;
-  readonly clock: ServerClock;
+  readonly clock: SourceClock;
   readonly checkpoint: Checkpoint;
   readonly limits: RequestLimits;
   /** Chunks read at once. */
@@ -124,8 +124,9 @@ async function loadByKeys(
   { keyed, session, clock }: InitialLoadOptions,
   signal: AbortSignal,
 ): Promise<number> {
-  const moment = await clock.afterVisible([], signal);
-  const keys = cursorKeys(session.loaders, allKeysSql(keyed.index.mapped, chunkRange(chunk)), []);
+  const moment = await clock.afterVisible(NOTHING_TO_SEE, signal);
+  using lease = await session.lease(session.loaders, moment);
+  const keys = cursorKeys(lease.sql, allKeysSql(keyed.index.mapped, chunkRange(chunk)), []);
   const { documents } = await keyed.write(keys, { moment, source: "load", position: null }, signal);
   return documents;
 }
@@ -167,7 +168,7 @@ class ChunkReader {
   /** @param session reserved before anything is dated: to wait for one would make the documents look older than they are */
   async #readFrom(session: Session, chunk: LoadChunkProgress): Promise<void> {
     const { clock, limits } = this.options;
-    const moment = await clock.now();
+    const moment = await clock.now(session);
     this.#version = documentVersion({ ...moment, fromStream: false });
     this.#builtAt = Date.now();
     const statement = `COPY (${loadSql(this.index.mapped, chunkRange(chunk))}) TO STDOUT (FORMAT binary)`;
@@ -218,7 +219,7 @@ class ChunkReader {
       if (values === null) throw new RangeError(`"${id}" is no _id of index ${this.index.index}`);
       return joinKey(values);
     });
-    const moment = await clock.afterVisible([], this.signal);
+    const moment = await clock.afterVisible(NOTHING_TO_SEE, this.signal);
     await keyed.write([keys], { moment, source: "load", position: null }, this.signal);
   }
 

@@ -135,6 +135,12 @@ function busyRemedy(sqlState: string): { readonly remedy?: string } {
       };
     case "53100":
       return { remedy: "Free space on the server's disk." };
+    case "40001":
+      // Our statements read, and each for itself, so no other transaction can be in their way.
+      return {
+        remedy:
+          "If it lasts, set hot_standby_feedback = on at the standby, or raise its max_standby_streaming_delay.",
+      };
     case "55P03":
       return {
         remedy: "Look in pg_locks for the session that holds the lock, and wait for its end or end it.",

@@ -61,6 +61,8 @@ export class StatusBoard {
   searchEngine = "";
   slot: SlotView = { server: 0n, retainedBytes: 0, safeBytes: null };
   indices: () => readonly IndexView[] = () => [];
+  /** Why documents cannot be read from the replica; null where they can, or where there is none. */
+  replica: () => string | null = () => null;
   stream: () => StreamView = () => ({ connected: false, confirmed: 0n, received: 0n, lastCommitAt: null });
 
   constructor(
@@ -142,6 +144,8 @@ export class StatusBoard {
     if (!stream.connected && this.#phase !== "starting") {
       reasons.push(`The replication stream of database "${this.database}" is not connected.`);
     }
+    const replica = this.replica();
+    if (replica !== null) reasons.push(`Documents cannot be read from the replica: ${replica}`);
     const { state } = this.health;
     if (!state.healthy) reasons.push(`The search engine does not take documents: ${state.error.message}`);
     return reasons;

@@ -3,7 +3,7 @@ import { readCatalog } from "../catalog/read.ts";
 import type { Relation } from "../catalog/types.ts";
 import { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { PgsyncError, toPgsyncError } from "../errors/error.ts";
-import type { Sql } from "../postgres/connect.ts";
+import { connectPostgres, type Sql } from "../postgres/connect.ts";
 import { followSlot, type SlotFollower } from "../replication/follow.ts";
 import { formatLsn, type Lsn } from "../replication/lsn.ts";
 import { inspectSlot } from "../replication/slot.ts";
@@ -23,7 +23,9 @@ import { KeyedWriter } from "../documents/keyed_writer.ts";
 import type { RunOptions } from "./options.ts";
 import { PositionKeeper } from "../changes/position_keeper.ts";
 import { ServerClock } from "../documents/server_clock.ts";
+import { NOTHING_TO_SEE, type SourceClock } from "../documents/source_clock.ts";
 import { SourceSession } from "../documents/source_session.ts";
+import { StandbyClock } from "../documents/standby_clock.ts";
 import { SourceWatch } from "./source_watch.ts";
 import type { SyncObserver } from "../status/status.ts";
 import type { StatusBoard } from "../status/status_board.ts";
@@ -35,6 +37,8 @@ const logger = getLogger(["pgsync", "sync"]);
 const FLUSH_LIMIT_MS = 5_000;
 /** How often the slot is looked at, for lag and WAL budget. */
 const SLOT_LOOK_MS = 5_000;
+/** How often a replica is looked at, in case nothing else is asked of it. */
+const REPLICA_LOOK_MS = 2_000;
 
 /** What follows one database. */
 export interface DatabaseSyncOptions {
@@ -54,14 +58,34 @@ export interface DatabaseSyncOptions {
 export class DatabaseSync {
   readonly #failure = new AbortController();
   readonly #session: SourceSession;
-  readonly #clock: ServerClock;
+  readonly #clock: SourceClock;
+  /** Where the storage of tables is described: where their rows are read. */
+  readonly #catalog: Sql;
   #received: Lsn = 0n;
 
   constructor(private readonly options: DatabaseSyncOptions) {
     const { run, state } = options;
     const sessions = { lookups: 4, builders: run.bulkConcurrency + 1, loaders: run.loadWorkers };
-    this.#session = new SourceSession(run.postgres, state.database, sessions);
-    this.#clock = new ServerClock(this.#session);
+    const { database } = state;
+    if (run.postgresReplica === null) {
+      this.#session = new SourceSession(run.postgres, database, sessions);
+      this.#clock = new ServerClock(this.#session);
+      this.#catalog = options.admin;
+      return;
+    }
+    const { systemIdentifier } = state.mapping.catalog.server;
+    const replica = { options: run.postgresReplica, systemIdentifier };
+    const session = new SourceSession(run.postgres, database, sessions, replica);
+    const clock = new StandbyClock(session, replica, (fault) => options.board.retry("postgresql", fault));
+    this.#session = session;
+    this.#clock = clock;
+    this.#catalog = connectPostgres(replica.options, {
+      database,
+      purpose: "describe",
+      max: 1,
+      kind: "admin",
+    });
+    options.board.replica = () => clock.problem;
   }
 
   /**
@@ -78,8 +102,8 @@ export class DatabaseSync {
     try {
       const loads = await this.#openIndices(working, ending);
       const keyed = loads.map((load) => load.keyed);
-      // Versions of a process that held the slot before must not tie with ours.
-      await this.#untilDone(() => this.#clock.writeSomething(), "write a logical message", ending);
+      void this.#watchReplica(AbortSignal.any([working, leaving.signal]));
+      await this.#untilDone(() => this.#clock.takeOver(ending), "tell how far it is", ending);
 
       const keeper = new PositionKeeper(
         checkpoint,
@@ -141,6 +165,7 @@ export class DatabaseSync {
         logger.debug("the stream ended with {error}", { error })
       );
       await this.#session[Symbol.asyncDispose]();
+      if (this.#catalog !== this.options.admin) await this.#catalog.end({ timeout: 0 });
     }
   }
 
@@ -155,7 +180,7 @@ export class DatabaseSync {
     board.phase = loads.every((load) => load.status.state === "done") ? "catching-up" : "loading";
     await Promise.all(loads.map((load) => load.run(ending)));
     board.phase = "catching-up";
-    const { lsn } = await this.#untilDone(() => this.#clock.now(), "tell its WAL position", ending);
+    const lsn = await this.#untilDone(() => this.#clock.position(), "tell its WAL position", ending);
     const target = loads.reduce(
       (latest, load) => load.endLsn !== null && load.endLsn > latest ? load.endLsn : latest,
       lsn,
@@ -198,7 +223,7 @@ export class DatabaseSync {
         newestVersion: () => this.#clock.newestVersion(),
         observe,
       });
-      const freshMoment = () => this.#clock.afterVisible([], working);
+      const freshMoment = () => this.#clock.afterVisible(NOTHING_TO_SEE, working);
       const keyed = new KeyedWriter(index, this.#session, limits, run.bulkConcurrency, freshMoment, onFault);
       const load = new IndexLoad({
         open,
@@ -275,7 +300,7 @@ export class DatabaseSync {
     while (!ending.aborted) {
       try {
         const slot = await inspectSlot(admin, state.slotName);
-        const { lsn } = await this.#clock.now();
+        const lsn = await this.#clock.position();
         if (slot !== null) {
           board.slot = {
             server: lsn,
@@ -292,6 +317,21 @@ export class DatabaseSync {
         logger.debug("the tables could not be looked at: {error}", { error });
       }
       await delayOrAbort(SLOT_LOOK_MS, ending);
+    }
+  }
+
+  /** Never awaited, as `#watchSlot`. */
+  async #watchReplica(ending: AbortSignal): Promise<void> {
+    const clock = this.#clock;
+    if (!(clock instanceof StandbyClock)) return;
+    while (!ending.aborted) {
+      await delayOrAbort(REPLICA_LOOK_MS, ending);
+      try {
+        if (!ending.aborted) await clock.check();
+      } catch (error) {
+        if (error instanceof PgsyncError && error.code === "REPLICA_UNFIT") this.#fail(error);
+        logger.debug("the replica could not be looked at: {error}", { error });
+      }
     }
   }
 
@@ -332,7 +372,7 @@ export class DatabaseSync {
   }
 
   async #describe(relation: Relation): Promise<Relation> {
-    const catalog = await readCatalog(this.options.admin, [relation]);
+    const catalog = await readCatalog(this.#catalog, [relation]);
     const found = catalog.relation(relation);
     if (found !== null) return found;
     throw new PgsyncError("SOURCE_CHANGED", `Table "${relation.schema}"."${relation.table}" is gone.`);

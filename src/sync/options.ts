@@ -8,6 +8,11 @@ export interface RunOptions {
   readonly schema: SchemaFile;
   /** Where the rows are. */
   readonly postgres: PostgresOptions;
+  /**
+   * A hot standby of it, to build documents from; null: they are built from the primary. Slot, publication, catalog and what
+   * is written stay with the primary. It must name one server at a time.
+   */
+  readonly postgresReplica: PostgresOptions | null;
   /** Where the documents go. */
   readonly search: SearchOptions;
   /** Name of the replication slot and publication; null: `pgsync_<database>`. Only allowed with a single database. */
@@ -35,6 +40,7 @@ export interface RunOptions {
 
 /** The defaults of everything that has one. */
 export const RUN_DEFAULTS = {
+  postgresReplica: null,
   slot: null,
   checkpointFolder: ".",
   bootstrap: false,

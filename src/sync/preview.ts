@@ -31,7 +31,8 @@ export async function* preview(
   signal?: AbortSignal,
 ): AsyncGenerator<PreviewDocument> {
   for (const [database, documents] of byDatabase(options.schema.documents)) {
-    const sql = connectPostgres(options.postgres, { database, purpose: "preview", max: 1, kind: "builder" });
+    const server = options.postgresReplica ?? options.postgres;
+    const sql = connectPostgres(server, { database, purpose: "preview", max: 1, kind: "builder" });
     try {
       const names = namedTables(documents);
       const catalog = await readCatalog(sql, names);

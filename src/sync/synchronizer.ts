@@ -15,6 +15,7 @@ import { byDatabase, slotName } from "./database_mapping.ts";
 import { type DatabaseState, identityOf, readDatabase, setupProblems } from "./database_setup.ts";
 import { DatabaseSync } from "./database_sync.ts";
 import type { RunOptions } from "./options.ts";
+import { checkReplica } from "./replica_check.ts";
 import type { RunStatus, SyncObserver } from "../status/status.ts";
 import { StatusBoard } from "../status/status_board.ts";
 
@@ -115,6 +116,11 @@ export class Synchronizer {
       let state = await readDatabase(admin, database, documents, name);
       const [problem] = setupProblems(state, options.bootstrap);
       if (problem !== undefined) throw problem;
+      if (options.postgresReplica !== null) {
+        const { systemIdentifier } = state.mapping.catalog.server;
+        const check = checkReplica({ options: options.postgresReplica, systemIdentifier }, database);
+        await orAborted(check, control.signal);
+      }
       using checkpoint = Checkpoint.open(checkpointPath(options, name));
       checkIdentity(state, checkpoint);
       if (options.bootstrap) {

@@ -80,7 +80,7 @@ export class Comparison {
 
   /** Compares the documents of root keys. @throws PgsyncError of PostgreSQL or the search engine; the signal's reason */
   async keys(keys: readonly RootKey[], signal: AbortSignal): Promise<Difference[]> {
-    const { documents, unmakeable } = await this.builder.build(keys, signal);
+    const { documents, unmakeable } = await this.builder.build(keys, null, signal);
     return [...unmakeable.map((each) => this.#unmakeable(each)), ...await this.built(documents, signal)];
   }
 
@@ -108,7 +108,7 @@ export class Comparison {
     const stored = await this.#stored(ids, signal);
     const marks = await this.#marks(ids, signal);
     const keys = ids.flatMap((id) => marks.has(id) ? this.#key(id) ?? [] : []);
-    const { documents, unmakeable } = await this.builder.build(keys, signal);
+    const { documents, unmakeable } = await this.builder.build(keys, null, signal);
     const built = new Map(documents.map((document) => [document.id, document]));
     const faults = new Map(unmakeable.map((each) => [each.id, each]));
     return ids.flatMap((id, at) => {

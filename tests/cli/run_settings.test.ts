@@ -27,6 +27,7 @@ test("variables set what a run keeps and uses; flags win", () => {
   };
   const { options: { postgres: _p, search: _s, ...rest } } = runSettings({}, environment);
   assert.deepEqual(rest, {
+    postgresReplica: null,
     slot: "mine",
     checkpointFolder: "/var/lib/pgsync",
     bootstrap: true,
@@ -83,10 +84,6 @@ test("PGSync's variables that need nothing here are accepted, one sentence for e
 });
 
 test("what this version cannot do is refused with what to do instead, never ignored", () => {
-  failsWithUsage(
-    /replica is not in this version, but PG_URL_RO is set.*\n.*primary/s,
-    () => runSettings({}, { ...USER, PG_URL_RO: "x" }),
-  );
   failsWithUsage(/Polling/, () => runSettings({}, { ...USER, POLLING: "true" }));
   failsWithUsage(/MySQL/, () => runSettings({}, { ...USER, PG_DRIVER: "pymysql" }));
   failsWithUsage(/Redis.*REDIS_CHECKPOINT/, () => runSettings({}, { ...USER, REDIS_CHECKPOINT: "1" }));

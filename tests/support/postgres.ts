@@ -7,6 +7,7 @@ import { after } from "node:test";
 import process from "node:process";
 import postgres from "postgres";
 import { type PostgresServer, startPostgres } from "../../scripts/servers/postgres.ts";
+import { type StandbyOptions, startStandby } from "../../scripts/servers/standby.ts";
 import { eventually } from "./eventually.ts";
 
 /** The majors on which the tests run. */
@@ -52,6 +53,17 @@ export async function ownPostgres(
 ): Promise<PostgresServer> {
   const server = await startPostgres({ major: 17, ...options });
   started.push(server);
+  return server;
+}
+
+/** Starts a hot standby of a server of the test's own. It is stopped at the end of the test file at the latest. */
+export async function ownStandby(
+  primary: PostgresServer,
+  options: StandbyOptions = {},
+): Promise<PostgresServer> {
+  const server = await startStandby(primary, options);
+  // Before its primary, which would wait for it to take the last of the WAL.
+  started.unshift(server);
   return server;
 }
 

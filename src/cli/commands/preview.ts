@@ -17,6 +17,8 @@ export function previewCommand(context: Context) {
     .addOption(options.password)
     .addOption(options.sslmode)
     .addOption(options.sslrootcert)
+    .addOption(options.replicaHost)
+    .addOption(options.replicaPort)
     .addOption(options.timeZone)
     .addOption(options.logFormat)
     .addOption(options.verbose)

@@ -22,6 +22,8 @@ export function syncCommand(context: Context) {
     .addOption(options.password)
     .addOption(options.sslmode)
     .addOption(options.sslrootcert)
+    .addOption(options.replicaHost)
+    .addOption(options.replicaPort)
     .addOption(options.timeZone)
     .addOption(options.slot)
     .addOption(options.checkpoint)

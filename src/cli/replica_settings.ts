@@ -1,0 +1,60 @@
+/** How the standby is reached that documents are read from, from flags and variables. */
+import type { PostgresOptions } from "../postgres/options.ts";
+import type { Flags } from "./flags.ts";
+import { parsePostgresUrl, SSL_MODES } from "./postgres_settings.ts";
+import { choice, type Given, given, textOf, wholeNumber } from "./values.ts";
+import type { Environment, UsedVariable } from "./variables.ts";
+
+/** Any one of them switches the replica on. */
+const VARIABLES: readonly UsedVariable[] = [
+  "PG_URL_RO",
+  "PG_HOST_RO",
+  "PG_PORT_RO",
+  "PG_USER_RO",
+  "PG_PASSWORD_RO",
+  "PG_SSLMODE_RO",
+  "PG_SSLROOTCERT_RO",
+];
+
+/**
+ * Flags win over PG_URL_RO, PG_URL_RO over its parts; what neither says is as the primary's, for a standby has the same
+ * roles and passwords. How values print is always as the primary's.
+ *
+ * @param notes receives a sentence for each thing that has no effect
+ * @returns null where nothing speaks of a replica
+ * @throws PgsyncError USAGE
+ */
+export function replicaOptions(
+  flags: Flags,
+  environment: Environment,
+  primary: PostgresOptions,
+  notes: string[],
+): PostgresOptions | null {
+  const named = flags.replicaHost !== undefined || flags.replicaPort !== undefined;
+  if (!named && given(environment, VARIABLES) === null) return null;
+  const urlGiven = given(environment, "PG_URL_RO");
+  const url = urlGiven === null ? null : parsePostgresUrl(urlGiven);
+  const inUrl = (what: string, value: string | null | undefined): Given | null =>
+    value === null || value === undefined ? null : { where: `PG_URL_RO (${what})`, value };
+
+  const port = given({}, [], { name: "--replica-port", value: flags.replicaPort }) ??
+    inUrl("port", url?.port) ?? given(environment, "PG_PORT_RO");
+  const sslmode = inUrl("sslmode", url?.sslmode) ?? given(environment, "PG_SSLMODE_RO");
+  const user = url?.user ?? textOf(environment, "PG_USER_RO") ?? primary.user;
+  for (const name of url?.settings.keys() ?? []) {
+    if (name !== "work_mem") notes.push(`PG_URL_RO: the setting ${name} of options is not used`);
+  }
+  for (const name of url?.unused ?? []) notes.push(`PG_URL_RO: the parameter ${name} is not used`);
+
+  return {
+    host: flags.replicaHost ?? url?.host ?? textOf(environment, "PG_HOST_RO") ?? primary.host,
+    port: port === null ? primary.port : wholeNumber(port, 1, 65_535),
+    user,
+    password: url?.password ?? textOf(environment, "PG_PASSWORD_RO") ??
+      (user === primary.user ? primary.password : null),
+    sslmode: sslmode === null ? primary.sslmode : choice(sslmode, SSL_MODES),
+    sslrootcert: url?.sslrootcert ?? textOf(environment, "PG_SSLROOTCERT_RO") ?? primary.sslrootcert,
+    timeZone: primary.timeZone,
+    workMem: url?.settings.get("work_mem") ?? primary.workMem,
+  };
+}
