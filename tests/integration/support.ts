@@ -20,7 +20,12 @@ import { expectedDocuments } from "../oracle/documents.ts";
 import { optionsOf } from "../postgres/options.ts";
 import { useElasticsearch } from "../support/elasticsearch.ts";
 import { eventually } from "../support/eventually.ts";
-import { type TestDatabase, type TestedMajor, usePostgres } from "../support/postgres.ts";
+import {
+  type DatabaseServer,
+  type TestDatabase,
+  type TestedMajor,
+  usePostgres,
+} from "../support/postgres.ts";
 
 /** A database and what follows it. To be disposed of. */
 export class Bench implements AsyncDisposable {
@@ -45,15 +50,19 @@ export class Bench implements AsyncDisposable {
   /**
    * Makes a database with tables and rows, and reads a schema file for it.
    *
+   * @param on a shared server of this major, or another server
    * @param nodes the `nodes` of each document, as YAML: an object
    */
   static async open(
-    major: TestedMajor,
+    on: TestedMajor | DatabaseServer,
     ddl: string,
     nodes: string | readonly string[],
     changes: Partial<RunOptions> = {},
   ): Promise<Bench> {
-    const [server, search] = await Promise.all([usePostgres(major), useElasticsearch()]);
+    const [server, search] = await Promise.all([
+      typeof on === "number" ? usePostgres(on) : on,
+      useElasticsearch(),
+    ]);
     const database = await server.createDatabase();
     const sql = postgres(database.url, { max: 4, onnotice: () => {} });
     try {

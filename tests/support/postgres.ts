@@ -13,13 +13,17 @@ import { eventually } from "./eventually.ts";
 /** The majors on which the tests run. */
 export type TestedMajor = 15 | 17;
 
+/** Something that makes databases. */
+export interface DatabaseServer {
+  /** Makes an empty database of a unique name. It is dropped with its replication slots at the end of the test file at the latest. */
+  createDatabase(): Promise<TestDatabase>;
+}
+
 /** A server that tests share: make databases, change no settings. */
-export interface SharedPostgres {
+export interface SharedPostgres extends DatabaseServer {
   /** Superuser `postgres`, database `postgres`. */
   readonly url: string;
   readonly version: TestedMajor;
-  /** Makes an empty database of a unique name. It is dropped with its replication slots at the end of the test file at the latest. */
-  createDatabase(): Promise<TestDatabase>;
 }
 
 export interface TestDatabase {
@@ -54,6 +58,11 @@ export async function ownPostgres(
   const server = await startPostgres({ major: 17, ...options });
   started.push(server);
   return server;
+}
+
+/** Makes databases on a server of the test's own. */
+export function databasesOf(server: PostgresServer): DatabaseServer {
+  return { createDatabase: () => createDatabase(server.url) };
 }
 
 /** Starts a hot standby of a server of the test's own. It is stopped at the end of the test file at the latest. */

@@ -9,10 +9,10 @@ import { ownPostgres, ownStandby } from "../../support/postgres.ts";
 for (const major of [13, 17] as const satisfies readonly PostgresMajor[]) {
   test(`a hot standby of PostgreSQL ${major} follows its primary, is promoted, and leaves nothing behind`, async () => {
     const primary = await ownPostgres({ major });
-    const sql = postgres(primary.url, { max: 1 });
+    const sql = postgres(primary.url, { max: 1, onnotice: () => {} });
     await sql`CREATE TABLE followed AS SELECT 1 AS value`;
     const standby = await ownStandby(primary);
-    const reader = postgres(standby.url, { max: 1 });
+    const reader = postgres(standby.url, { max: 1, onnotice: () => {} });
     const holds = async (value: number) =>
       await eventually(async () => {
         assert.deepEqual([...await reader`SELECT value FROM followed`], [{ value }]);
