@@ -125,7 +125,7 @@ export function keyColumn(name: string, keyType: KeyType, notNull: boolean): Col
 const OBJECTS = [
   '{"a": [1, 2, 3], "b": {"c": "x", "d": 1.50}, "s": "text", "f": true, "0": "zero"}',
   '{"a": [], "b": {}, "s": "😀 \\"q\\" \\u0007", "f": false}',
-  '{"a": [10], "b": {"d": 3, "c": "a\\\\b", "e e": null}, "s": null, "0": "nought"}',
+  '{"a": [10], "b": {"d": 3.0, "c": "a\\\\b", "e e": null}, "s": null, "0": "nought"}',
   '{"b": null, "s": ""}',
   "{}",
   "null",

@@ -87,8 +87,8 @@ class Builder {
   /** The rows on the far side of a link table, once for each link row, in their own table's order. */
   #far(child: NodeSchema, parent: NodeSchema, through: QualifiedName, row: Row): Row[] {
     const table = this.#table(through);
-    const toParent = keyTo(table, parent);
-    const toChild = keyTo(table, child);
+    const toParent = only(keysTo(table, parent), `${keyOf(through)} and ${keyOf(parent)}`);
+    const toChild = only(keysTo(table, child), `${keyOf(through)} and ${keyOf(child)}`);
     const linked = this.#equal(through, row, toParent.map(([link, target]) => [target, link]));
     const far = linked.flatMap((link) => this.#equal(child, link, toChild));
     const order = this.#table(child).rows;
@@ -100,11 +100,10 @@ class Builder {
   #pairs(parent: NodeSchema, child: NodeSchema): Pairs {
     const given = child.relationship?.foreignKey ?? null;
     if (given !== null) return given.parent.map((column, index) => [column, given.child[index] ?? ""]);
-    const onChild = this.#table(child).foreignKeys.find((key) => keyOf(key.target) === keyOf(parent));
-    if (onChild !== undefined) {
-      return onChild.columns.map((column, index) => [onChild.targetColumns[index] ?? "", column]);
-    }
-    return keyTo(this.#table(parent), child);
+    const down = keysTo(this.#table(child), parent).map(flipped);
+    // Between a table and itself the children are the rows that refer to the parent.
+    const up = keyOf(parent) === keyOf(child) ? [] : keysTo(this.#table(parent), child);
+    return only([...down, ...up], `${keyOf(child)} and ${keyOf(parent)}`);
   }
 
   /** The rows of a table whose right columns equal the row's left ones. */
@@ -135,14 +134,23 @@ class Builder {
   }
 }
 
-/** [own column, target's column] of the one foreign key of a table to another. */
-function keyTo(table: Table, target: QualifiedName): Pairs {
-  const keys = table.foreignKeys.filter((key) => keyOf(key.target) === keyOf(target));
-  const [key] = keys;
-  if (key === undefined || keys.length > 1) {
-    throw new Error(`${keys.length} foreign keys to ${keyOf(target)}`);
+/** [own column, target's column] of the foreign keys of a table to another; several over the same pairs are one. */
+function keysTo(table: Table, target: QualifiedName): Pairs[] {
+  const found = table.foreignKeys.filter((key) => keyOf(key.target) === keyOf(target))
+    .map((key): Pairs => key.columns.map((column, index) => [column, key.targetColumns[index] ?? ""]));
+  return [...new Map(found.map((pairs) => [JSON.stringify(pairs.toSorted()), pairs])).values()];
+}
+
+function flipped(pairs: Pairs): Pairs {
+  return pairs.map(([left, right]) => [right, left]);
+}
+
+function only(found: readonly Pairs[], between: string): Pairs {
+  const [first, ...others] = found;
+  if (first === undefined || others.length > 0) {
+    throw new Error(`${found.length} foreign keys join ${between}`);
   }
-  return key.columns.map((column, index) => [column, key.targetColumns[index] ?? ""]);
+  return first;
 }
 
 function identityOf(row: Row, columns: readonly string[]): string | null {
