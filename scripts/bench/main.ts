@@ -7,6 +7,7 @@ import { cpus, totalmem } from "node:os";
 import { join, relative, resolve } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
+import { loadBookshop } from "../../examples/bookshop/load.ts";
 import { build } from "../build.ts";
 import { PROJECT } from "../project.ts";
 import { Advice, runScript } from "../servers/process.ts";
@@ -62,7 +63,15 @@ await runScript(async () => {
   if (process.platform !== "linux") throw new Advice("The benchmark reads /proc, so it runs on Linux only.");
   const executable = options.fromSources ? null : options.executable ?? await build();
   const view = progressView();
-  const servers = await startServers(options.books, view);
+  const servers = await startServers({
+    // The database that examples/bookshop/schema.yaml names.
+    name: "bookshop",
+    fill: async (url) => {
+      const onProgress = (table: string, rows: number) =>
+        table === "book" && view.rows("Books", rows, options.books);
+      await loadBookshop({ url, books: options.books, onProgress });
+    },
+  }, view);
   const pgsync = new Pgsync(servers, executable);
   const result = await run(options, servers, pgsync, (line) => console.error(line));
   console.log(report(result));

@@ -68,11 +68,13 @@ function startUpLines({ starts, firstLogLine, ready }: StartUpResult): string[] 
   ]);
 }
 
-function megabytes(bytes: number): string {
+/** Bytes, for people. */
+export function megabytes(bytes: number): string {
   return `${(bytes / 1e6).toFixed(0)} MB`;
 }
 
-function markdown(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
+/** A table in Markdown, as lines. */
+export function markdown(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
   const widths = head.map((title, column) =>
     Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0))
   );

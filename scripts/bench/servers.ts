@@ -2,7 +2,6 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import postgres from "postgres";
-import { loadBookshop } from "../../examples/bookshop/load.ts";
 import { startElasticsearch } from "../servers/elasticsearch.ts";
 import { startPostgres } from "../servers/postgres.ts";
 import { beforeTheEnd } from "../servers/process.ts";
@@ -11,12 +10,19 @@ import { Search } from "./search.ts";
 
 /** Heap of Elasticsearch; everything else is its default. */
 const HEAP_MB = 2048;
-/** The database that examples/bookshop/schema.yaml names. */
-const DATABASE = "bookshop";
 
-/** A PostgreSQL with the bookshop and an empty Elasticsearch, both running. */
+/** The database that is measured, and how it gets its rows. */
+export interface BenchDatabase {
+  readonly name: string;
+  /** @param url of the database, empty as yet */
+  readonly fill: (url: string) => Promise<void>;
+  /** Settings of the server beside its defaults. */
+  readonly settings?: Readonly<Record<string, string>>;
+}
+
+/** A PostgreSQL with the database and an empty Elasticsearch, both running. */
 export interface Servers {
-  /** The database with the bookshop. */
+  /** The database. */
   readonly postgresUrl: string;
   readonly sql: postgres.Sql;
   readonly search: Search;
@@ -29,23 +35,22 @@ export interface Servers {
 
 /**
  * Starts PostgreSQL 17 with its defaults (fsync included; only wal_level is logical, and more connections and slots are
- * allowed than by default) and Elasticsearch with its own JVM settings and a heap of 2 GB, and fills the bookshop.
+ * allowed than by default) and Elasticsearch with its own JVM settings and a heap of 2 GB, and fills the database.
  */
-export async function startServers(books: number, view: ProgressView): Promise<Servers> {
+export async function startServers(
+  { name, fill, settings = {} }: BenchDatabase,
+  view: ProgressView,
+): Promise<Servers> {
   const [database, engine] = await Promise.all([
-    startPostgres({ major: 17, durable: true, onProgress: view.bytes }),
+    startPostgres({ major: 17, durable: true, settings, onProgress: view.bytes }),
     startElasticsearch({ benchmark: true, heapMb: HEAP_MB, onProgress: view.bytes }),
   ]);
   const administration = postgres(database.url, { max: 1 });
-  await administration`CREATE DATABASE ${administration(DATABASE)}`;
+  await administration`CREATE DATABASE ${administration(name)}`;
   await administration.end();
   const url = new URL(database.url);
-  url.pathname = `/${DATABASE}`;
-  await loadBookshop({
-    url: url.href,
-    books,
-    onProgress: (table, rows) => table === "book" && view.rows("Books", rows, books),
-  });
+  url.pathname = `/${name}`;
+  await fill(url.href);
   view.stop();
   const sql = postgres(url.href, { max: 1, onnotice: () => {} });
   beforeTheEnd(() => sql.end({ timeout: 1 }));

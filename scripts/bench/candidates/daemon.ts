@@ -14,6 +14,8 @@ export interface Daemon {
   readonly firstLineMs: Promise<number>;
   /** From its start to the first 200 of `/ready`, in milliseconds. */
   readonly readyMs: number;
+  /** Its newest lines of log. */
+  output(): string;
   /** The text of `/metrics`. */
   metrics(): Promise<string>;
   stop(): Promise<void>;
@@ -40,6 +42,7 @@ export async function startDaemon(pgsync: Pgsync): Promise<Daemon> {
     pid: child.pid,
     firstLineMs: firstLine.promise,
     readyMs: performance.now() - started,
+    output: child.output,
     metrics: async () => await (await fetch(`${url}/metrics`)).text(),
     async stop() {
       const { code } = await child.stop();

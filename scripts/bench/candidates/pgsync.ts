@@ -8,9 +8,18 @@ import { type ChildOptions, runToEnd, temporaryFolder } from "../../servers/proc
 import type { Servers } from "../servers.ts";
 import type { Candidate } from "./candidate.ts";
 
-const SCHEMA = join(PROJECT, "examples", "bookshop", "schema.yaml");
-/** The alias that the schema file names. */
-const INDEX = "bookshop";
+/** A schema file with one document. */
+export interface BenchSchema {
+  /** Its path. */
+  readonly file: string;
+  /** The alias that it names. */
+  readonly index: string;
+}
+
+const BOOKSHOP: BenchSchema = {
+  file: join(PROJECT, "examples", "bookshop", "schema.yaml"),
+  index: "bookshop",
+};
 /** The permissions that the program needs under Deno. */
 const PERMISSIONS = [
   "--allow-net",
@@ -41,11 +50,18 @@ export type IndexPlan = z.infer<typeof PLAN>["databases"][0]["indices"][0];
 /** pgsync from its executable or its sources, against the servers of a benchmark. */
 export class Pgsync implements Candidate {
   readonly name = "pgsync";
-  readonly index = INDEX;
   readonly #folder = temporaryFolder("bench");
 
   /** @param executable its path; null for the sources under Deno */
-  constructor(private readonly servers: Servers, private readonly executable: string | null) {}
+  constructor(
+    private readonly servers: Servers,
+    private readonly executable: string | null,
+    private readonly schema: BenchSchema = BOOKSHOP,
+  ) {}
+
+  get index(): string {
+    return this.schema.index;
+  }
 
   get description(): string {
     return this.executable === null ? "pgsync from the sources, under Deno" : "pgsync, the executable";
@@ -72,7 +88,7 @@ export class Pgsync implements Candidate {
         ...Object.fromEntries([...kept, ...settings]),
         PG_URL: this.servers.postgresUrl,
         ELASTICSEARCH_URL: this.servers.search.url,
-        SCHEMA,
+        SCHEMA: this.schema.file,
       },
     };
   }
