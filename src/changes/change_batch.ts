@@ -1,12 +1,11 @@
 import type { ChangeSource } from "../mapping/change_sources.ts";
 import type { MappedDocument } from "../mapping/tree.ts";
 import type { Lsn } from "../replication/lsn.ts";
+import { KeySet } from "../documents/key_set.ts";
+import { joinKey } from "../documents/root_keys.ts";
 import type { ToSee } from "../documents/source_clock.ts";
-import { joinKey, type RootKey } from "../documents/root_keys.ts";
 
-/** What a link value costs in memory besides its characters: the string, its place in the set. */
-const BYTES_A_VALUE = 80;
-/** What the id of a transaction costs. */
+/** About what the id of a transaction costs. */
 const BYTES_A_TRANSACTION = 40;
 
 /**
@@ -15,7 +14,7 @@ const BYTES_A_TRANSACTION = 40;
  */
 export class ChangeBatch implements ToSee {
   /** Link values of each change source, joined as root keys are. */
-  readonly values = new Map<ChangeSource, Set<RootKey>>();
+  readonly values = new Map<ChangeSource, KeySet>();
   /** Documents whose every root must be read again. */
   readonly reconcile = new Set<MappedDocument>();
   /** 32-bit ids of the transactions whose changes are in the batch. */
@@ -26,7 +25,7 @@ export class ChangeBatch implements ToSee {
   present = false;
   /** Row changes received, those that touch no document included. */
   changes = 0;
-  /** About how much memory the batch takes. */
+  /** How much memory the batch takes. */
   bytes = 0;
   /** All changes up to this position are in this batch or in earlier ones; null where no transaction ended in it. */
   position: Lsn | null = null;
@@ -37,13 +36,13 @@ export class ChangeBatch implements ToSee {
   add(source: ChangeSource, values: readonly string[], transaction: number): void {
     let known = this.values.get(source);
     if (known === undefined) {
-      known = new Set();
+      known = new KeySet();
       this.values.set(source, known);
+      this.bytes += known.bytes;
     }
-    const key = joinKey(values);
-    const before = known.size;
-    known.add(key);
-    if (known.size > before) this.bytes += BYTES_A_VALUE + key.length;
+    const before = known.bytes;
+    known.add(joinKey(values));
+    this.bytes += known.bytes - before;
     this.#from(transaction);
   }
 

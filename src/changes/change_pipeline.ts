@@ -5,6 +5,8 @@ import type { SyncObserver } from "../status/status.ts";
 
 /** Batches that are looked up, built and sent at once. The versions of documents keep them in order. */
 const BATCHES_AT_ONCE = 2;
+/** Those under way, and the one that collects. */
+export const BATCHES_IN_MEMORY: number = BATCHES_AT_ONCE + 1;
 /** Batches whose positions may wait for an earlier one (a large fan-out) before no more are begun. */
 const MOST_WAITING_POSITIONS = 1_000;
 

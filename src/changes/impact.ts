@@ -8,13 +8,14 @@ import type { SearchClient } from "../search/client.ts";
 import type { ChangeBatch } from "./change_batch.ts";
 import type { IndexWriter } from "../documents/index_writer.ts";
 import { cursorKeys } from "../documents/cursor_keys.ts";
+import { KeySet } from "../documents/key_set.ts";
 import { missingRoots } from "../documents/missing_roots.ts";
 import { joinKey, keyColumns, type RootKey } from "../documents/root_keys.ts";
 import type { ServerMoment } from "../documents/source_clock.ts";
 import type { SourceSession } from "../documents/source_session.ts";
 
-/** Beyond this many keys a batch no longer remembers which it has given: to give one twice is harmless. */
-const REMEMBERED_KEYS = 200_000;
+/** Beyond this much memory a batch forgets which keys it has given: to give one twice is harmless. */
+const REMEMBERED_BYTES = 8 * 1024 * 1024;
 /** Link values in one statement. */
 const VALUES_A_STATEMENT = 10_000;
 
@@ -38,16 +39,21 @@ export async function* touchedKeys(
     yield* allKeys(writer, session, search, moment, signal);
     return;
   }
-  const seen = new Set<RootKey>();
-  for (const [source, values] of batch.values) {
-    if (source.document !== mapped) continue;
-    const pages = source.sql === null ? [[...values]] : lookedUp(source, source.sql, values, session, moment);
-    for await (const page of pages) {
-      signal.throwIfAborted();
-      const fresh = page.filter((key) => !seen.has(key));
-      if (seen.size + fresh.length > REMEMBERED_KEYS) seen.clear();
-      for (const key of fresh) seen.add(key);
-      if (fresh.length > 0) yield fresh;
+  const sources = [...batch.values].filter(([source]) => source.document === mapped);
+  const given = new KeySet();
+  for (const [at, [source, values]] of sources.entries()) {
+    let left = values.size;
+    for (const part of values.pages(VALUES_A_STATEMENT)) {
+      left -= part.length;
+      // A statement gives each key once, and so does a set of root keys: what the last one gives need not be remembered.
+      const remember = at < sources.length - 1 || (source.sql !== null && left > 0);
+      const pages = source.sql === null ? [part] : lookedUp(source, source.sql, part, session, moment);
+      for await (const page of pages) {
+        signal.throwIfAborted();
+        if (given.bytes > REMEMBERED_BYTES) given.clear();
+        const fresh = page.filter((key) => remember ? given.add(key) : !given.has(key));
+        if (fresh.length > 0) yield fresh;
+      }
     }
   }
 }
@@ -55,16 +61,13 @@ export async function* touchedKeys(
 async function* lookedUp(
   source: ChangeSource,
   statement: string,
-  values: ReadonlySet<RootKey>,
+  values: readonly RootKey[],
   session: SourceSession,
   moment: ServerMoment,
 ): AsyncGenerator<RootKey[]> {
-  const all = [...values];
-  for (let from = 0; from < all.length; from += VALUES_A_STATEMENT) {
-    const columns = keyColumns(all.slice(from, from + VALUES_A_STATEMENT), source.linkColumns.length);
-    using lease = await session.lease(session.lookups, moment);
-    yield* cursorKeys(lease.sql, statement, columns.map(arrayLiteral));
-  }
+  const columns = keyColumns(values, source.linkColumns.length);
+  using lease = await session.lease(session.lookups, moment);
+  yield* cursorKeys(lease.sql, statement, columns.map(arrayLiteral));
 }
 
 /** Every root key of PostgreSQL, and those of the index that have no row. */

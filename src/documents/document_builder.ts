@@ -30,6 +30,14 @@ export interface BuiltDocuments {
   readonly unmakeable: readonly UnmakeableDocument[];
 }
 
+/** Takes the documents of one statement as they arrive, so that nobody has to hold all their rows. */
+export interface DocumentCollector {
+  /** Must not throw: that would leave the connection in the middle of an answer. @param document as in `BuiltDocument` */
+  add(id: string, document: Buffer | null): void;
+  /** The statement has failed: what was added is not wanted. */
+  discard(): void;
+}
+
 /** Builds the documents of given root keys from PostgreSQL as it is now. */
 export class DocumentBuilder {
   readonly #correlated: string;
@@ -45,23 +53,43 @@ export class DocumentBuilder {
   }
 
   /**
-   * Builds documents; those that PostgreSQL cannot make are found by halving, so that one bad value does not keep the
-   * others from being built. While PostgreSQL is away it waits and begins again.
+   * Builds documents and keeps them.
    *
-   * @param keys each at most once
-   * @param moment the documents hold everything before it; null: they are as the session finds them
-   * @throws PgsyncError of PostgreSQL that is not temporary; the signal's reason
+   * @throws as `collect`
    */
   async build(
     keys: readonly RootKey[],
     moment: ServerMoment | null,
     signal: AbortSignal,
   ): Promise<BuiltDocuments> {
+    const { parts, unmakeable } = await this.collect(keys, moment, () => new DocumentList(), signal);
+    return { documents: parts.flatMap((part) => part.documents), unmakeable };
+  }
+
+  /**
+   * Builds documents; those that PostgreSQL cannot make are found by halving, so that one bad value does not keep the
+   * others from being built. While PostgreSQL is away it waits and begins again.
+   *
+   * @param keys each at most once
+   * @param moment the documents hold everything before it; null: they are as the session finds them
+   * @param begin makes what takes the documents of one statement
+   * @returns the collectors of the statements that succeeded
+   * @throws PgsyncError of PostgreSQL that is not temporary; the signal's reason
+   */
+  async collect<Collector extends DocumentCollector>(
+    keys: readonly RootKey[],
+    moment: ServerMoment | null,
+    begin: () => Collector,
+    signal: AbortSignal,
+  ): Promise<{ readonly parts: readonly Collector[]; readonly unmakeable: readonly UnmakeableDocument[] }> {
     const built = await this.session.untilDone(
       async () => {
+        const collector = begin();
         try {
-          return { documents: await this.#query(keys, moment) };
+          await this.#query(keys, moment, collector);
+          return { collector };
         } catch (thrown) {
+          collector.discard();
           const fault = rowFaultOf(thrown);
           if (fault === null) throw thrown;
           return { fault };
@@ -71,34 +99,50 @@ export class DocumentBuilder {
       this.onFault,
       signal,
     );
-    if (built.fault === undefined) return { documents: built.documents, unmakeable: [] };
+    if (built.fault === undefined) return { parts: [built.collector], unmakeable: [] };
     const [only, ...others] = keys;
     if (only !== undefined && others.length === 0) {
-      return { documents: [], unmakeable: [{ id: joinId(splitKey(only)), fault: built.fault }] };
+      return { parts: [], unmakeable: [{ id: joinId(splitKey(only)), fault: built.fault }] };
     }
     const middle = Math.ceil(keys.length / 2);
-    const left = await this.build(keys.slice(0, middle), moment, signal);
-    const right = await this.build(keys.slice(middle), moment, signal);
+    const left = await this.collect(keys.slice(0, middle), moment, begin, signal);
+    const right = await this.collect(keys.slice(middle), moment, begin, signal);
     return {
-      documents: [...left.documents, ...right.documents],
+      parts: [...left.parts, ...right.parts],
       unmakeable: [...left.unmakeable, ...right.unmakeable],
     };
   }
 
-  async #query(keys: readonly RootKey[], moment: ServerMoment | null): Promise<BuiltDocument[]> {
+  async #query(
+    keys: readonly RootKey[],
+    moment: ServerMoment | null,
+    collector: DocumentCollector,
+  ): Promise<void> {
     const parameters = keyColumns(keys, this.mapped.key.length).map(arrayLiteral);
     const statement = keys.length < SET_WISE_FROM ? this.#correlated : this.#setWise;
-    // Row by row, for postgres.js 3.4.9 keeps counting where a statement fails after its first rows: the next result of
-    // that connection would begin with as many holes.
-    const documents: BuiltDocument[] = [];
+    let nameless = false;
     using lease = await this.session.lease(this.session.builders, moment);
+    // Row by row, also because postgres.js 3.4.9 keeps counting where a statement fails after its first rows: the next
+    // result of that connection would begin with as many holes.
     await lease.sql
       .unsafe<(readonly (Buffer | null)[])[]>(statement, parameters, { prepare: true })
       .raw()
       .forEach(([id, document]) => {
-        if (id === null || id === undefined) throw new RangeError("a document without _id");
-        documents.push({ id: id.toString("utf8"), document: document ?? null });
+        if (id === null || id === undefined) nameless = true;
+        else collector.add(id.toString("utf8"), document ?? null);
       });
-    return documents;
+    if (nameless) throw new RangeError("a document without _id");
+  }
+}
+
+class DocumentList implements DocumentCollector {
+  readonly documents: BuiltDocument[] = [];
+
+  add(id: string, document: Buffer | null): void {
+    this.documents.push({ id, document });
+  }
+
+  discard(): void {
+    this.documents.length = 0;
   }
 }

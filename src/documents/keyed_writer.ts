@@ -1,9 +1,9 @@
 import { documentVersion } from "../search/version.ts";
-import { BulkBody, type BulkRequest } from "../search/bulk_body.ts";
+import { BodyMemory, BulkBody, type BulkRequest } from "../search/bulk_body.ts";
 import { Semaphore } from "../search/semaphore.ts";
 import type { PgsyncError } from "../errors/error.ts";
 import type { Lsn } from "../replication/lsn.ts";
-import { type BuiltDocument, DocumentBuilder } from "./document_builder.ts";
+import { DocumentBuilder, type DocumentCollector } from "./document_builder.ts";
 import type { IndexWriter, WriteSource } from "./index_writer.ts";
 import type { RootKey } from "./root_keys.ts";
 import type { ServerMoment } from "./source_clock.ts";
@@ -38,6 +38,7 @@ export interface WriteTimes {
 export class KeyedWriter {
   readonly #builder: DocumentBuilder;
   readonly #slices: Semaphore;
+  readonly #memory: BodyMemory;
 
   constructor(
     readonly index: IndexWriter,
@@ -51,6 +52,7 @@ export class KeyedWriter {
   ) {
     this.#builder = new DocumentBuilder(index.mapped, session, onFault);
     this.#slices = new Semaphore(concurrency);
+    this.#memory = new BodyMemory(limits.bulkBytes);
   }
 
   /**
@@ -115,10 +117,11 @@ export class KeyedWriter {
     for (let moment = write.moment;;) {
       const buildStart = performance.now();
       const builtAt = Date.now();
-      const { documents, unmakeable } = await this.#builder.build(keys, moment, signal);
-      this.index.refuse(unmakeable, write.source, write.position);
       const version = documentVersion({ ...moment, fromStream: write.source !== "verify" });
-      const requests = this.#requests(documents, version, builtAt);
+      const collect = () => new RequestCollector(this.#newBody(), version, builtAt, this.limits.bulkBytes);
+      const { parts, unmakeable } = await this.#builder.collect(keys, moment, collect, signal);
+      this.index.refuse(unmakeable, write.source, write.position);
+      const requests = parts.flatMap((part) => part.requests());
       const bulkStart = performance.now();
       times.buildSeconds += (bulkStart - buildStart) / 1000;
       const sent = await Promise.all(
@@ -132,16 +135,36 @@ export class KeyedWriter {
     times.documents += keys.length;
   }
 
+  #newBody(): BulkBody {
+    return new BulkBody(this.index.mapped.schema.pipeline, this.#memory);
+  }
+}
+
+/** Makes requests of the documents of one statement. */
+class RequestCollector implements DocumentCollector {
+  readonly #requests: BulkRequest[] = [];
+
   /** @param builtAt when the documents began to be read, in milliseconds since 1970 */
-  #requests(documents: readonly BuiltDocument[], version: bigint, builtAt: number): BulkRequest[] {
-    const body = new BulkBody(this.index.mapped.schema.pipeline);
-    const requests: BulkRequest[] = [];
-    for (const { id, document } of documents) {
-      if (document === null) body.delete(id, version);
-      else body.index(id, version, document);
-      if (body.byteLength >= this.limits.bulkBytes) requests.push(body.take(builtAt));
-    }
-    if (body.count > 0) requests.push(body.take(builtAt));
-    return requests;
+  constructor(
+    private readonly body: BulkBody,
+    private readonly version: bigint,
+    private readonly builtAt: number,
+    private readonly bulkBytes: number,
+  ) {}
+
+  add(id: string, document: Buffer | null): void {
+    if (document === null) this.body.delete(id, this.version);
+    else this.body.index(id, this.version, document);
+    if (this.body.byteLength >= this.bulkBytes) this.#requests.push(this.body.take(this.builtAt));
+  }
+
+  discard(): void {
+    // Nothing of it was sent.
+    for (const request of this.requests()) request.release?.();
+  }
+
+  requests(): readonly BulkRequest[] {
+    if (this.body.count > 0) this.#requests.push(this.body.take(this.builtAt));
+    return this.#requests;
   }
 }

@@ -10,7 +10,6 @@ import { CopyBinaryReader } from "../postgres/copy_binary.ts";
 import { type RowFault, rowFaultOf } from "../postgres/errors.ts";
 import { BodyMemory, BulkBody, type BulkRequest } from "../search/bulk_body.ts";
 import { documentVersion } from "../search/version.ts";
-import { collectGarbage } from "./garbage.ts";
 import { cursorKeys } from "../documents/cursor_keys.ts";
 import type { IndexWriter } from "../documents/index_writer.ts";
 import type { KeyedWriter, RequestLimits } from "../documents/keyed_writer.ts";
@@ -23,8 +22,6 @@ const logger = getLogger(["pgsync", "load"]);
 
 /** Requests of one chunk that are on their way while the next documents are read. */
 const REQUESTS_UNDER_WAY = 2;
-/** Requests of one chunk after which garbage is collected: some seconds' worth. */
-const REQUESTS_A_COLLECTION = 8;
 
 /** What the load of an index works with. */
 export interface InitialLoadOptions {
@@ -138,7 +135,6 @@ class ChunkReader {
   #failure: { readonly error: unknown } | null = null;
   #version = 0n;
   #builtAt = 0;
-  #sent = 0;
 
   constructor(
     private readonly index: IndexWriter,
@@ -207,7 +203,6 @@ class ChunkReader {
   async #send(request: BulkRequest): Promise<void> {
     if (!(await this.index.send(request, "load", null, this.signal))) await this.#rebuild(request);
     this.onAcknowledged(request.items.length);
-    if (++this.#sent % REQUESTS_A_COLLECTION === 0) collectGarbage();
   }
 
   /** Documents that grew too old on the way (the search engine was away, or is slow) are built again, by their keys. */

@@ -14,7 +14,7 @@ import type { SearchHealth } from "../search/health.ts";
 import type { Semaphore } from "../search/semaphore.ts";
 import { BatchProcessor } from "../changes/batch_processor.ts";
 import { ChangeCollector } from "../changes/change_collector.ts";
-import { ChangePipeline } from "../changes/change_pipeline.ts";
+import { BATCHES_IN_MEMORY, ChangePipeline } from "../changes/change_pipeline.ts";
 import type { DatabaseState } from "./database_setup.ts";
 import { IndexLoad } from "../load/index_load.ts";
 import { openIndex } from "../documents/index_setup.ts";
@@ -119,7 +119,7 @@ export class DatabaseSync {
       );
       const pipeline = new ChangePipeline({
         processor,
-        waitingBytes: this.options.run.bufferBytes / 2,
+        waitingBytes: this.options.run.bufferBytes / BATCHES_IN_MEMORY,
         holdBack: (paused) => paused ? follower?.pause() : follower?.resume(),
         onPosition: (position) => keeper.reached(position),
         onFailure: (error) => this.#fail(error),

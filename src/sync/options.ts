@@ -34,7 +34,7 @@ export interface RunOptions {
   readonly bulkDocuments: number;
   /** Bulk requests under way at once, load and stream together. */
   readonly bulkConcurrency: number;
-  /** Bytes of changes and documents that may wait in memory before the stream is held back. */
+  /** Bytes of changes that may wait in memory, all batches together, before the stream is held back. */
   readonly bufferBytes: number;
 }
 
@@ -49,5 +49,5 @@ export const RUN_DEFAULTS = {
   bulkBytes: 2 * 1024 * 1024,
   bulkDocuments: 5_000,
   bulkConcurrency: 3,
-  bufferBytes: 64 * 1024 * 1024,
+  bufferBytes: 32 * 1024 * 1024,
 } as const satisfies Partial<RunOptions>;

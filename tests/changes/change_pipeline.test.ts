@@ -121,7 +121,7 @@ describe("The pipeline", () => {
     await turn();
     change();
     await turn();
-    for (let i = 0; i < 5; i++) change();
+    for (let i = 0; i < 10; i++) change();
     assert.deepEqual(held, [true]);
     started[0]?.finish();
     await turn();
