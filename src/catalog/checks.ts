@@ -99,11 +99,17 @@ export function checkServer(facts: ServerFacts, needs: ServerNeeds = {}): Pgsync
  * Judges whether the named relations are there and may be read. Pure.
  *
  * @param names the relations of the schema file, those that the catalog was read for
+ * @param bases tables below views: only their changes matter, for a view reads them with the rights of its owner
  * @returns what is wrong, in the order of the names, each with what to do; empty when all is well
  */
-export function checkRelations(catalog: Catalog, names: readonly QualifiedName[]): PgsyncError[] {
+export function checkRelations(
+  catalog: Catalog,
+  names: readonly QualifiedName[],
+  bases: readonly QualifiedName[] = [],
+): PgsyncError[] {
   const problems: PgsyncError[] = [];
-  const distinct = new Map(names.map((name) => [quoteQualified(name), name]));
+  const distinct = new Map([...names, ...bases].map((name) => [quoteQualified(name), name]));
+  const read = new Set(names.map(quoteQualified));
   for (const [quoted, name] of distinct) {
     const relation = catalog.relation(name);
     if (relation === null) {
@@ -115,7 +121,7 @@ export function checkRelations(catalog: Catalog, names: readonly QualifiedName[]
             (near.length === 0 ? "." : `; did you mean ${near.join(" or ")}?`),
         ),
       );
-    } else if (!relation.canSelect) {
+    } else if (read.has(quoted) && !relation.canSelect) {
       const role = quoteIdentifier(catalog.server.role);
       problems.push(
         new PgsyncError("PRIVILEGE_MISSING", `Role "${catalog.server.role}" may not read table ${quoted}.`, {

@@ -15,14 +15,17 @@ import {
   serverRow,
   typeRow,
 } from "./rows.ts";
-import type { Catalog, ServerFacts } from "./types.ts";
+import type { Catalog, Relation, ServerFacts } from "./types.ts";
+import { VIEW_READS, VIEWS } from "./view_queries.ts";
+import { viewReadRow, ViewReads, viewRow } from "./views.ts";
 
 /** The oldest major that is supported, as `server_version_num`. */
 const OLDEST_VERSION = 130000;
 
 /**
  * Reads what PostgreSQL says of the server, the role and the named relations, in one transaction and a handful
- * of statements, however many names there are. Names that do not exist are absent from the result.
+ * of statements, however many names there are. Names that do not exist are absent from the result; the tables below
+ * plain views are in it, though nobody named them.
  *
  * @param sql a connection to the database of the tables; any role will do
  * @param names the relations of the schema file: nodes, link tables and base tables
@@ -33,7 +36,7 @@ export async function readCatalog(sql: Sql, names: readonly QualifiedName[]): Pr
   return await sql.begin("isolation level repeatable read read only", async (transaction) => {
     await settle(transaction);
     const server = await readServerIn(transaction);
-    const relations = await readRelationsIn(transaction, names);
+    const relations = await readWithViews(transaction, names);
     const complete = names.every((name) =>
       relations.some((relation) => relation.schema === name.schema && relation.table === name.table)
     );
@@ -95,6 +98,26 @@ async function readServerIn(transaction: TransactionSql): Promise<ServerFacts> {
   }
   const statement = facts.inRecovery ? queries.IDENTITY_OF_STANDBY : queries.IDENTITY_OF_PRIMARY;
   return { ...facts, ...await readOne(transaction, statement, identityRow) };
+}
+
+async function readWithViews(
+  transaction: TransactionSql,
+  names: readonly QualifiedName[],
+): Promise<Relation[]> {
+  const named = await readRelationsIn(transaction, names);
+  const views = named.filter(({ kind }) => kind === "view" || kind === "materialized view");
+  if (views.length === 0) return named;
+  const oids = oidArray(views);
+  const reads = new ViewReads(
+    await read(transaction, VIEWS, viewRow, oids),
+    await read(transaction, VIEW_READS, viewReadRow, oids),
+  );
+  const below = reads.tablesBelow(views.map((view) => view.oid));
+  const relations = below.length === 0 ? named : await readRelationsIn(transaction, [...names, ...below]);
+  return relations.map((relation) => {
+    const view = reads.definition(relation, relations);
+    return view === null ? relation : { ...relation, view };
+  });
 }
 
 async function readRelationsIn(transaction: TransactionSql, names: readonly QualifiedName[]) {

@@ -85,6 +85,43 @@ export interface Heap extends QualifiedName {
   readonly tidRange: boolean;
 }
 
+/** A table that a view reads, itself or through further views. Of a partition it is the topmost table. */
+export interface ViewTable extends QualifiedName {
+  /** What it is, where the stream cannot tell of its changes: `a foreign table`; null where it can. */
+  readonly unheard: string | null;
+  /** The columns that the rules use, which may be none (`count(*)`); null: any, for whole rows are used. */
+  readonly used: readonly string[] | null;
+  /**
+   * Columns of the view by the column of this table that they pass on unchanged. A changed row of the table touches only
+   * the view rows that hold its old or its new value of each (`view_lineage.ts`). Empty where that is not certain.
+   */
+  readonly passed: ReadonlyMap<string, string>;
+}
+
+/** A materialised view, as far as its refreshing is concerned. */
+export interface MaterializedView extends QualifiedName {
+  readonly oid: number;
+  /** False after WITH NO DATA: it cannot be read. */
+  readonly populated: boolean;
+  readonly owner: string;
+  /** The role owns it, or may MAINTAIN it (PostgreSQL 17). */
+  readonly mayRefresh: boolean;
+  /** It has a unique index as REFRESH … CONCURRENTLY needs one. */
+  readonly concurrently: boolean;
+}
+
+/** What a view is made of. */
+export interface ViewDefinition {
+  /** The tables whose rows the view shows now. None for a materialised view, which shows those of its last refresh. */
+  readonly tables: readonly ViewTable[];
+  /** The materialised views at it or below, each after those that it reads. */
+  readonly materializedViews: readonly MaterializedView[];
+  /** Functions that may read tables which PostgreSQL does not tell of. */
+  readonly opaque: readonly string[];
+  /** Tells a definition from another, those of the views below included. */
+  readonly fingerprint: string;
+}
+
 /** A table or view that the schema file names. */
 export interface Relation extends QualifiedName {
   readonly oid: number;
@@ -106,6 +143,8 @@ export interface Relation extends QualifiedName {
   readonly owner: string;
   /** Tables inherit from it by INHERITS: a query of it reads their rows too. False for partitioned tables. */
   readonly hasInheritors: boolean;
+  /** What it is made of; absent where it is no view. */
+  readonly view?: ViewDefinition;
 }
 
 /** What the server says of itself and of the role. */

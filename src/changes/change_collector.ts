@@ -12,7 +12,7 @@ const logger = getLogger(["pgsync", "changes"]);
 interface Probe {
   readonly source: ChangeSource;
   readonly linkAt: readonly number[];
-  /** An UPDATE that leaves these as they are changes nothing; null where some are not in the stream. */
+  /** An UPDATE that leaves these as they are changes nothing; null where old rows do not carry them all. */
   readonly usedAt: readonly number[] | null;
   /** Old rows carry every link column. */
   readonly oldKnown: boolean;
@@ -57,6 +57,10 @@ export class ChangeCollector {
    */
   collect(change: RowChange, transaction: number, batch: ChangeBatch): void {
     for (const probe of this.#probesOf(change.relation)) {
+      if (probe.source.touches === "any") {
+        if (!isWithoutEffect(probe, change)) batch.addAll(probe.source.document, transaction);
+        continue;
+      }
       switch (change.kind) {
         case "insert":
           mark(probe, change.newTuple, null, transaction, batch);
@@ -105,7 +109,7 @@ export class ChangeCollector {
     }
     const mayBeBare = probe.promise?.keyAt.some((place) => !newTuple.hasSameValue(place, oldTuple)) === true;
     if (this.#reconcileLost(probe, oldTuple, mayBeBare, transaction, batch)) return;
-    if (probe.usedAt?.every((place) => newTuple.hasSameValue(place, oldTuple)) === true) return;
+    if (isUnused(probe, oldTuple, newTuple)) return;
     mark(probe, oldTuple, null, transaction, batch);
     if (!probe.linkAt.every((place) => newTuple.hasSameValue(place, oldTuple))) {
       mark(probe, newTuple, oldTuple, transaction, batch);
@@ -171,10 +175,14 @@ function probeFor(source: ChangeSource, relation: Relation): Probe {
   });
   const usedAt: number[] = [];
   let comparable = true;
+  const carried = (place: number) =>
+    relation.replicaIdentity === "full" || relation.columns[place]?.isKey === true;
   for (const name of source.usedColumns) {
     const place = places.get(name);
     if (place !== undefined) {
       usedAt.push(place);
+      // An old row that holds its identity only shows NULL elsewhere.
+      if (!carried(place)) comparable = false;
       continue;
     }
     // Generated columns (before PostgreSQL 18) and system columns are not in the stream, yet an UPDATE may change them.
@@ -190,6 +198,18 @@ function probeFor(source: ChangeSource, relation: Relation): Probe {
       (relation.replicaIdentity !== "index" || trustsIndex(source.relation, linkNames)),
     promise: promiseOf(source, relation, places),
   };
+}
+
+/** Whether an UPDATE left every column that matters as it was. */
+function isUnused(probe: Probe, oldTuple: Tuple, newTuple: Tuple): boolean {
+  return probe.usedAt?.every((place) => newTuple.hasSameValue(place, oldTuple)) === true;
+}
+
+/** Whether a change of a row that may touch any document certainly touches none. */
+function isWithoutEffect(probe: Probe, change: RowChange): boolean {
+  if (change.kind !== "update" || change.oldTuple === null) return false;
+  // An old row may come from a partition that lacks the identity of its root.
+  return probe.promise === null && isUnused(probe, change.oldTuple, change.newTuple);
 }
 
 function promiseOf(

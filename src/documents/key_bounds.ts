@@ -24,15 +24,17 @@ export async function keyBounds(
   for (;;) {
     signal.throwIfAborted();
     const last = bounds.at(-1);
+    // The key of a view may be NULL in part, which is no document's.
+    const whole = columns.map((column) => `${column} IS NOT NULL`).join(" AND ");
     const after = last === undefined
-      ? ""
-      : `WHERE (${columns.join(", ")}) > (${
+      ? whole
+      : `${whole} AND (${columns.join(", ")}) > (${
         last.map((value, index) => `${quoteLiteral(value)}::${types[index]}`).join(", ")
       })`;
     const [row] = await session.lookups.unsafe(`
       SELECT ${texts}
       FROM ${quoteQualified(root)}
-      ${after}
+      WHERE ${after}
       ORDER BY ${columns.join(", ")}
       OFFSET ${rowsAPart - 1} LIMIT 1`).values();
     if (row === undefined) return bounds;

@@ -10,7 +10,8 @@ import type { OpenIndex } from "../documents/index_setup.ts";
 import { loadChunks } from "./initial_load.ts";
 import type { KeyedWriter, RequestLimits } from "../documents/keyed_writer.ts";
 import { keyBounds } from "../documents/key_bounds.ts";
-import { keyChunks, pageChunks, storageFingerprint } from "./load_chunks.ts";
+import { keyChunks, pageChunks, storageFingerprint, wholeChunks } from "./load_chunks.ts";
+import { keyIsUnique } from "../mapping/tree.ts";
 import { missingRoots } from "../documents/missing_roots.ts";
 import { NOTHING_TO_SEE, type SourceClock } from "../documents/source_clock.ts";
 import type { SourceSession } from "../documents/source_session.ts";
@@ -142,8 +143,11 @@ export class IndexLoad {
   }
 
   /** By pages where the server can read a range of them, else by keys. */
-  async #divide(root: Relation, signal: AbortSignal): Promise<LoadChunk[]> {
-    const { session, chunkRows, onFault } = this.options;
+  async #divide(described: Relation, signal: AbortSignal): Promise<LoadChunk[]> {
+    const { session, chunkRows, onFault, keyed } = this.options;
+    const root = { ...described, primaryKey: keyed.index.mapped.root.relation.primaryKey };
+    // Each part of a plain view would be made of its tables anew; and rows of one key must be seen together.
+    if (root.kind === "view" || !keyIsUnique(root)) return wholeChunks(root);
     if (root.heaps.every((heap) => heap.tidRange)) return pageChunks(root, chunkRows);
     const bounds = await session.untilDone(
       () => keyBounds(session, root, chunkRows, signal),

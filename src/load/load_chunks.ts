@@ -5,6 +5,11 @@ import type { Chunk } from "../mapping/chunk_sql.ts";
 /** Where PostgreSQL has no estimate yet (never analysed), a page is taken to hold so many rows. */
 const GUESSED_ROWS_A_PAGE = 50;
 
+/** A root that is read in one piece. */
+export function wholeChunks(root: Relation): LoadChunk[] {
+  return [chunk(root, 0, "whole", null, null)];
+}
+
 /**
  * Divides a root table by its pages. The same range of pages is read of every leaf partition, so no right on the leaves
  * themselves is needed. The last chunk has no end: rows may have been added behind it.
@@ -16,7 +21,7 @@ export function pageChunks(root: Relation, rowsAChunk: number): LoadChunk[] {
   const guessed = root.heaps.reduce((sum, heap) => sum + heap.pages, 0) * GUESSED_ROWS_A_PAGE;
   const rows = root.estimatedRows > 0 ? root.estimatedRows : guessed;
   const count = Math.max(1, Math.min(pages, Math.ceil(rows / rowsAChunk)));
-  if (count === 1) return [chunk(root, 0, "whole", null, null)];
+  if (count === 1) return wholeChunks(root);
   const step = Math.ceil(pages / count);
   const chunks: LoadChunk[] = [];
   for (let from = 0; from < pages; from += step) {

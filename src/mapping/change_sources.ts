@@ -6,10 +6,12 @@ import { formatName, formatPlace } from "./fields.ts";
 import { keyTextSql } from "./id_sql.ts";
 import { keyRowsSql } from "./key_rows_sql.ts";
 import { throughAlias } from "./node_sql.ts";
-import { columnsNamed, type MappedDocument, type MappedNode } from "./tree.ts";
+import { columnsNamed, isView, type MappedDocument, type MappedNode } from "./tree.ts";
+import type { BaseTable } from "./view_sources.ts";
 
 /**
- * One way in which the rows of a table bear on a document: as its root, as a node below it, or as a link row.
+ * One way in which the rows of a table bear on a document: as its root, as a node below it, as a link row, or by way of a
+ * plain view in one of these places.
  *
  * Every edge of the tree is stored in exactly one row. A row event marks the documents that are reached upward from the
  * row's OLD and NEW link values, over the tables as they are now; if an edge further up has changed meanwhile, that
@@ -22,7 +24,12 @@ export interface ChangeSource {
   readonly role: "root" | "node" | "link";
   /** The table whose row events matter. */
   readonly relation: Relation;
-  /** The columns whose old and new values lead to the root. */
+  /**
+   * What a changed row touches. `linked`: the documents that its link values lead to. `any`: nobody knows which, so all
+   * documents are compared (a table below a view, of which it cannot be told).
+   */
+  readonly touches: "linked" | "any";
+  /** The columns whose old and new values lead to the root; none where it touches any. */
   readonly linkColumns: readonly Column[];
   /** An UPDATE that leaves all of these as they are changes no document. */
   readonly usedColumns: ReadonlySet<string>;
@@ -63,16 +70,19 @@ function generatedLink(node: MappedNode, relation: Relation, column: Column): Pg
 function sourcesOf(document: MappedDocument): ChangeSource[] {
   return document.nodes.flatMap((node) => {
     const { link, parent } = node;
+    // Of a materialised view the stream tells nothing: whoever refreshes it has its documents compared.
+    if (isView(node.relation)) return node.baseTables.map((table) => viewSource(document, node, table));
     if (link === null || parent === null) return [rootSource(document)];
     if (link.kind === "direct") {
       const above = link.pairs.map((pair) => pair.parent);
       const columns = link.pairs.map((pair) => pair.child);
-      return [source(document, node, "node", node.relation, columns, parent, above)];
+      const used = usedColumns(node, columns);
+      return [source(document, node, "node", node.relation, columns, used, parent, above)];
     }
     const toParent = link.toParent.map((pair) => pair.link);
     const above = link.toParent.map((pair) => pair.parent);
     return [
-      source(document, node, "link", link.table, toParent, parent, above),
+      source(document, node, "link", link.table, toParent, linkUsedColumns(node, link.table), parent, above),
       throughSource(document, node, parent),
     ];
   });
@@ -85,6 +95,7 @@ function rootSource(document: MappedDocument): ChangeSource {
     node: root,
     role: "root",
     relation: root.relation,
+    touches: "linked",
     linkColumns: key,
     usedColumns: usedColumns(root, key.map((column) => column.name)),
     sql: null,
@@ -98,14 +109,13 @@ function source(
   role: "node" | "link",
   relation: Relation,
   columns: readonly string[],
+  used: ReadonlySet<string>,
   parent: MappedNode,
   above: readonly string[],
 ): ChangeSource {
-  const used = role === "node" ? usedColumns(node, columns) : linkUsedColumns(node, relation);
   const inKeyOrder = parent.parent === null ? keyOrder(document, relation, columns, above) : null;
-  if (inKeyOrder !== null) {
-    return { document, node, role, relation, linkColumns: inKeyOrder, usedColumns: used, sql: null };
-  }
+  const common = { document, node, role, relation, touches: "linked", usedColumns: used } as const;
+  if (inKeyOrder !== null) return { ...common, linkColumns: inKeyOrder, sql: null };
   const linkColumns = columnsNamed(relation, columns);
   const on = linkColumns.map((column, index) =>
     equalSql(
@@ -114,15 +124,62 @@ function source(
     )
   ).join(" AND ");
   const join = `JOIN ${quoteQualified(parent.relation)} ${parent.alias} ON ${on}`;
-  return {
+  return { ...common, linkColumns, sql: statement(document, linkColumns, [join, ...climb(parent)]) };
+}
+
+/**
+ * Rows of a table that a plain view reads. Where the view passes on all columns that link it (at the root: its key), and a row
+ * touches no other view rows than those that hold its values, the row leads to documents as if it were the view's own.
+ */
+function viewSource(document: MappedDocument, node: MappedNode, table: BaseTable): ChangeSource {
+  const { link, parent } = node;
+  const { relation, passed } = table;
+  const wanted = link === null
+    ? document.key.map((column) => column.name)
+    : link.kind === "direct"
+    ? link.pairs.map((pair) => pair.child)
+    : [];
+  const columns = wanted.flatMap((name) => passed.get(name) ?? []);
+  const linkColumns = columnsNamed(relation, columns);
+  // Where GROUP BY or DISTINCT joins values that are equal and print differently, the row's own need not be shown.
+  const certain = wanted.length > 0 && columns.length === wanted.length &&
+    linkColumns.every((column) => column.type.equalityIsIdentity && !column.generated);
+  const used = new Set(table.used ?? relation.columns.map((column) => column.name));
+  if (!certain) {
+    return {
+      document,
+      node,
+      role: link === null ? "root" : "node",
+      relation,
+      touches: "any",
+      linkColumns: [],
+      usedColumns: used,
+      sql: null,
+    };
+  }
+  for (const column of columns) used.add(column);
+  if (link?.kind !== "direct" || parent === null) {
+    return {
+      document,
+      node,
+      role: "root",
+      relation,
+      touches: "linked",
+      linkColumns,
+      usedColumns: used,
+      sql: null,
+    };
+  }
+  return source(
     document,
     node,
-    role,
+    "node",
     relation,
-    linkColumns,
-    usedColumns: used,
-    sql: statement(document, linkColumns, [join, ...climb(parent)]),
-  };
+    columns,
+    used,
+    parent,
+    link.pairs.map((pair) => pair.parent),
+  );
 }
 
 /** Rows on the far side of a link table. */
@@ -144,6 +201,7 @@ function throughSource(document: MappedDocument, node: MappedNode, parent: Mappe
     node,
     role: "node",
     relation: node.relation,
+    touches: "linked",
     linkColumns,
     usedColumns: usedColumns(node, columns),
     sql: statement(document, linkColumns, [first, joinParentToLink(node, parent), ...climb(parent)]),

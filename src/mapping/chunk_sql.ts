@@ -1,6 +1,7 @@
 import { quoteLiteral, quoteQualified } from "../postgres/quote.ts";
-import { columnSql } from "./node_sql.ts";
-import type { MappedNode } from "./tree.ts";
+import { columnSql, rowTextsSql } from "./node_sql.ts";
+import { keyTextsSql, wholeKeySql } from "./root_rows_sql.ts";
+import { keyIsUnique, type MappedDocument, type MappedNode } from "./tree.ts";
 
 /** The part of the root table that a load statement reads. */
 export type Chunk =
@@ -10,12 +11,19 @@ export type Chunk =
   /** Primary keys after `from` up to and including `to`, as texts in the order of the primary key; null: no bound. */
   | { readonly kind: "keys"; readonly from: readonly string[] | null; readonly to: readonly string[] | null };
 
-/** The chunk as a common table expression named `chunk`. */
-export function chunkSql(root: MappedNode, chunk: Exclude<Chunk, { kind: "whole" }>): string {
+/** The chunk as a common table expression named `chunk`. Chunks of pages need a unique key: each would have its own first. */
+export function chunkSql(document: MappedDocument, chunk: Exclude<Chunk, { kind: "whole" }>): string {
+  const { root } = document;
+  const whole = wholeKeySql(document);
+  // All rows of a key are in one chunk of keys.
+  const texts = keyTextsSql(document).join(", ");
+  const [only, first] = keyIsUnique(root.relation)
+    ? ["", ""]
+    : [`DISTINCT ON (${texts}) `, `\n  ORDER BY ${[texts, ...rowTextsSql(root)].join(", ")}`];
   return `WITH chunk AS MATERIALIZED (
-  SELECT ${neededColumns(root).join(", ")}
+  SELECT ${only}${neededColumns(root).join(", ")}
   FROM ${quoteQualified(root.relation)} ${root.alias}
-  WHERE ${rangeSql(root, chunk)}
+  WHERE ${[rangeSql(root, chunk), ...whole === null ? [] : [whole]].join(" AND ")}${first}
 )`;
 }
 

@@ -3,9 +3,10 @@ import { type Chunk, chunkSql, neededColumns, rangeSql } from "./chunk_sql.ts";
 import { correlatedObject } from "./correlated_sql.ts";
 import { idSql, keyTextSql } from "./id_sql.ts";
 import { keyRowsSql } from "./key_rows_sql.ts";
-import { columnSql } from "./node_sql.ts";
+import { columnSql, rowTextsSql } from "./node_sql.ts";
+import { keyTextsSql, rootRowsSql, wholeKeySql } from "./root_rows_sql.ts";
 import { setWiseObject } from "./set_wise_sql.ts";
-import type { MappedDocument } from "./tree.ts";
+import { isView, keyIsUnique, type MappedDocument } from "./tree.ts";
 
 /**
  * The statements that make documents. Each gives two columns, `id` and `document` (JSON text; null where the root row is
@@ -27,10 +28,10 @@ export function loadSql(document: MappedDocument, chunk: Chunk): string {
   const id = idSql(document.key.map((column) => ({ column, sql: columnSql(root, column.name) })));
   const restricted = chunk.kind !== "whole";
   const { value, joins } = setWiseObject(root, restricted);
-  const source = restricted ? "chunk" : quoteQualified(root.relation);
+  const source = restricted ? `chunk ${root.alias}` : rootRowsSql(document);
   const statement = `SELECT ${id} AS id, (${value})::pg_catalog.text AS document
-FROM ${source} ${root.alias}${joins}`;
-  return restricted ? `${chunkSql(root, chunk)}\n${statement}` : statement;
+FROM ${source}${joins}`;
+  return restricted ? `${chunkSql(document, chunk)}\n${statement}` : statement;
 }
 
 /**
@@ -45,12 +46,17 @@ export function keysSql(document: MappedDocument, gathering: Gathering): string 
   if (firstKey === undefined) throw new RangeError("a key has at least one column");
   const same = sameKeySql(document);
   const found = `${columnSql(root, firstKey.name)} IS NOT NULL`;
+  const table = `${quoteQualified(root.relation)} ${root.alias}`;
+  const unique = keyIsUnique(root.relation);
 
   if (gathering === "correlated") {
     const value = correlatedObject(root);
+    // The view gets the key as a condition of its own, which reaches below a GROUP BY, as a join would not.
+    const first = `(SELECT * FROM ${table} WHERE ${same} ORDER BY ${rowTextsSql(root).join(", ")} LIMIT 1)`;
+    const joined = unique ? `${table} ON ${same}` : `LATERAL ${first} ${root.alias} ON true`;
     return `SELECT ${id} AS id, CASE WHEN ${found} THEN (${value})::pg_catalog.text END AS document
 FROM ${keyRowsSql(key)}
-LEFT JOIN ${quoteQualified(root.relation)} ${root.alias} ON ${same}`;
+LEFT JOIN ${joined}`;
   }
   const { value, joins } = setWiseObject(root, true);
   // The keys stand beside the root's columns, so they need names that none of these has.
@@ -58,10 +64,13 @@ LEFT JOIN ${quoteQualified(root.relation)} ${root.alias} ON ${same}`;
   while (root.relation.columns.some((column) => column.name.startsWith(prefix))) prefix += "_";
   const own = names.map((_, index) => quoteIdentifier(`${prefix}${index + 1}`));
   const keys = names.map((name, index) => `k.${name} AS ${own[index]}`);
+  const asked = key.map((column, index) => keyTextSql({ column, sql: `k.${names[index]}` })).join(", ");
+  const only = unique ? "" : `DISTINCT ON (${asked}) `;
+  const first = unique ? "" : `\n  ORDER BY ${[asked, ...rowTextsSql(root)].join(", ")}`;
   return `WITH chunk AS MATERIALIZED (
-  SELECT ${[...neededColumns(root), ...keys].join(", ")}
+  SELECT ${only}${[...neededColumns(root), ...keys].join(", ")}
   FROM ${keyRowsSql(key)}
-  LEFT JOIN ${quoteQualified(root.relation)} ${root.alias} ON ${same}
+  LEFT JOIN ${table} ON ${same}${first}
 )
 SELECT ${idSql(key.map((column, index) => ({ column, sql: `${root.alias}.${own[index]}` })))} AS id,
   CASE WHEN ${found} THEN (${value})::pg_catalog.text END AS document
@@ -70,10 +79,16 @@ FROM chunk ${root.alias}${joins}`;
 
 /** The statement that lists the keys of all roots, or of those in a chunk, as texts in the order of `MappedDocument.key`. */
 export function allKeysSql(document: MappedDocument, chunk: Chunk = { kind: "whole" }): string {
-  const { root, key } = document;
-  const columns = key.map((column) => keyTextSql({ column, sql: columnSql(root, column.name) })).join(", ");
-  const where = chunk.kind === "whole" ? "" : ` WHERE ${rangeSql(root, chunk)}`;
-  return `SELECT ${columns} FROM ${quoteQualified(root.relation)} ${root.alias}${where}`;
+  const { root } = document;
+  const distinct = keyIsUnique(root.relation) ? "" : "DISTINCT ";
+  const conditions = [
+    ...chunk.kind === "whole" ? [] : [rangeSql(root, chunk)],
+    wholeKeySql(document) ?? [],
+  ].flat();
+  const where = conditions.length === 0 ? "" : ` WHERE ${conditions.join(" AND ")}`;
+  return `SELECT ${distinct}${keyTextsSql(document).join(", ")} FROM ${
+    quoteQualified(root.relation)
+  } ${root.alias}${where}`;
 }
 
 /**
@@ -115,6 +130,11 @@ JOIN ${quoteQualified(relation)} ${alias} ON ${sameKeySql(document)}`;
  * @param percent of the table's pages that are looked at; null: the whole table
  */
 export function sampleKeysSql(document: MappedDocument, size: number, percent: number | null): string {
+  const { root } = document;
+  // Of a view whose key is not unique, DISTINCT has to come first.
+  if (isView(root.relation)) {
+    return `SELECT * FROM (${allKeysSql(document)}) k ORDER BY pg_catalog.random() LIMIT ${size}`;
+  }
   const pages = percent === null ? "" : ` TABLESAMPLE SYSTEM (${percent})`;
   return `${allKeysSql(document)}${pages} ORDER BY pg_catalog.random() LIMIT ${size}`;
 }

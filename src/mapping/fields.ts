@@ -118,7 +118,8 @@ function typeOfColumn(
   { text, column, steps }: ColumnExpression,
 ): ColumnType {
   const found = relation.columns.find((candidate) => candidate.name === column)?.type ??
-    (column === "xmin" ? XMIN : undefined);
+    // A plain view has no system columns, and a materialised one loses them with its key's check.
+    (column === "xmin" && relation.view === undefined ? XMIN : undefined);
   if (found === undefined) {
     const guess = didYouMean(column, relation.columns.map((candidate) => candidate.name));
     throw new PgsyncError(

@@ -88,6 +88,16 @@ function resolveDiscovered(parent: Relation, child: Relation, node: NodeSchema):
     const target = parent.primaryKey.length > 0 ? parent.primaryKey : ["id"];
     const columns = target.map((column) => `${parent.table}_${column}`);
     const list = (names: readonly string[]) => names.map(quoteIdentifier).join(", ");
+    const views = [child, parent].filter((side) => side.view !== undefined);
+    const [view] = views;
+    if (view !== undefined) {
+      throw new PgsyncError(
+        "FOREIGN_KEY_MISSING",
+        `${formatName(view)} is a view, which has no foreign keys, and ${place(node)} does not say how ` +
+          `${formatName(child)} is joined to its parent ${formatName(parent)}.`,
+        { remedy: `Name the columns there, as ${relationshipYaml(target, columns)} (whichever they are).` },
+      );
+    }
     throw new PgsyncError(
       "FOREIGN_KEY_MISSING",
       `No foreign key joins ${formatName(child)} to its parent ${formatName(parent)} at ${place(node)}.`,
@@ -188,6 +198,20 @@ function resolveThrough(
 function onlyKey(link: Relation, target: Relation, role: "parent" | "child", node: NodeSchema): ForeignKey {
   const keys = keysTo(link, target);
   const [only, ...others] = keys;
+  if (only === undefined && (link.view !== undefined || target.view !== undefined)) {
+    throw new PgsyncError(
+      "FOREIGN_KEY_MISSING",
+      `${formatName(link)} is to link ${formatName(target)} at ${
+        place(node)
+      }, but there are no foreign keys from or ` +
+        "to views.",
+      {
+        remedy: `Draw ${
+          formatName(link)
+        } as a node of its own between the two, with relationship.foreign_key on both.`,
+      },
+    );
+  }
   if (only === undefined) {
     const key = target.primaryKey.length > 0 ? target.primaryKey : ["id"];
     const columns = key.map((column) => quoteIdentifier(`${target.table}_${column}`)).join(", ");

@@ -1,6 +1,6 @@
 import type { Relation } from "../catalog/types.ts";
 import { quoteIdentifier, quoteQualified } from "../postgres/quote.ts";
-import type { MappedDocument } from "./tree.ts";
+import { isView, type MappedDocument } from "./tree.ts";
 
 /** Link columns that are looked up by value, but have no index to look them up in. */
 export interface IndexNeed {
@@ -16,7 +16,8 @@ export interface IndexNeed {
 export function missingIndexes(document: MappedDocument): IndexNeed[] {
   const needs = new Map<string, IndexNeed>();
   const look = (relation: Relation, columns: readonly string[], reason: string) => {
-    if (hasIndex(relation, columns)) return;
+    // A view has no indexes; those of its tables serve it, as far as it lets them.
+    if (relation.kind === "view" || hasIndex(relation, columns)) return;
     const concurrently = relation.kind === "partitioned" ? "" : " CONCURRENTLY";
     const list = columns.map(quoteIdentifier).join(", ");
     const sql = `CREATE INDEX${concurrently} ON ${quoteQualified(relation)} (${list})`;
@@ -42,8 +43,8 @@ export function missingIndexes(document: MappedDocument): IndexNeed[] {
 
 /** An index serves when one of the columns leads it: the others are then checked on few rows. */
 function hasIndex(relation: Relation, columns: readonly string[]): boolean {
-  const leading = [relation.primaryKey, ...relation.indexes.map((index) => index.columns)].map(([first]) =>
-    first
-  );
+  // The key of a view is what the schema file says, and has no index by itself.
+  const keys = isView(relation) ? [] : [relation.primaryKey];
+  const leading = [...keys, ...relation.indexes.map((index) => index.columns)].map(([first]) => first);
   return leading.some((first) => first !== undefined && columns.includes(first));
 }

@@ -3,7 +3,7 @@ import { quoteIdentifier, quoteLiteral } from "../postgres/quote.ts";
 import type { Side } from "./equal_sql.ts";
 import type { Field } from "./fields.ts";
 import { type Member, normalisedJsonSql, objectSql } from "./json_sql.ts";
-import type { MappedNode } from "./tree.ts";
+import { isView, type MappedNode } from "./tree.ts";
 
 /** A node's value in its parent: an object of its fields and children, or its first column alone. */
 export function valueSql(node: MappedNode, childValue: (child: MappedNode) => string): string {
@@ -42,17 +42,23 @@ function pathSql(column: string, field: Field): string {
   }, column);
 }
 
-/** Children stand in the order of their primary key, and of the link's where a far row is linked twice. */
+/**
+ * Children stand in the order of their primary key, and of the link's where a far row is linked twice. Without a key, and
+ * for views, whose key nobody enforces, the texts of all columns decide.
+ */
 export function orderSql(child: MappedNode): string {
   const { primaryKey } = child.relation;
-  const columns = primaryKey.length > 0 ? primaryKey : child.relation.columns.map((column) => column.name);
-  const own = primaryKey.length > 0
-    ? columns.map((column) => columnSql(child, column))
-    : columns.map((column) => `${columnSql(child, column)}::pg_catalog.text`);
+  const own = primaryKey.map((column) => columnSql(child, column));
+  if (primaryKey.length === 0 || isView(child.relation)) own.push(...rowTextsSql(child));
   if (child.link?.kind !== "through") return own.join(", ");
   const through = throughAlias(child);
   return [...own, ...child.link.table.primaryKey.map((column) => `${through}.${quoteIdentifier(column)}`)]
     .join(", ");
+}
+
+/** The texts of all columns of a row: rows that agree in them are the same to a document. */
+export function rowTextsSql(node: MappedNode): string[] {
+  return node.relation.columns.map((column) => `${columnSql(node, column.name)}::pg_catalog.text`);
 }
 
 export function side(relation: Relation, alias: string, column: string): Side {

@@ -80,7 +80,8 @@ export function trustsIndex(
 /** Whether the stream tells the old values of these columns for the rows that a table or leaf partition holds. */
 function suffices(relation: Relation, table: Identified, columns: readonly string[]): boolean {
   const { kind } = table.replicaIdentity;
-  if (!carries(table.replicaIdentity, columns)) return false;
+  // Where nothing is needed (a table below a view) there must be an identity all the same.
+  if (table.replicaIdentity.columns.length === 0 || !carries(table.replicaIdentity, columns)) return false;
   if (kind === "index" && !trustsIndex(relation, columns)) return false;
   // Where its root promises whole rows, each UPDATE of a partition that sends none would have all documents compared.
   return relation.replicaIdentity.kind !== "full" || kind === "full";
@@ -107,6 +108,9 @@ function identitySql(relation: Relation, table: Identified, columns: readonly st
 }
 
 function reasonFor(sources: readonly ChangeSource[], columns: readonly string[]): string {
+  if (columns.length === 0) {
+    return "without one, PostgreSQL refuses to update and delete rows of a published table";
+  }
   const places = [
     ...new Set(sources.filter((source) => source.role !== "root").map((source) => source.node.path)),
   ];

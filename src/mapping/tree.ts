@@ -1,8 +1,10 @@
 import type { Catalog, Column, Relation } from "../catalog/types.ts";
 import { PgsyncError } from "../errors/error.ts";
 import type { DocumentSchema, JsonObject, NodeSchema } from "../schema/tree.ts";
+import { didYouMean } from "../schema/suggest.ts";
 import { type Field, fieldOfChild, formatPlace, nodeFields, renamesOfChild } from "./fields.ts";
 import { type Link, resolveLink } from "./links.ts";
+import { type BaseTable, baseTables } from "./view_sources.ts";
 
 /** A node of the schema file, joined to the table it names. */
 export interface MappedNode {
@@ -17,6 +19,8 @@ export interface MappedNode {
   readonly parent: MappedNode | null;
   /** How it is joined to its parent; null at the root only. */
   readonly link: Link | null;
+  /** The tables whose changes matter, where the relation is a plain view. */
+  readonly baseTables: readonly BaseTable[];
   /** What is emitted of its own columns. */
   readonly fields: readonly Field[];
   readonly children: readonly MappedNode[];
@@ -36,7 +40,7 @@ export interface MappedDocument {
  * Joins a document of the schema file to the catalog.
  *
  * @throws PgsyncError TABLE_MISSING, COLUMN_MISSING, PRIMARY_KEY_MISSING, FOREIGN_KEY_MISSING, FOREIGN_KEY_AMBIGUOUS,
- * SCHEMA_UNSUPPORTED (views)
+ * SCHEMA_UNSUPPORTED (foreign tables)
  */
 export function mapDocument(document: DocumentSchema, catalog: Catalog): MappedDocument {
   const nodes: MappedNode[] = [];
@@ -62,6 +66,7 @@ export function mapDocument(document: DocumentSchema, catalog: Catalog): MappedD
       field,
       parent,
       link: parent === null ? null : resolveLink(parent.relation, relation, schema, catalog),
+      baseTables: baseTables(schema, relation, catalog),
       fields: nodeFields(schema, relation, rename),
       children,
     };
@@ -85,17 +90,70 @@ function findRelation(node: NodeSchema, catalog: Catalog): Relation {
       `Table "${node.schema}"."${node.table}" does not exist in database ${catalog.server.database}, but ${place} names it.`,
     );
   }
-  if (relation.kind !== "table" && relation.kind !== "partitioned") {
+  if (relation.kind === "foreign table") {
     throw new PgsyncError(
       "SCHEMA_UNSUPPORTED",
-      `"${node.schema}"."${node.table}" at ${place} is a ${relation.kind}, and this version follows tables only.`,
+      `"${node.schema}"."${node.table}" at ${place} is a foreign table, whose changes PostgreSQL does not stream.`,
+      { remedy: "Make a materialised view of it, and name that in the schema file." },
     );
   }
-  return relation;
+  return isView(relation) ? withGivenKey(relation, node) : relation;
+}
+
+/** Whether a relation is a view, plain or materialised. */
+export function isView(relation: Relation): boolean {
+  return relation.kind === "view" || relation.kind === "materialized view";
+}
+
+/**
+ * Whether PostgreSQL itself sees to it that no two rows have the same key. A view's key is only what the schema file says;
+ * a unique index of a materialised view holds for keys without NULL, and others give no document.
+ */
+export function keyIsUnique(relation: Relation): boolean {
+  return !isView(relation) ||
+    relation.uniqueIndexes.some((index) => index.columns.every((name) => relation.primaryKey.includes(name)));
+}
+
+/** Types that PostgreSQL does not compare, or by something else than their value. */
+const NO_KEYS = new Set(["json", "xml", "point", "line", "lseg", "box", "path", "polygon", "circle"]);
+
+/** A view with the key that the schema file gives it. */
+function withGivenKey(relation: Relation, node: NodeSchema): Relation {
+  const place = formatPlace(node.place);
+  const primaryKey = [...new Set(node.primaryKey)];
+  for (const name of primaryKey) {
+    const column = relation.columns.find((candidate) => candidate.name === name);
+    if (column === undefined) {
+      const guess = didYouMean(name, relation.columns.map((candidate) => candidate.name));
+      throw new PgsyncError(
+        "COLUMN_MISSING",
+        `View "${node.schema}"."${node.table}" has no column "${name}", which primary_key at ${place} names${
+          guess || "."
+        }`,
+      );
+    }
+    if (NO_KEYS.has(column.type.name)) {
+      throw new PgsyncError(
+        "SCHEMA_INVALID",
+        `primary_key at ${place} names "${name}" of type ${column.type.sql}, by which rows cannot be told apart.`,
+        { remedy: "Name other columns." },
+      );
+    }
+  }
+  return { ...relation, primaryKey };
 }
 
 function rootKey(root: MappedNode): readonly Column[] {
   const { relation } = root;
+  if (relation.primaryKey.length === 0 && isView(relation)) {
+    throw new PgsyncError(
+      "PRIMARY_KEY_MISSING",
+      `View "${relation.schema}"."${relation.table}" at ${
+        formatPlace(root.schema.place)
+      } is the root of a document, but the schema file names no columns to make the _id of.`,
+      { remedy: `Name them in the schema file, as primary_key: ["${relation.columns[0]?.name ?? "id"}"].` },
+    );
+  }
   if (relation.primaryKey.length === 0) {
     throw new PgsyncError(
       "PRIMARY_KEY_MISSING",

@@ -65,7 +65,7 @@ class Builder {
       label: input.label ?? input.table,
       columns: this.columns(input.columns ?? [], [...path, "columns"]),
       primaryKey: input.primary_key ?? [],
-      baseTables: input.base_tables ?? [],
+      baseTables: (input.base_tables ?? []).map((name) => qualify(name, input.schema ?? DEFAULT_SCHEMA)),
       relationship,
       transform: this.transform(input, path, relationship === null),
       children: this.children(input.children ?? [], [...path, "children"]),

@@ -78,8 +78,8 @@ export interface NodeSchema extends QualifiedName {
   readonly columns: readonly string[];
   /** The key of a view; ignored for tables. */
   readonly primaryKey: readonly string[];
-  /** The tables whose changes matter to a view. */
-  readonly baseTables: readonly string[];
+  /** The tables whose changes matter to a view; none: those that it reads. */
+  readonly baseTables: readonly QualifiedName[];
   /** How the node is joined to its parent; null at the root only. */
   readonly relationship: Relationship | null;
   /** What happens to the values and names of the node. */

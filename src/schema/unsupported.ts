@@ -20,7 +20,6 @@ const DOCUMENT_KEYS: readonly UnsupportedKey<DocumentInput>[] = [
 ];
 
 const NODE_KEYS: readonly UnsupportedKey<NodeInput>[] = [
-  { name: "base_tables", uses: (node) => node.base_tables?.length ? [["base_tables"]] : [] },
   {
     name: "transform.replace",
     uses: (node) => transforms(node) && hasKeys(node.transform?.replace) ? [["transform", "replace"]] : [],

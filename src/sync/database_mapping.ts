@@ -1,9 +1,11 @@
 import { createHash } from "node:crypto";
+import { checkRelations } from "../catalog/checks.ts";
 import type { Catalog, Relation } from "../catalog/types.ts";
 import { PgsyncError } from "../errors/error.ts";
 import { type ChangeSource, changeSources } from "../mapping/change_sources.ts";
 import { type IdentityNeed, identityNeeds } from "../mapping/replica_identity.ts";
 import { mapDocument, type MappedDocument } from "../mapping/tree.ts";
+import { viewWarnings } from "../mapping/view_sources.ts";
 import { SLOT_NAME } from "../replication/slot.ts";
 import type { DocumentSchema, NodeSchema, QualifiedName } from "../schema/tree.ts";
 
@@ -15,6 +17,8 @@ export interface DatabaseMapping {
   /** Every table whose changes matter, once. */
   readonly tables: readonly Relation[];
   readonly identities: readonly IdentityNeed[];
+  /** What an operator should know of views, one sentence each: changes that nobody will hear of. */
+  readonly warnings: readonly string[];
 }
 
 /** Joins the documents of one database to its catalog. @throws PgsyncError as `mapDocument` */
@@ -28,6 +32,9 @@ export function mapDatabase(documents: readonly DocumentSchema[], catalog: Catal
     sources,
     tables: [...tables.values()],
     identities: identityNeeds(sources),
+    warnings: mapped.flatMap(({ nodes }) =>
+      nodes.flatMap((node) => viewWarnings(node.schema, node.relation))
+    ),
   };
 }
 
@@ -37,11 +44,31 @@ export function namedTables(documents: readonly DocumentSchema[]): QualifiedName
   const visit = (node: NodeSchema) => {
     names.push({ schema: node.schema, table: node.table });
     names.push(...node.relationship?.throughTables ?? []);
-    names.push(...node.baseTables.map((table) => ({ schema: node.schema, table })));
+    names.push(...node.baseTables);
     node.children.forEach(visit);
   };
   for (const document of documents) visit(document.root);
   return names;
+}
+
+/**
+ * What keeps the relations that documents name, and the tables below their views, from being read and followed.
+ *
+ * @returns errors as `checkRelations`
+ */
+export function relationProblems(documents: readonly DocumentSchema[], catalog: Catalog): PgsyncError[] {
+  const bases: QualifiedName[] = [];
+  const read: QualifiedName[] = [];
+  const visit = (node: NodeSchema) => {
+    read.push(node, ...node.relationship?.throughTables ?? []);
+    const tables = catalog.relation(node)?.view?.tables ?? [];
+    bases.push(
+      ...node.baseTables.length > 0 ? node.baseTables : tables.filter((table) => table.unheard === null),
+    );
+    node.children.forEach(visit);
+  };
+  for (const document of documents) visit(document.root);
+  return checkRelations(catalog, read, bases);
 }
 
 /** The documents of a schema file by database, in the order of the file. */

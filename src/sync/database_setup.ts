@@ -1,4 +1,4 @@
-import { checkRelations, checkServer } from "../catalog/checks.ts";
+import { checkServer } from "../catalog/checks.ts";
 import { readCatalog } from "../catalog/read.ts";
 import type { Relation } from "../catalog/types.ts";
 import type { Identity } from "../checkpoint/types.ts";
@@ -17,7 +17,7 @@ import {
 } from "../replication/publication.ts";
 import { assertUsableSlot, createSlotSql, inspectSlot, type SlotState } from "../replication/slot.ts";
 import type { DocumentSchema, QualifiedName } from "../schema/tree.ts";
-import { type DatabaseMapping, mapDatabase, namedTables } from "./database_mapping.ts";
+import { type DatabaseMapping, mapDatabase, namedTables, relationProblems } from "./database_mapping.ts";
 
 /** What stands in a database of what a run needs. */
 export interface DatabaseState {
@@ -44,7 +44,7 @@ export async function readDatabase(
   const names = namedTables(documents);
   try {
     const catalog = await readCatalog(admin, names);
-    const [problem] = checkRelations(catalog, names);
+    const [problem] = relationProblems(documents, catalog);
     if (problem !== undefined) throw problem;
     const mapping = mapDatabase(documents, catalog);
     const publication = await describePublication(admin, slotName, catalog.server.versionNumber);

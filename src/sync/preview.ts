@@ -1,9 +1,8 @@
 import { readCatalog } from "../catalog/read.ts";
-import { checkRelations } from "../catalog/checks.ts";
 import { loadSql } from "../mapping/document_sql.ts";
 import { connectPostgres, errorContext } from "../postgres/connect.ts";
 import { postgresError } from "../postgres/errors.ts";
-import { byDatabase, mapDatabase, namedTables } from "./database_mapping.ts";
+import { byDatabase, mapDatabase, namedTables, relationProblems } from "./database_mapping.ts";
 import type { RunOptions } from "./options.ts";
 
 /** One document as it would be indexed. */
@@ -36,7 +35,7 @@ export async function* preview(
     try {
       const names = namedTables(documents);
       const catalog = await readCatalog(sql, names);
-      const [problem] = checkRelations(catalog, names);
+      const [problem] = relationProblems(documents, catalog);
       if (problem !== undefined) throw problem;
       for (const mapped of mapDatabase(documents, catalog).documents) {
         const most = limit === null ? "" : `\nLIMIT ${limit}`;

@@ -119,7 +119,20 @@ class IndexComparison {
   }
 
   async *#allRoots(): AsyncGenerator<readonly Difference[]> {
-    const { mapped, session, chunkRows, workers, onFault } = this.options;
+    const { workers } = this.options;
+    const chunks = await this.#chunks();
+    const options: ChunkComparisonOptions = {
+      ...this.options,
+      comparison: this.comparison,
+      onDocuments: (count) => this.#count(count, 0),
+    };
+    yield* inParallel(chunks, workers, (chunk, stop) => compareChunk(chunk, options, stop), this.signal);
+  }
+
+  /** A plain view is read in one piece: each part of it would be made of its tables anew. */
+  async #chunks(): Promise<Chunk[]> {
+    const { mapped, session, chunkRows, onFault } = this.options;
+    if (mapped.root.relation.kind === "view") return [{ kind: "whole" }];
     const bounds = await session.untilDone(
       () => keyBounds(session, mapped.root.relation, chunkRows, this.signal),
       "divide a table",
@@ -127,13 +140,7 @@ class IndexComparison {
       this.signal,
     );
     const ends = [...bounds, null];
-    const chunks = ends.map((to, at): Chunk => ({ kind: "keys", from: bounds[at - 1] ?? null, to }));
-    const options: ChunkComparisonOptions = {
-      ...this.options,
-      comparison: this.comparison,
-      onDocuments: (count) => this.#count(count, 0),
-    };
-    yield* inParallel(chunks, workers, (chunk, stop) => compareChunk(chunk, options, stop), this.signal);
+    return ends.map((to, at): Chunk => ({ kind: "keys", from: bounds[at - 1] ?? null, to }));
   }
 
   async *#extra(): AsyncGenerator<readonly Difference[]> {

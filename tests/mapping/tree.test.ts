@@ -47,11 +47,15 @@ describe("A mapped document", () => {
 });
 
 describe("A document cannot be mapped", () => {
-  it("to a table that does not exist, a view, or a root without a key", () => {
+  it("to a table that does not exist, a foreign table, or a root without a key", () => {
     assert.throws(() => mapDocument(documentOf(node("nowhere")), SHOP), code("TABLE_MISSING"));
     assert.throws(
-      () => mapDocument(documentOf(node("book")), catalogOf({ ...BOOK, kind: "view" })),
+      () => mapDocument(documentOf(node("book")), catalogOf({ ...BOOK, kind: "foreign table" })),
       code("SCHEMA_UNSUPPORTED"),
+    );
+    assert.throws(
+      () => mapDocument(documentOf(node("book")), catalogOf({ ...BOOK, kind: "view" })),
+      code("PRIMARY_KEY_MISSING"),
     );
     const keyless = catalogOf({ ...RATING, primaryKey: [] });
     assert.throws(() => mapDocument(documentOf(node("rating")), keyless), code("PRIMARY_KEY_MISSING"));

@@ -26,13 +26,24 @@ export interface TableKey {
 export interface Table {
   readonly columns: readonly string[];
   readonly primaryKey: readonly string[];
+  /** False for a view, whose key nobody enforces. */
+  readonly hasOwnKey: boolean;
   readonly foreignKeys: readonly TableKey[];
   /** In the order of the primary key; without one, in that of all columns' texts. */
   readonly rows: readonly Row[];
 }
 
-/** Reads a table as it is now. */
-export async function readTable(sql: postgres.ISql, name: QualifiedName): Promise<Table> {
+/**
+ * Reads a table or view as it is now.
+ *
+ * @param givenKey the key of what has none, as the schema file gives it to a view; rows that agree in it stand in the order of
+ * all columns' texts
+ */
+export async function readTable(
+  sql: postgres.ISql,
+  name: QualifiedName,
+  givenKey: readonly string[] = [],
+): Promise<Table> {
   const quoted = `${quote(name.schema)}.${quote(name.table)}`;
   const columns = await sql.unsafe<{ name: string; type: string }[]>(
     `select attname as name, (select t.typname from pg_type t
@@ -41,7 +52,7 @@ export async function readTable(sql: postgres.ISql, name: QualifiedName): Promis
      where attrelid = $1::regclass and attnum > 0 and not attisdropped order by attnum`,
     [quoted],
   );
-  const primaryKey = await sql.unsafe<{ name: string }[]>(
+  const ownKey = await sql.unsafe<{ name: string }[]>(
     `select a.attname as name from pg_constraint c, unnest(c.conkey) with ordinality k(number, place)
      join pg_attribute a on a.attrelid = $1::regclass and a.attnum = k.number
      where c.conrelid = $1::regclass and c.contype = 'p' order by k.place`,
@@ -60,9 +71,9 @@ export async function readTable(sql: postgres.ISql, name: QualifiedName): Promis
     [quoted],
   );
   // Qualified, for a bare name after ORDER BY would be that of an output column, which is text.
-  const order = primaryKey.length > 0
-    ? primaryKey.map((column) => `t.${quote(column.name)}`)
-    : columns.map((column) => `t.${quote(column.name)}::text`);
+  const primaryKey = ownKey.length > 0 ? ownKey.map((column) => column.name) : givenKey;
+  const order = primaryKey.map((column) => `t.${quote(column)}`);
+  if (ownKey.length === 0) order.push(...columns.map((column) => `t.${quote(column.name)}::text`));
   const values = columns.flatMap(({ name: column, type }) => {
     const value = `t.${quote(column)}`;
     return [type === "json" ? `${value}::jsonb::text` : `to_json(${value})::text`, `${value}::text`];
@@ -71,7 +82,8 @@ export async function readTable(sql: postgres.ISql, name: QualifiedName): Promis
     .values();
   return {
     columns: columns.map((column) => column.name),
-    primaryKey: primaryKey.map((column) => column.name),
+    primaryKey,
+    hasOwnKey: ownKey.length > 0,
     foreignKeys: foreignKeys.map((key) => ({
       columns: key.columns,
       target: { schema: key.schema, table: key.table },

@@ -209,12 +209,16 @@ database: d
 setting: {number_of_shards: 3, analysis: {filter: [a, {b: null}]}}
 mapping: {name: {type: keyword}}
 mappings: {dynamic: strict}
-nodes: {table: t, primary_key: [id]}
+nodes: {table: t, schema: s, primary_key: [id], base_tables: [a, other.b]}
 `).documents;
   assert.deepEqual(document?.setting, { number_of_shards: 3, analysis: { filter: ["a", { b: null }] } });
   assert.deepEqual(document?.mapping, { name: { type: "keyword" } });
   assert.deepEqual(document?.mappings, { dynamic: "strict" });
   assert.deepEqual(document?.root.primaryKey, ["id"]);
+  assert.deepEqual(document?.root.baseTables, [
+    { schema: "s", table: "a" },
+    { schema: "other", table: "b" },
+  ]);
 });
 
 test("the examples of docs/schema.md are valid", () => {

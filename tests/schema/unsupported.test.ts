@@ -12,11 +12,6 @@ const TABLE: readonly { name: string; text: string; problems: readonly string[] 
     ],
   },
   {
-    name: "base_tables",
-    text: "database: d\nnodes:\n  table: t\n  base_tables: [a]\n",
-    problems: ["s.yaml:4:3: nodes.base_tables: base_tables is not carried out by this version"],
-  },
-  {
     name: "replace and concat, also below the root",
     text: `
 database: d
