@@ -336,13 +336,27 @@ function requireComparable(
       `${parentColumn.type.sql} with ${
         formatName(child)
       }."${childColumn.name}" of type ${childColumn.type.sql}, ` +
-      "which PostgreSQL does not compare.",
+      "which PostgreSQL does not compare and sort.",
     { remedy: "Name other columns, or give both the same type with ALTER TABLE … ALTER COLUMN … TYPE …." },
   );
 }
 
+/**
+ * Types that have no order, some of them no equality either: rows cannot be gathered by them. (A constraint cannot join by
+ * them anyway, for it needs a unique index.)
+ */
+const WITHOUT_ORDER: ReadonlySet<string> = new Set([
+  ...["json", "jsonpath", "xml", "refcursor", "aclitem", "cid", "xid", "pg_snapshot", "txid_snapshot"],
+  ...["box", "circle", "line", "lseg", "path", "point", "polygon"],
+]);
+
+function hasOrder({ name, element, attributes }: ColumnType): boolean {
+  if (element !== null) return hasOrder(element);
+  return !WITHOUT_ORDER.has(name) && (attributes ?? []).every((attribute) => hasOrder(attribute.type));
+}
+
 function areComparable(a: ColumnType, b: ColumnType): boolean {
-  if (a.name === "json" || b.name === "json") return false;
+  if (!hasOrder(a) || !hasOrder(b)) return false;
   if (a.category !== "base" || b.category !== "base") return a.name === b.name;
   return a.name === b.name || COMPARABLE.some((group) => group.includes(a.name) && group.includes(b.name));
 }

@@ -147,6 +147,8 @@ function printing(options: PostgresOptions): Record<string, string> {
     IntervalStyle: "postgres",
     extra_float_digits: "1",
     bytea_output: "hex",
+    // regclass and its like print names.
+    quote_all_identifiers: "off",
   };
 }
 

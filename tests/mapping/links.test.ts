@@ -186,7 +186,7 @@ describe("a link by relationship.foreign_key", () => {
     assert.equal(
       message,
       "foreign_key at schema.yaml:5:5 ([0].nodes.children[0].relationship) pairs " +
-        '"public"."publisher"."id" of type int4 with "public"."book"."isbn" of type text, which PostgreSQL does not compare.',
+        '"public"."publisher"."id" of type int4 with "public"."book"."isbn" of type text, which PostgreSQL does not compare and sort.',
     );
   });
 });

@@ -22,7 +22,8 @@ export async function expectedDocuments(
   return await sql.begin("isolation level repeatable read read only", async (transaction) => {
     await transaction.unsafe(
       `set local timezone = 'UTC'; set local datestyle = 'ISO'; set local intervalstyle = 'postgres';
-       set local extra_float_digits = 1; set local bytea_output = 'hex'`,
+       set local extra_float_digits = 1; set local bytea_output = 'hex';
+       set local quote_all_identifiers = off`,
     );
     const tables = new Map<string, Table>();
     for (const { name, givenKey } of namesIn(document.root)) {

@@ -52,6 +52,7 @@ describe("sessions", () => {
         IntervalStyle: "postgres",
         extra_float_digits: "1",
         bytea_output: "hex",
+        quote_all_identifiers: "off",
         client_encoding: "UTF8",
         jit: "off",
         synchronous_commit: "local",
