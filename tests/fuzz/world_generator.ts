@@ -18,7 +18,7 @@ export function makeWorld(seed: number): World {
   const names = new Names(random, pick(random, [0, 15, 15, 40, 80]));
   const graph = makeGraph(random, names);
   const documents = makeDocuments(random, graph);
-  for (const root of documents) refuseEmptyIds(root.table);
+  for (const root of documents) refuseEmptyIds(root.table, graph);
   const ddl = statements(random, graph);
   const ordered = insertable(graph);
   return {
@@ -31,11 +31,21 @@ export function makeWorld(seed: number): World {
   };
 }
 
-/** The search engine takes no empty `_id`: such a row becomes a dead letter, which other tests look at. */
-function refuseEmptyIds(root: TableDraft): void {
+/**
+ * The search engine takes no empty `_id`: such a row becomes a dead letter, which other tests look at. A key that refers
+ * to another gets its values from there, too.
+ */
+function refuseEmptyIds(root: TableDraft, graph: Graph): void {
   const [only, ...others] = root.primaryKey;
   if (only === undefined || others.length > 0) return;
-  only.domain = only.domain.filter((value) => value !== literal(only.sql, ""));
+  const sources = new Set([only]);
+  for (const column of sources) {
+    column.domain = column.domain.filter((value) => value !== literal(column.sql, ""));
+    for (const { columns, targetColumns } of graph.references) {
+      const target = targetColumns[columns.indexOf(column)];
+      if (target !== undefined) sources.add(target);
+    }
+  }
 }
 
 function worldTable(
