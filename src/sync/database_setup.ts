@@ -5,7 +5,7 @@ import type { Identity } from "../checkpoint/types.ts";
 import { PgsyncError } from "../errors/error.ts";
 import type { IdentityNeed } from "../mapping/replica_identity.ts";
 import { errorContext, type Sql } from "../postgres/connect.ts";
-import { postgresError } from "../postgres/errors.ts";
+import { postgresError, sqlStateOf } from "../postgres/errors.ts";
 import { quoteIdentifier, quoteQualified } from "../postgres/quote.ts";
 import { changePublication, lockSql } from "../replication/publication_change.ts";
 import {
@@ -18,6 +18,8 @@ import {
 import { assertUsableSlot, createSlotSql, inspectSlot, type SlotState } from "../replication/slot.ts";
 import type { DocumentSchema, QualifiedName } from "../schema/tree.ts";
 import { type DatabaseMapping, mapDatabase, namedTables, relationProblems } from "./database_mapping.ts";
+
+const DEADLOCK = "40P01";
 
 /** What stands in a database of what a run needs. */
 export interface DatabaseState {
@@ -140,12 +142,17 @@ export function setupProblems(state: DatabaseState, withBootstrap: boolean): Pgs
  */
 export async function makeIdentitiesAndPublication(admin: Sql, state: DatabaseState): Promise<string[]> {
   const statements = state.mapping.identities.flatMap((need) => need.sql);
-  try {
-    await admin.begin(async (transaction) => {
-      for (const statement of statements) await transaction.unsafe(statement);
-    });
-  } catch (thrown) {
-    throw postgresError(thrown, errorContext(admin, "set a replica identity"));
+  for (;;) {
+    try {
+      await admin.begin(async (transaction) => {
+        for (const statement of statements) await transaction.unsafe(statement);
+      });
+      break;
+    } catch (thrown) {
+      // A transaction of the application's waited for one of the tables while it held another. It has gone on meanwhile.
+      if (sqlStateOf(thrown) === DEADLOCK) continue;
+      throw postgresError(thrown, errorContext(admin, "set a replica identity"));
+    }
   }
   const request = {
     name: state.slotName,

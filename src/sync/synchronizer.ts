@@ -68,7 +68,8 @@ export class Synchronizer {
     }
     const failed = new AbortController();
     const signal = AbortSignal.any([control.signal, failed.signal]);
-    const search = await connectSearch(options.search, control.signal);
+    const search = await this.#connectSearch(control.signal);
+    if (search === null) return;
     const requests = new Semaphore(options.bulkConcurrency);
     try {
       const runs = [...databases].map(async ([database, documents], at) => {
@@ -89,6 +90,16 @@ export class Synchronizer {
       for (const result of results) if (result.status === "rejected") throw result.reason;
     } finally {
       await search.close();
+    }
+  }
+
+  /** @returns null where the signal came first */
+  async #connectSearch(signal: AbortSignal): Promise<SearchClient | null> {
+    try {
+      return await connectSearch(this.options.search, signal);
+    } catch (thrown) {
+      if (signal.aborted && thrown === signal.reason) return null;
+      throw thrown;
     }
   }
 
