@@ -6,9 +6,10 @@
 import { Command, InvalidArgumentError } from "@commander-js/extra-typings";
 import process from "node:process";
 import { fuzz, type FuzzResult, type FuzzRun, printFailure, shrinkFailure } from "../tests/fuzz/fuzz.ts";
-import type { TrialServers } from "../tests/fuzz/trial.ts";
+import type { TrialServers } from "../tests/fuzz/stage.ts";
 import { stepsOf } from "../tests/fuzz/work.ts";
 import { makeWorld } from "../tests/fuzz/world_generator.ts";
+import { TrialFault } from "../tests/fuzz/writers.ts";
 import { build } from "./build.ts";
 import { startElasticsearch } from "./servers/elasticsearch.ts";
 import { type PostgresMajor, startPostgres } from "./servers/postgres.ts";
@@ -75,7 +76,8 @@ await runScript(async (interrupted) => {
       while (next < options.seed + options.runs && !interrupted.aborted) {
         const run = runOf(next++, major, servers);
         const runStart = Date.now();
-        const result = await fuzz(run);
+        const result = await judged(run);
+        if (result === null) continue;
         total.runs++;
         total.steps += stepsOf(result.history);
         for (const name of ["statements", "failed", "effective", "kills", "documents"] as const) {
@@ -110,7 +112,19 @@ await runScript(async (interrupted) => {
   );
   const { runs, steps, differences } = total;
   process.on("exit", () => console.log(`${runs} runs, ${steps} steps, ${differences} differences`));
-  return differences === 0 ? 0 : 1;
+  if (total.faults > 0) console.log(`${total.faults} trials could not be carried out`);
+  return differences === 0 && total.faults === 0 ? 0 : 1;
+
+  async function judged(run: FuzzRun): Promise<FuzzResult | null> {
+    try {
+      return await fuzz(run);
+    } catch (error) {
+      if (!(error instanceof TrialFault)) throw error;
+      total.faults++;
+      console.error(`seed ${run.seed} could not be carried out:`, error);
+      return null;
+    }
+  }
 
   function runOf(seed: number, major: number, servers: TrialServers): FuzzRun {
     return {
@@ -141,10 +155,10 @@ async function started<T>(
 }
 
 function line(run: FuzzRun, { counts, difference }: FuzzResult, ms: number): string {
-  const { statements, failed, effective, kills, documents, quietPoints } = counts;
+  const { statements, failed, effective, kills, documents, comparisons } = counts;
   return `seed ${run.seed}: ${difference === null ? "equal" : "DIFFERENT"} in ${(ms / 1000).toFixed(1)} s; ` +
     `${statements} statements, ${failed} failed, ${effective} changed rows; ${kills} kills; ` +
-    `${documents} documents at ${quietPoints} quiet points; ${run.world.traits.join(", ")}`;
+    `${documents} documents at ${comparisons} quiet points; ${run.world.traits.join(", ")}`;
 }
 
 function percent(part: number, whole: number): string {

@@ -1,5 +1,6 @@
 import { getLogger } from "@logtape/logtape";
 import { PgsyncError } from "../errors/error.ts";
+import { isLeftOut } from "../fault_points.ts";
 import type { ChangeSource } from "../mapping/change_sources.ts";
 import { trustsIndex } from "../mapping/replica_identity.ts";
 import type { Relation, RowChange, Truncate } from "../replication/pgoutput_types.ts";
@@ -110,10 +111,9 @@ export class ChangeCollector {
     const mayBeBare = probe.promise?.keyAt.some((place) => !newTuple.hasSameValue(place, oldTuple)) === true;
     if (this.#reconcileLost(probe, oldTuple, mayBeBare, transaction, batch)) return;
     if (isUnused(probe, oldTuple, newTuple)) return;
-    mark(probe, oldTuple, null, transaction, batch);
-    if (!probe.linkAt.every((place) => newTuple.hasSameValue(place, oldTuple))) {
-      mark(probe, newTuple, oldTuple, transaction, batch);
-    }
+    const moved = !probe.linkAt.every((place) => newTuple.hasSameValue(place, oldTuple));
+    if (!moved || !isLeftOut("old-link-lookup")) mark(probe, oldTuple, null, transaction, batch);
+    if (moved) mark(probe, newTuple, oldTuple, transaction, batch);
   }
 
   /**

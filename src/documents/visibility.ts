@@ -1,3 +1,4 @@
+import { isLeftOut } from "../fault_points.ts";
 import type { Lsn } from "../replication/lsn.ts";
 
 /**
@@ -75,7 +76,7 @@ export async function waitUntilVisible(
   look: () => Promise<Look>,
   pause: (ms: number) => Promise<void>,
 ): Promise<Lsn> {
-  let waiting = [...ids];
+  let waiting = isLeftOut("visibility-check") ? [] : [...ids];
   for (let ms = FIRST_PAUSE_MS;; ms = Math.min(ms * 2, LONGEST_PAUSE_MS)) {
     const { snapshot, lsn } = await look();
     waiting = waiting.filter((id) => !isVisible(extendTransactionId(id, snapshot), snapshot));

@@ -1,3 +1,5 @@
+import { isLeftOut } from "../fault_points.ts";
+
 /**
  * Which documents are in a request right now. A document is never in two requests at once, so an older build of it
  * cannot overtake a newer one on its way.
@@ -24,6 +26,7 @@ export class InFlight {
    */
   async acquire(ids: Iterable<string>, signal?: AbortSignal): Promise<() => void> {
     signal?.throwIfAborted();
+    if (isLeftOut("in-flight-lock")) return () => {};
     const request: Request = { ids: new Set(ids), blocked: 0, granted: null };
     for (const id of request.ids) {
       const queue = this.#queues.get(id);

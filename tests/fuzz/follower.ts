@@ -5,6 +5,7 @@ import process from "node:process";
 import { PROJECT } from "../../scripts/project.ts";
 import { type Child, removeFolder, startChild, temporaryFolder } from "../../scripts/servers/process.ts";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
+import type { DeadLetter } from "../../src/checkpoint/types.ts";
 import { type Lsn, parseLsn } from "../../src/replication/lsn.ts";
 import type { SchemaFile } from "../../src/schema/tree.ts";
 import { SEARCH_DEFAULTS } from "../../src/search/options.ts";
@@ -42,7 +43,7 @@ export interface Follower {
   /** Loads what is not loaded, catches up, and ends. */
   runOnce(): Promise<void>;
   /** What the search engine refused; to be asked for when it has stopped. */
-  deadLetters(): readonly string[];
+  deadLetters(): readonly DeadLetter[];
   /** Gives its files back. */
   close(): Promise<void>;
 }
@@ -106,11 +107,13 @@ export class FollowerHere implements Follower {
     await this.synchronizer.run({ signal: AbortSignal.timeout(60_000), daemon: false });
   }
 
-  deadLetters(): readonly string[] {
+  deadLetters(): readonly DeadLetter[] {
     return deadLettersIn(checkpointPath(this.#options, slotName(null, this.of.database)));
   }
 
   async close(): Promise<void> {
+    // What it failed with has been told.
+    this.#failure = null;
     this.#run?.stop.abort();
     await this.#run?.done;
     removeFolder(this.#folder);
@@ -180,7 +183,7 @@ export class FollowerProcess implements Follower {
     if (code !== 0) throw new Error(`pgsync ended with exit code ${code}:\n${child.output()}`);
   }
 
-  deadLetters(): readonly string[] {
+  deadLetters(): readonly DeadLetter[] {
     return deadLettersIn(join(this.#folder, `${slotName(null, this.of.database)}.checkpoint`));
   }
 
@@ -218,7 +221,7 @@ export class FollowerProcess implements Follower {
   }
 }
 
-function deadLettersIn(file: string): string[] {
+function deadLettersIn(file: string): DeadLetter[] {
   using checkpoint = Checkpoint.open(file);
-  return checkpoint.listDeadLetters().map(({ index, id, reason }) => `${index} refused "${id}": ${reason}`);
+  return checkpoint.listDeadLetters();
 }

@@ -1,6 +1,7 @@
 /** One run of the fuzz: a world and a history from a seed, a trial, and, where it fails, the smallest history that does. */
 import { shrinkHistory } from "./shrink_history.ts";
-import { carryOut, type Difference, type TrialResult, type TrialServers } from "./trial.ts";
+import type { TrialServers } from "./stage.ts";
+import { carryOut, type Difference, type TrialResult } from "./trial.ts";
 import { makeHistory } from "./work_generator.ts";
 import { type History, printHistory, statementsOf, stepsOf } from "./work.ts";
 import type { World } from "./world.ts";

@@ -1,0 +1,232 @@
+/** A world on real servers with a run of pgsync that follows it, and the oracle to judge it. */
+import assert, { AssertionError } from "node:assert/strict";
+import postgres from "postgres";
+import { type Lsn, parseLsn } from "../../src/replication/lsn.ts";
+import { parseSchema } from "../../src/schema/parse.ts";
+import type { SchemaFile } from "../../src/schema/tree.ts";
+import { assertSameDocuments, indexedDocuments } from "../oracle/compare.ts";
+import { expectedDocuments } from "../oracle/documents.ts";
+import { eventually } from "../support/eventually.ts";
+import { withDatabase } from "../support/postgres.ts";
+import { type Follower, FollowerHere, type FollowerOptions, FollowerProcess } from "./follower.ts";
+import type { World } from "./world.ts";
+import { TrialFault, Writers } from "./writers.ts";
+
+/** Servers that trials share. */
+export interface TrialServers {
+  readonly postgresUrl: string;
+  readonly searchUrl: string;
+}
+
+/** What a stage is made of. */
+export interface StageOptions {
+  readonly servers: TrialServers;
+  /** How the run reaches the search engine, where it is not as the oracle does. */
+  readonly searchUrl?: string;
+  /** A word for names on the servers: `[a-z0-9_]`, nobody else's at the same time. */
+  readonly name: string;
+  readonly loadChunkRows: number;
+  readonly bulkDocuments: number;
+  /** Places of the schema file's documents to keep; null: all. */
+  readonly documents?: readonly number[] | null;
+}
+
+/** What a comparison found. */
+export interface Found {
+  readonly text: string;
+  /** Place of the schema file's document. */
+  readonly document: number | null;
+}
+
+/** A run that has not confirmed what was written after this time is taken to have lost it. */
+const SETTLE_MS = 60_000;
+/** The longest `_id` that the search engine takes, in bytes. */
+const LONGEST_ID = 512;
+
+/** Everything of one trial; gone with it. */
+export class Stage<Following extends Follower = Follower> implements AsyncDisposable {
+  readonly writers: Writers;
+  /** Documents compared so far. */
+  documents = 0;
+  /** Comparisons so far. */
+  comparisons = 0;
+  /** Ids of the last comparison that no search engine takes, as `index id`. */
+  readonly #impossible = new Set<string>();
+
+  private constructor(
+    private readonly options: StageOptions,
+    readonly database: string,
+    private readonly admin: postgres.Sql,
+    /** A session on the database. */
+    readonly sql: postgres.Sql,
+    private readonly schema: SchemaFile,
+    private readonly places: readonly number[],
+    readonly follower: Following,
+  ) {
+    this.writers = new Writers(withDatabase(options.servers.postgresUrl, database));
+  }
+
+  /** A stage whose run is in this process. */
+  static async here(world: World, options: StageOptions): Promise<Stage<FollowerHere>> {
+    return await Stage.#open(world, options, (following) => new FollowerHere(following));
+  }
+
+  /** A stage whose run is a process. @param executable null: the sources */
+  static async process(world: World, options: StageOptions, executable: string | null): Promise<Stage> {
+    return await Stage.#open(world, options, (following) => new FollowerProcess(following, executable));
+  }
+
+  static async #open<Following extends Follower>(
+    world: World,
+    options: StageOptions,
+    makeFollower: (following: FollowerOptions) => Following,
+  ): Promise<Stage<Following>> {
+    const { postgresUrl, searchUrl } = options.servers;
+    const database = `fuzz_${options.name}`;
+    const url = withDatabase(postgresUrl, database);
+    const { text, places } = chosenDocuments(world, database, options.documents ?? null);
+    const schema = parseSchema(text, "schema.json", {});
+    const { loadChunkRows, bulkDocuments } = options;
+    const follower = makeFollower({
+      schema,
+      schemaText: text,
+      postgresUrl: url,
+      database,
+      searchUrl: options.searchUrl ?? searchUrl,
+      loadChunkRows,
+      bulkDocuments,
+    });
+    const admin = postgres(postgresUrl, { max: 1, onnotice: () => {} });
+    const sql = postgres(url, { max: 2, onnotice: () => {} });
+    const stage = new Stage(options, database, admin, sql, schema, places, follower);
+    try {
+      await admin.unsafe(`CREATE DATABASE ${database}`);
+      for (const statement of world.ddl) await sql.unsafe(statement);
+    } catch (error) {
+      await stage[Symbol.asyncDispose]();
+      throw error;
+    }
+    return stage;
+  }
+
+  /**
+   * Waits until the run has confirmed all that was written before this call, then compares once: what the index holds then
+   * it would hold for ever.
+   *
+   * @throws what the run has failed with; TrialFault
+   */
+  async difference(when: string): Promise<Found | null> {
+    await this.settled();
+    return await this.compare(when);
+  }
+
+  /** Waits until the run has confirmed all that was written before this call. @throws what the run has failed with */
+  async settled(): Promise<void> {
+    const written = await this.written();
+    // Positions move by what is committed.
+    await this.sql`select pg_logical_emit_message(true, 'test', '')`;
+    const failures: unknown[] = [];
+    await eventually(async () => {
+      try {
+        return await this.follower.hasConfirmed(written);
+      } catch (error) {
+        failures.push(error);
+        return true;
+      }
+    }, { what: "the run to confirm what was written", timeout: SETTLE_MS, interval: 5 });
+    if (failures.length > 0) throw failures[0];
+  }
+
+  /** The end of the WAL. */
+  async written(): Promise<Lsn> {
+    const [row] = await this.sql<{ lsn: string }[]>`select pg_current_wal_insert_lsn()::text as lsn`;
+    return parseLsn(row?.lsn ?? "");
+  }
+
+  /** Compares all documents with those that the oracle makes of the tables. @throws TrialFault */
+  async compare(when: string): Promise<Found | null> {
+    this.comparisons++;
+    this.#impossible.clear();
+    for (const [place, document] of this.schema.documents.entries()) {
+      const expected = await judged(() => expectedDocuments(this.sql, document));
+      const found = await judged(() => indexedDocuments(this.options.servers.searchUrl, document.index));
+      this.documents += expected.size;
+      for (const id of expected.keys()) {
+        if (id !== "" && new TextEncoder().encode(id).length <= LONGEST_ID) continue;
+        this.#impossible.add(`${document.index} ${id}`);
+        expected.delete(id);
+      }
+      try {
+        assertSameDocuments(expected, found, when);
+      } catch (error) {
+        if (!(error instanceof AssertionError)) throw new TrialFault("comparison", { cause: error });
+        return { text: `index ${document.index}: ${error.message}`, document: this.places[place] ?? null };
+      }
+    }
+    return null;
+  }
+
+  /**
+   * What is wrong with the dead letters after the last comparison: there must be one for each document that no search
+   * engine takes, and no other. To be asked for when the run has stopped.
+   */
+  wrongDeadLetters(): string | null {
+    const letters = this.follower.deadLetters();
+    const refused = new Set(letters.map(({ index, id }) => `${index} ${id}`));
+    const lacking = [...this.#impossible].filter((id) => !refused.has(id)).map((id) =>
+      `no dead letter of ${id}`
+    );
+    const unexpected = letters.filter(({ id }) =>
+      id !== "" && new TextEncoder().encode(id).length <= LONGEST_ID
+    )
+      .map(({ index, id, reason }) => `${index} refused "${id}": ${reason}`);
+    const wrong = [...lacking, ...unexpected];
+    return wrong.length === 0 ? null : wrong.slice(0, 5).join("\n");
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.follower.close();
+    await this.writers.close();
+    await this.sql.end({ timeout: 1 });
+    await dropDatabase(this.admin, this.database);
+    await dropIndices(this.options.servers.searchUrl, `${this.database}_`);
+    await this.admin.end({ timeout: 1 });
+  }
+}
+
+async function judged<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (cause) {
+    throw new TrialFault("the oracle failed", { cause });
+  }
+}
+
+/** The schema file's text with some or all of its documents. */
+function chosenDocuments(
+  world: World,
+  database: string,
+  wanted: readonly number[] | null,
+): { readonly text: string; readonly places: readonly number[] } {
+  const schema: unknown = world.schema(database, (place) => `${database}_${place}`);
+  assert.ok(Array.isArray(schema), "a world's schema file is a list of documents");
+  const places = [...schema.keys()].filter((place) => wanted === null || wanted.includes(place));
+  return { text: JSON.stringify(places.map((place): unknown => schema[place]), null, 2), places };
+}
+
+async function dropDatabase(admin: postgres.Sql, name: string): Promise<void> {
+  // A slot outlives its walsender by a moment.
+  await eventually(async () => {
+    await admin`SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE database = ${name} AND active`;
+    await admin`SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = ${name}`;
+    await admin.unsafe(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`);
+  }, { what: `database ${name} to be dropped` });
+}
+
+async function dropIndices(url: string, prefix: string): Promise<void> {
+  // Wildcards may be forbidden for deletion, so the names are asked for first.
+  const found = await fetch(new URL(`/${prefix}*?expand_wildcards=all&filter_path=*.aliases`, url));
+  const indices = Object.keys(await found.json());
+  if (indices.length === 0) return;
+  await (await fetch(new URL(`/${indices.join(",")}`, url), { method: "DELETE" })).text();
+}
