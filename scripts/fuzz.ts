@@ -55,14 +55,8 @@ await runScript(async (interrupted) => {
     : options.executable ?? await build();
   const searchUrl = process.env["PGSYNC_TEST_ELASTICSEARCH"] || (await started(startElasticsearch)).url;
   const total = {
-    runs: 0,
-    steps: 0,
-    differences: 0,
-    statements: 0,
-    failed: 0,
-    effective: 0,
-    kills: 0,
-    documents: 0,
+    ...{ runs: 0, steps: 0, differences: 0, faults: 0 },
+    ...{ statements: 0, failed: 0, effective: 0, kills: 0, documents: 0 },
   };
 
   for (const major of options.pg) {

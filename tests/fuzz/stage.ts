@@ -66,6 +66,16 @@ export class Stage<Following extends Follower = Follower> implements AsyncDispos
     this.writers = new Writers(withDatabase(options.servers.postgresUrl, database));
   }
 
+  /** The indices, by the names of their aliases. */
+  get indices(): readonly string[] {
+    return this.schema.documents.map((document) => document.index);
+  }
+
+  /** The search engine, as the oracle reaches it. */
+  get searchUrl(): string {
+    return this.options.servers.searchUrl;
+  }
+
   /** A stage whose run is in this process. */
   static async here(world: World, options: StageOptions): Promise<Stage<FollowerHere>> {
     return await Stage.#open(world, options, (following) => new FollowerHere(following));

@@ -318,7 +318,10 @@ export class TableSql {
   }
 
   #newValue(column: WorldColumn): string {
-    if (column.type === "text" && this.random.chance(0.15)) return LONG_TEXT(this.random.whole(0, 3));
+    const isKey = this.table.uniques.flat().includes(column.name);
+    if (column.type === "text" && !isKey && this.random.chance(0.15)) {
+      return LONG_TEXT(this.random.whole(0, 3));
+    }
     return this.#literal(column);
   }
 

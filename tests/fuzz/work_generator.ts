@@ -15,8 +15,11 @@ export interface WorkOptions {
   readonly ddl: boolean;
 }
 
-/** Steps between two quiet points, least and most. */
-const ROUND = [20, 40] as const;
+/**
+ * Steps between two quiet points: few, for what one change leaves wrong a later one may mend; and many, for large batches and
+ * writers in each other's way.
+ */
+const ROUNDS = [2, 5, 10, 30, 50] as const;
 /** Rows that each table has before the run, about. */
 const ROWS_BEFORE = [4, 24] as const;
 
@@ -69,7 +72,7 @@ class WorkGenerator {
     );
     const rounds: Step[][] = [];
     for (let left = this.options.steps; left > 0;) {
-      const size = Math.min(left, this.random.whole(...ROUND));
+      const size = Math.min(left, this.random.pick(ROUNDS));
       rounds.push(Array.from({ length: size }, () => this.#step()));
       left -= size;
     }

@@ -14,10 +14,9 @@ export interface WorkCounts {
 }
 
 /**
- * Errors that an application must expect, by SQLSTATE: a constraint, a value that does not fit, a deadlock, a partition that
- * is not there; and where columns come and go, one that is gone or there already.
+ * Errors that an application must expect, by SQLSTATE: a constraint, a value that does not fit (into an index, too), a deadlock; and where columns come and go, one that is gone or there already.
  */
-const EXPECTED = /^(22|23|40)|^(55P03|42703|42701|0A000|55006)$/;
+const EXPECTED = /^(22|23|40)|^(54000|55P03|42703|42701|0A000|55006)$/;
 
 type Session = postgres.ReservedSql;
 

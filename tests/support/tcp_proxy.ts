@@ -15,10 +15,22 @@ export interface TcpProxy {
   cut(): void;
   /** From now on the server's bytes go nowhere (`true`), as if it had stopped, or to the client again. */
   swallowAnswers(swallow: boolean): void;
+  /** Holds back what the next client sends from the first bytes on that match; all others go through. */
+  holdBack(pattern: RegExp): HeldBack;
   /** How many clients are connected. */
   readonly connections: number;
   /** As `shut`, for good. */
   stop(): Promise<void>;
+}
+
+/** A connection whose client has sent something that does not arrive. */
+export interface HeldBack {
+  /** Resolves when a client has sent what matches. */
+  readonly caught: Promise<void>;
+  /** Cuts the client off. What is held back stays. */
+  cutClient(): void;
+  /** Lets the bytes go. Resolves when the server has answered. */
+  release(): Promise<void>;
 }
 
 /** How to set up a proxy. */
@@ -35,22 +47,32 @@ export async function startTcpProxy(target: string, options: TcpProxyOptions = {
   const port = await freePort();
   const clients = new Set<Socket>();
   let swallowing = false;
+  let trap: Trap | null = null;
   let server: Server | null = null;
 
   const onClient = (client: Socket) => {
     const upstream = connect(Number(targetPort), hostname);
     clients.add(client);
+    let held: Trap | null = null;
     const end = () => {
       clients.delete(client);
       client.destroy();
-      upstream.destroy();
+      // What is held back outlives its client, as it would in the network.
+      if (held === null || held.isReleased) upstream.destroy();
     };
     for (const socket of [client, upstream]) socket.on("error", end).on("close", end);
     client.on("data", (data) => {
-      if (!upstream.write(data)) client.pause();
+      if (held === null && trap?.pattern.test(data.toString("latin1")) === true) {
+        held = trap;
+        trap = null;
+        held.close(client, upstream);
+      }
+      if (held !== null && !held.isReleased) held.bytes.push(Buffer.from(data));
+      else if (!upstream.write(data)) client.pause();
     });
     upstream.on("drain", () => client.resume());
     upstream.on("data", (data) => {
+      held?.answered.resolve();
       if (!swallowing && !client.write(data)) upstream.pause();
     });
     client.on("drain", () => upstream.resume());
@@ -61,6 +83,10 @@ export async function startTcpProxy(target: string, options: TcpProxyOptions = {
   };
   const proxy: TcpProxy = {
     url: `${options.tls === undefined ? "http" : "https"}://127.0.0.1:${port}`,
+    holdBack(pattern) {
+      trap = new Trap(pattern);
+      return trap;
+    },
     get connections() {
       return clients.size;
     },
@@ -89,4 +115,32 @@ export async function startTcpProxy(target: string, options: TcpProxyOptions = {
   };
   if (options.shut !== true) await proxy.open();
   return proxy;
+}
+
+/** Waits for a client, then keeps its bytes. */
+class Trap implements HeldBack {
+  readonly bytes: Buffer[] = [];
+  readonly answered = Promise.withResolvers<void>();
+  readonly #caught = Promise.withResolvers<void>();
+  readonly caught = this.#caught.promise;
+  #sockets: { readonly client: Socket; readonly upstream: Socket } | null = null;
+  isReleased = false;
+
+  constructor(readonly pattern: RegExp) {}
+
+  close(client: Socket, upstream: Socket): void {
+    this.#sockets = { client, upstream };
+    this.#caught.resolve();
+  }
+
+  cutClient(): void {
+    this.#sockets?.client.destroy();
+  }
+
+  async release(): Promise<void> {
+    this.isReleased = true;
+    for (const data of this.bytes) this.#sockets?.upstream.write(data);
+    await this.answered.promise;
+    if (this.#sockets?.client.destroyed === true) this.#sockets.upstream.destroy();
+  }
 }
