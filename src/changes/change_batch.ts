@@ -17,6 +17,8 @@ export class ChangeBatch implements ToSee {
   readonly values = new Map<ChangeSource, KeySet>();
   /** Documents whose every root must be read again. */
   readonly reconcile = new Set<MappedDocument>();
+  /** To be called when all documents of the batch are acknowledged. */
+  readonly whenDone: (() => void)[] = [];
   /** 32-bit ids of the transactions whose changes are in the batch. */
   readonly transactions = new Set<number>();
   /** The last commit record of those transactions, and perhaps of some that touch no document; 0 where there are none. */

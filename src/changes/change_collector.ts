@@ -2,7 +2,8 @@ import { getLogger } from "@logtape/logtape";
 import { PgsyncError } from "../errors/error.ts";
 import { isLeftOut } from "../fault_points.ts";
 import type { ChangeSource } from "../mapping/change_sources.ts";
-import { trustsIndex } from "../mapping/replica_identity.ts";
+import { identitySuffices, trustsIndex } from "../mapping/replica_identity.ts";
+import type { MappedDocument } from "../mapping/tree.ts";
 import type { Relation, RowChange, Truncate } from "../replication/pgoutput_types.ts";
 import type { Tuple } from "../replication/tuple.ts";
 import type { ChangeBatch } from "./change_batch.ts";
@@ -34,15 +35,25 @@ interface WholeRowPromise {
   readonly neverNullAt: readonly number[];
 }
 
+/** What the change sources of a table make of one description of it. */
+interface Probes {
+  readonly known: readonly Probe[];
+  /** Documents to which a change so described cannot be traced. */
+  readonly lost: readonly MappedDocument[];
+}
+
 /** Turns row changes into the link values that lead to documents. */
 export class ChangeCollector {
   readonly #byTable = new Map<number, ChangeSource[]>();
-  readonly #probes = new WeakMap<Relation, readonly Probe[]>();
+  readonly #probes = new WeakMap<Relation, Probes>();
   /** Tables of which the log has told that a partition lacks their identity. */
   readonly #told = new Set<number>();
 
-  /** @param sources the change sources of all documents that the stream serves */
-  constructor(sources: readonly ChangeSource[]) {
+  /**
+   * @param sources the change sources of all documents that the stream serves
+   * @param onStrange told when the stream describes a table otherwise than the catalog that they were made of
+   */
+  constructor(sources: readonly ChangeSource[], private readonly onStrange: () => void = () => {}) {
     for (const source of sources) {
       const list = this.#byTable.get(source.relation.oid) ?? [];
       list.push(source);
@@ -54,10 +65,14 @@ export class ChangeCollector {
    * Marks what a row change touches.
    *
    * @param transaction 32-bit id of the transaction that made it
-   * @throws PgsyncError OLD_VALUE_MISSING, SOURCE_CHANGED
+   * @throws PgsyncError OLD_VALUE_MISSING
    */
   collect(change: RowChange, transaction: number, batch: ChangeBatch): void {
-    for (const probe of this.#probesOf(change.relation)) {
+    const { known, lost } = this.#probesOf(change.relation);
+    // What cannot be known must not be missed. (A change of before the table was altered has been covered when the new
+    // definition was seen; this one may be of after it.)
+    for (const document of lost) batch.addAll(document, transaction);
+    for (const probe of known) {
       if (probe.source.touches === "any") {
         if (!isWithoutEffect(probe, change)) batch.addAll(probe.source.document, transaction);
         continue;
@@ -67,7 +82,7 @@ export class ChangeCollector {
           mark(probe, change.newTuple, null, transaction, batch);
           break;
         case "delete":
-          if (!probe.oldKnown) throw oldValueMissing(probe, change.relation);
+          if (this.#isUnknown(probe, change.relation, transaction, batch)) break;
           if (this.#reconcileLost(probe, change.oldTuple, true, transaction, batch)) break;
           mark(probe, change.oldTuple, null, transaction, batch);
           break;
@@ -95,7 +110,7 @@ export class ChangeCollector {
     transaction: number,
     batch: ChangeBatch,
   ): void {
-    if (!probe.oldKnown) throw oldValueMissing(probe, relation);
+    if (this.#isUnknown(probe, relation, transaction, batch)) return;
     if (oldTuple === null) {
       if (relation.replicaIdentity !== "full") {
         // No column of the replica identity changed, and the link columns are among them.
@@ -114,6 +129,23 @@ export class ChangeCollector {
     const moved = !probe.linkAt.every((place) => newTuple.hasSameValue(place, oldTuple));
     if (!moved || !isLeftOut("old-link-lookup")) mark(probe, oldTuple, null, transaction, batch);
     if (moved) mark(probe, newTuple, oldTuple, transaction, batch);
+  }
+
+  /**
+   * Has every root read again where the old row lacks its link values though the identity carries them now: the change was made
+   * before it did, or somebody has taken it away, which the look shows that is asked for.
+   *
+   * @throws PgsyncError OLD_VALUE_MISSING where the identity was known not to carry them
+   */
+  #isUnknown(probe: Probe, relation: Relation, transaction: number, batch: ChangeBatch): boolean {
+    if (probe.oldKnown) return false;
+    const { linkColumns, document, relation: described } = probe.source;
+    if (!identitySuffices(described, linkColumns.map((column) => column.name))) {
+      throw oldValueMissing(probe, relation);
+    }
+    batch.addAll(document, transaction);
+    this.onStrange();
+    return true;
   }
 
   /**
@@ -153,42 +185,44 @@ export class ChangeCollector {
     );
   }
 
-  #probesOf(relation: Relation): readonly Probe[] {
-    let probes = this.#probes.get(relation);
-    if (probes === undefined) {
-      const sources = this.#byTable.get(relation.relationId) ?? [];
-      probes = sources.map((source) => probeFor(source, relation));
-      this.#probes.set(relation, probes);
-    }
-    return probes;
+  #probesOf(relation: Relation): Probes {
+    const found = this.#probes.get(relation);
+    if (found !== undefined) return found;
+    const sources = this.#byTable.get(relation.relationId) ?? [];
+    const probes = sources.map((source) => probeFor(source, relation));
+    const made: Probes = {
+      known: probes.filter((probe) => probe !== null),
+      lost: sources.filter((_, at) => probes[at] === null).map((source) => source.document),
+    };
+    this.#probes.set(relation, made);
+    if (sources.some((source) => isStrange(source, relation))) this.onStrange();
+    return made;
   }
 }
 
-function probeFor(source: ChangeSource, relation: Relation): Probe {
+/**
+ * Finds the places of a source's columns; null where a link column is not there. The stream describes a table as it was when the change
+ * was made: columns may have had other names or types then, or have got them since the catalog was read.
+ */
+function probeFor(source: ChangeSource, relation: Relation): Probe | null {
   const places = new Map(relation.columns.map((column, index) => [column.name, index]));
-  const catalogColumns = new Map(source.relation.columns.map((column) => [column.name, column]));
   const linkNames = source.linkColumns.map((column) => column.name);
-  const linkAt = linkNames.map((name) => {
-    const place = places.get(name);
-    if (place === undefined) throw columnGone(source, relation, name);
-    return place;
-  });
+  const linkAt = source.linkColumns.map((column) => {
+    const place = places.get(column.name);
+    // A value of another type would not fit the statement that looks it up.
+    return place !== undefined && relation.columns[place]?.typeOid === column.type.oid ? place : undefined;
+  }).filter((place) => place !== undefined);
+  if (linkAt.length < source.linkColumns.length) return null;
   const usedAt: number[] = [];
   let comparable = true;
   const carried = (place: number) =>
     relation.replicaIdentity === "full" || relation.columns[place]?.isKey === true;
   for (const name of source.usedColumns) {
     const place = places.get(name);
-    if (place !== undefined) {
-      usedAt.push(place);
-      // An old row that holds its identity only shows NULL elsewhere.
-      if (!carried(place)) comparable = false;
-      continue;
-    }
     // Generated columns (before PostgreSQL 18) and system columns are not in the stream, yet an UPDATE may change them.
-    const column = catalogColumns.get(name);
-    if (column !== undefined && !column.generated) throw columnGone(source, relation, name);
-    comparable = false;
+    // An old row that holds its identity only shows NULL outside of it.
+    if (place === undefined || !carried(place)) comparable = false;
+    else usedAt.push(place);
   }
   return {
     source,
@@ -210,6 +244,16 @@ function isWithoutEffect(probe: Probe, change: RowChange): boolean {
   if (change.kind !== "update" || change.oldTuple === null) return false;
   // An old row may come from a partition that lacks the identity of its root.
   return probe.promise === null && isUnused(probe, change.oldTuple, change.newTuple);
+}
+
+/** Whether the stream describes a table as the catalog did; generated columns are in the stream since PostgreSQL 18 only. */
+function isStrange(source: ChangeSource, relation: Relation): boolean {
+  const sent = new Map(relation.columns.map((column) => [column.name, column.typeOid]));
+  const { columns, replicaIdentity } = source.relation;
+  const known = new Set(columns.map((column) => column.name));
+  return replicaIdentity.kind !== relation.replicaIdentity ||
+    columns.some((column) => !column.generated && sent.get(column.name) !== column.type.oid) ||
+    relation.columns.some((column) => !known.has(column.name));
 }
 
 function promiseOf(
@@ -271,14 +315,6 @@ function oldValueMissing(probe: Probe, relation: Relation): PgsyncError {
       `does not carry the old value of ${
         lacking.join(", ")
       }${how}, so the document it belonged to cannot be found.`,
-  );
-}
-
-function columnGone(source: ChangeSource, relation: Relation, column: string): PgsyncError {
-  return new PgsyncError(
-    "SOURCE_CHANGED",
-    `Column "${column}" of "${relation.schema}"."${relation.table}" is gone, but node ${source.node.path} of index ` +
-      `"${source.document.schema.index}" needs it.`,
   );
 }
 

@@ -118,6 +118,7 @@ export class ChangePipeline {
     try {
       const times = await processor.process(batch, signal);
       entry.done = true;
+      for (const tell of batch.whenDone) tell();
       const waited = batch.oldestCommit === null ? null : Math.max(0, Date.now() - batch.oldestCommit) / 1000;
       this.#advance();
       if (batch.position !== null) {

@@ -27,7 +27,7 @@ export class StreamConsumer {
     this.#counts.clear();
   }
 
-  /** @throws PgsyncError OLD_VALUE_MISSING, SOURCE_CHANGED */
+  /** @throws PgsyncError OLD_VALUE_MISSING */
   onMessage(message: PgoutputMessage): void {
     switch (message.kind) {
       case "begin":

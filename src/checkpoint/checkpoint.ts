@@ -10,7 +10,7 @@ import type { DeadLetter, DeadLetterEntry, Identity, LoadChunk, LoadProgress } f
 
 /**
  * The one file that a run keeps: whose it is, the position up to which everything is in the search engine, the
- * progress of the initial load, and the dead letters. Each method is durable when it returns; after a crash at any
+ * progress of the initial load, what the documents were made of, and the dead letters. Each method is durable when it returns; after a crash at any
  * instant the last committed state is there. One process at a time holds the file.
  *
  * Everything is synchronous: a commit takes a fraction of a millisecond, and the caller must not go on before it.
@@ -154,7 +154,7 @@ export class Checkpoint implements Disposable {
   reset(): void {
     this.transaction(() => {
       this.#sqlite(() => {
-        for (const table of ["identity", "position", "load_chunk", "load", "dead_letter"]) {
+        for (const table of ["identity", "position", "load_chunk", "load", "dead_letter", "source"]) {
           this.#database.exec(`DELETE FROM ${table}`);
         }
         this.#deadLetters.recount();
@@ -217,6 +217,22 @@ export class Checkpoint implements Disposable {
   /** Forgets the load of an index, done or not. */
   forgetLoad(index: string): void {
     this.#sqlite(() => this.#loads.forget(index));
+  }
+
+  /** What the documents of an index were made of, as `saveSource` was told; null where nothing was. */
+  source(index: string): string | null {
+    return this.#sqlite(() => {
+      const row = this.#database.prepare("SELECT description FROM source WHERE index_name = ?").get(index);
+      return row === undefined ? null : text(row, "description");
+    });
+  }
+
+  /** Records what the documents of an index are made of: whatever that changed, all of them are acknowledged. */
+  saveSource(index: string, description: string): void {
+    this.#sqlite(() =>
+      this.#database.prepare("INSERT OR REPLACE INTO source (index_name, description) VALUES (?, ?)")
+        .run(index, description)
+    );
   }
 
   /**

@@ -58,4 +58,8 @@ export const FORMAT_STEPS: readonly string[] = [
     PRIMARY KEY (index_name, id)
   ) STRICT, WITHOUT ROWID;
   `,
+  `
+  -- What the documents of an index were made of when all of them were last known to be equal.
+  CREATE TABLE source (index_name TEXT PRIMARY KEY, description TEXT NOT NULL) STRICT, WITHOUT ROWID;
+  `,
 ];

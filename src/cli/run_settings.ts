@@ -38,6 +38,7 @@ export function runSettings(
   const bulkDocuments = given(environment, "ELASTICSEARCH_CHUNK_SIZE");
   const bulkConcurrency = given(environment, "ELASTICSEARCH_THREAD_COUNT");
   const bufferBytes = given(environment, "PGSYNC_BUFFER_BYTES");
+  const catalogInterval = given(environment, "PGSYNC_CATALOG_INTERVAL");
   const options: Omit<RunOptions, "schema"> = {
     postgres,
     postgresReplica: replicaOptions(flags, environment, postgres, notes),
@@ -61,6 +62,9 @@ export function runSettings(
     bufferBytes: bufferBytes === null
       ? RUN_DEFAULTS.bufferBytes
       : wholeNumber(bufferBytes, 1024 ** 2, 1024 ** 4),
+    catalogIntervalMs: catalogInterval === null
+      ? RUN_DEFAULTS.catalogIntervalMs
+      : seconds(catalogInterval, 86_400) * 1000,
   };
   return { options, notes };
 }

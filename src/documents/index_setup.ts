@@ -16,6 +16,7 @@ import {
   pipelineExists,
   updateMeta,
 } from "../search/index.ts";
+import { extendMapping } from "../search/extend_mapping.ts";
 import { VERSION } from "../version.ts";
 
 const logger = getLogger(["pgsync", "documents"]);
@@ -90,6 +91,7 @@ export async function openIndex(
     verdict,
     signal,
   );
+  await addFields(search, index, generation, definition, signal);
   if (progress !== null && progress.generation !== generation) checkpoint.forgetLoad(index);
   if (meta.loaded) return { generation, meta, loaded: true };
   if (verdict.kind !== "sources" && progress?.finished === true && progress.generation === generation) {
@@ -99,6 +101,31 @@ export async function openIndex(
     return { generation, meta: loadedMeta, loaded: true };
   }
   return { generation, meta, loaded: false };
+}
+
+/** Gives the index the fields of columns that were added since it was made. */
+async function addFields(
+  search: SearchClient,
+  index: string,
+  generation: string,
+  { mapping }: IndexDefinition,
+  signal: AbortSignal,
+): Promise<void> {
+  const { added, kept } = await extendMapping(search, generation, mapping, signal);
+  if (added.length > 0) {
+    logger.info("fields were added to the mapping of index {index}: {fields}", {
+      index,
+      fields: added.join(", "),
+    });
+  }
+  for (const { field, held, wanted } of kept) {
+    logger.warn(
+      "field {field} of index {index} stays mapped as {held}, though its column makes it {wanted} now: a field cannot be mapped " +
+        "anew, so values that do not fit are not found by it, or their documents become dead letters; pgsync teardown and " +
+        "a start with --bootstrap give the new mapping",
+      { field, index, held, wanted },
+    );
+  }
 }
 
 /**

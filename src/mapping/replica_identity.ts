@@ -12,6 +12,8 @@ export interface IdentityNeed {
   readonly reason: string;
   /** The SQL that sets what is missing: one statement for each table, leaf partitions included; empty where nothing is. */
   readonly sql: readonly string[];
+  /** The table itself lacks them, not only a partition that was made later. */
+  readonly lacksItself: boolean;
 }
 
 /**
@@ -40,6 +42,7 @@ export function identityNeeds(sources: readonly ChangeSource[]): IdentityNeed[] 
       columns,
       reason: reasonFor(list, columns),
       sql: lacking.map((table) => identitySql(relation, table, columns)),
+      lacksItself: !identitySuffices(relation, columns),
     });
   }
   return needs;
@@ -85,6 +88,15 @@ function suffices(relation: Relation, table: Identified, columns: readonly strin
   if (kind === "index" && !trustsIndex(relation, columns)) return false;
   // Where its root promises whole rows, each UPDATE of a partition that sends none would have all documents compared.
   return relation.replicaIdentity.kind !== "full" || kind === "full";
+}
+
+/** Whether the table's own identity tells the old values of these columns; its partitions' are another matter. */
+export function identitySuffices(
+  relation: Pick<Relation, "kind" | "primaryKey" | "replicaIdentity">,
+  columns: readonly string[],
+): boolean {
+  return carries(relation.replicaIdentity, columns) &&
+    (relation.replicaIdentity.kind !== "index" || trustsIndex(relation, columns));
 }
 
 function inPrimaryKey(relation: Pick<Relation, "primaryKey">, columns: readonly string[]): boolean {

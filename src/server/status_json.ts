@@ -64,6 +64,8 @@ const databaseJson = z.object({
   searchEngine: z.string(),
   indices: z.array(indexJson),
   stream: streamJson,
+  /** When the last look at the tables' definitions began that is completed. */
+  tablesLookedAt: time.nullable(),
   faults: z.array(faultJson),
 });
 
@@ -134,6 +136,7 @@ function databaseToJson(status: SyncStatus, now: Date): StatusJson["databases"][
       lastCommitAt: stream.lastCommitAt?.toISOString() ?? null,
       reconnects: stream.reconnects,
     },
+    tablesLookedAt: status.tablesLookedAt?.toISOString() ?? null,
     faults: status.faults.map(({ code, message, remedy, next, at }) => ({
       code,
       message,

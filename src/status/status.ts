@@ -104,6 +104,11 @@ export interface SyncStatus {
   readonly indices: readonly IndexStatus[];
   /** The replication stream. */
   readonly stream: StreamStatus;
+  /**
+   * When the last look at the tables' definitions began that is completed: whatever was changed before it is found, and what
+   * it demanded goes before every position that is confirmed after it. Null before the first.
+   */
+  readonly tablesLookedAt: Date | null;
   /** True when loaded, streaming, and the search engine takes documents. */
   readonly ready: boolean;
   /** Why it is not ready: one sentence each. */

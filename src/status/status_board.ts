@@ -59,6 +59,10 @@ export class StatusBoard {
   readonly #loggedAt = new Map<string, number>();
   postgresVersion = "";
   searchEngine = "";
+  /** When the last look at the tables' definitions began that is completed. */
+  tablesLookedAt: Date | null = null;
+  /** Why the documents are mapped anew; null while they are not. One sentence. */
+  remapping: string | null = null;
   slot: SlotView = { server: 0n, retainedBytes: 0, safeBytes: null };
   indices: () => readonly IndexView[] = () => [];
   /** Why documents cannot be read from the replica; null where they can, or where there is none. */
@@ -115,6 +119,7 @@ export class StatusBoard {
       searchEngine: this.searchEngine,
       indices: indices.map(toStatus),
       stream: this.#streamStatus(stream),
+      tablesLookedAt: this.tablesLookedAt,
       ready: notReady.length === 0,
       notReady,
       faults: this.#faults,
@@ -127,8 +132,9 @@ export class StatusBoard {
       const last = this.#faults.at(-1);
       reasons.push(last === undefined ? "The run has halted." : `Halted: ${last.message}`);
     }
+    if (this.remapping !== null) reasons.push(this.remapping);
     if (this.#phase === "starting") reasons.push("The run is starting.");
-    if (this.#phase === "catching-up") {
+    if (this.#phase === "catching-up" && this.remapping === null) {
       reasons.push(`Changes of database "${this.database}" that were made meanwhile are being caught up.`);
     }
     if (this.#phase === "stopping" || this.#phase === "stopped") reasons.push("The run has been stopped.");

@@ -1,5 +1,6 @@
 import { checkServer } from "../catalog/checks.ts";
 import { readCatalog } from "../catalog/read.ts";
+import { readTableStates, type TableState } from "../catalog/table_state.ts";
 import type { Relation } from "../catalog/types.ts";
 import type { Identity } from "../checkpoint/types.ts";
 import { PgsyncError } from "../errors/error.ts";
@@ -27,6 +28,8 @@ export interface DatabaseState {
   /** Name of slot and publication. */
   readonly slotName: string;
   readonly mapping: DatabaseMapping;
+  /** All that the schema file names, as they were just before the catalog was read: what changed since shows at the next look. */
+  readonly tables: readonly TableState[];
   readonly slot: SlotState | null;
   readonly publication: PublicationState | null;
 }
@@ -45,13 +48,14 @@ export async function readDatabase(
 ): Promise<DatabaseState> {
   const names = namedTables(documents);
   try {
+    const tables = await readTableStates(admin, names);
     const catalog = await readCatalog(admin, names);
     const [problem] = relationProblems(documents, catalog);
     if (problem !== undefined) throw problem;
     const mapping = mapDatabase(documents, catalog);
     const publication = await describePublication(admin, slotName, catalog.server.versionNumber);
     const slot = await inspectSlot(admin, slotName);
-    return { database, slotName, mapping, slot, publication };
+    return { database, slotName, mapping, tables, slot, publication };
   } catch (thrown) {
     throw postgresError(thrown, errorContext(admin, "read its catalog"));
   }
@@ -98,9 +102,15 @@ export function bootstrapStatements(state: DatabaseState): string[] {
 /**
  * What keeps a run from starting, when bootstrap may make what is missing (and the role has the right to), or may not.
  *
+ * @param goesOn the run was going on: a partition that was made meanwhile may lack its identity (the stream's reader
+ * reckons with that), and must not end it
  * @returns errors with remedies; empty when all is well
  */
-export function setupProblems(state: DatabaseState, withBootstrap: boolean): PgsyncError[] {
+export function setupProblems(
+  state: DatabaseState,
+  withBootstrap: boolean,
+  goesOn = false,
+): PgsyncError[] {
   const { mapping, slotName: name, publication, slot } = state;
   const { server } = mapping.catalog;
   const lacking = unpublishedTables(state);
@@ -110,7 +120,7 @@ export function setupProblems(state: DatabaseState, withBootstrap: boolean): Pgs
     // A walsender that is about to end may still be counted; the stream itself waits for a free one.
     walSenders: slot?.active === true ? 0 : 1,
   });
-  const identities = mapping.identities.filter((need) => need.sql.length > 0);
+  const identities = mapping.identities.filter((need) => goesOn ? need.lacksItself : need.sql.length > 0);
   problems.push(
     ...identities
       .filter((need) => !withBootstrap || !need.relation.isOwner)

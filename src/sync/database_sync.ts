@@ -1,12 +1,12 @@
 import { getLogger } from "@logtape/logtape";
 import { readCatalog } from "../catalog/read.ts";
 import type { Relation } from "../catalog/types.ts";
-import { Checkpoint } from "../checkpoint/checkpoint.ts";
+import type { Checkpoint } from "../checkpoint/checkpoint.ts";
+import type { ErrorCode } from "../errors/codes.ts";
 import { PgsyncError, toPgsyncError } from "../errors/error.ts";
 import { connectPostgres, type Sql } from "../postgres/connect.ts";
 import { followSlot, type SlotFollower } from "../replication/follow.ts";
 import { formatLsn, type Lsn } from "../replication/lsn.ts";
-import { inspectSlot } from "../replication/slot.ts";
 import { delayOrAbort } from "../retry/backoff.ts";
 import { BulkWriter } from "../search/bulk_writer.ts";
 import type { SearchClient } from "../search/client.ts";
@@ -26,7 +26,13 @@ import { ServerClock } from "../documents/server_clock.ts";
 import { NOTHING_TO_SEE, type SourceClock } from "../documents/source_clock.ts";
 import { SourceSession } from "../documents/source_session.ts";
 import { StandbyClock } from "../documents/standby_clock.ts";
+import { watchReplica } from "./replica_watch.ts";
+import { watchSlot } from "./slot_watch.ts";
+import type { SourceKeeper } from "./source_keeper.ts";
+import { SourceLoop } from "./source_loop.ts";
+import { documentSource } from "./document_source.ts";
 import { SourceWatch } from "./source_watch.ts";
+import type { MappedDocument } from "../mapping/tree.ts";
 import type { SyncObserver } from "../status/status.ts";
 import type { StatusBoard } from "../status/status_board.ts";
 import { StreamConsumer } from "../changes/stream_consumer.ts";
@@ -35,10 +41,14 @@ const logger = getLogger(["pgsync", "sync"]);
 
 /** How long a stop may wait for batches under way. */
 const FLUSH_LIMIT_MS = 5_000;
-/** How often the slot is looked at, for lag and WAL budget. */
-const SLOT_LOOK_MS = 5_000;
-/** How often a replica is looked at, in case nothing else is asked of it. */
-const REPLICA_LOOK_MS = 2_000;
+/** Errors that a changed table may explain. */
+const EXPLICABLE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  "POSTGRES_QUERY",
+  "TABLE_MISSING",
+  "COLUMN_MISSING",
+  "SOURCE_CHANGED",
+  "OLD_VALUE_MISSING",
+]);
 
 /** What follows one database. */
 export interface DatabaseSyncOptions {
@@ -46,6 +56,9 @@ export interface DatabaseSyncOptions {
   readonly state: DatabaseState;
   readonly admin: Sql;
   readonly checkpoint: Checkpoint;
+  readonly keeper: SourceKeeper;
+  /** Documents that were made of something else when the position was stored: all of them are read again. */
+  readonly changed: ReadonlySet<MappedDocument>;
   readonly search: SearchClient;
   readonly health: SearchHealth;
   /** Limits the bulk requests under way. */
@@ -54,9 +67,17 @@ export interface DatabaseSyncOptions {
   readonly observe: SyncObserver;
 }
 
+/** Why the documents of a database have to be mapped anew. */
+export interface Remap {
+  /** One sentence. */
+  readonly reason: string;
+}
+
 /** Loads the indices of one database and follows its slot: the parts, joined. */
 export class DatabaseSync {
   readonly #failure = new AbortController();
+  /** Aborted when the documents have to be mapped anew; its reason is the `Remap`. */
+  readonly #remapping = new AbortController();
   readonly #session: SourceSession;
   readonly #clock: SourceClock;
   /** Where the storage of tables is described: where their rows are read. */
@@ -91,18 +112,22 @@ export class DatabaseSync {
   /**
    * Loads and catches up; with `daemon` it goes on until the signal, then lets batches under way finish.
    *
+   * @returns null at the end; a reason where the tables have changed, so that the documents must be mapped anew
    * @throws PgsyncError
    */
-  async run(control: { readonly signal: AbortSignal; readonly daemon: boolean }): Promise<void> {
+  async run(control: { readonly signal: AbortSignal; readonly daemon: boolean }): Promise<Remap | null> {
     const { board, checkpoint } = this.options;
     const working = this.#failure.signal;
-    const ending = AbortSignal.any([control.signal, working]);
+    const leave = AbortSignal.any([control.signal, this.#remapping.signal]);
+    const ending = AbortSignal.any([leave, working]);
     const leaving = new AbortController();
     let follower: SlotFollower | null = null;
+    let watch: SourceWatch | null = null;
     try {
       const loads = await this.#openIndices(working, ending);
       const keyed = loads.map((load) => load.keyed);
-      void this.#watchReplica(AbortSignal.any([working, leaving.signal]));
+      const watched = AbortSignal.any([working, leaving.signal]);
+      void watchReplica(this.#clock, (error) => this.#fail(error), watched);
       await this.#untilDone(() => this.#clock.takeOver(ending), "tell how far it is", ending);
 
       const keeper = new PositionKeeper(
@@ -126,35 +151,42 @@ export class DatabaseSync {
         observe: this.options.observe,
         signal: working,
       });
-      const collector = new ChangeCollector(this.options.state.mapping.sources);
+      const collector = new ChangeCollector(this.options.state.mapping.sources, () => loop.soon());
       const consumer = new StreamConsumer(collector, pipeline, this.options.observe);
+      watch = this.#sourceWatch(pipeline, loads.map((entry) => entry.load));
+      const loop = this.#sourceLoop(watch);
+      this.#compareChanged(pipeline, loads);
       follower = this.#follow(consumer, keeper, leaving.signal);
       follower.done.catch((error) => this.#fail(error));
       this.#show(loads.map((entry) => entry.load), keyed, follower, keeper, consumer);
       // Never awaited: a look that PostgreSQL does not answer ends when its session is closed.
-      void this.#watchSlot(
-        this.#sourceWatch(pipeline, loads.map((entry) => entry.load)),
-        AbortSignal.any([working, leaving.signal]),
-      );
+      const watching = AbortSignal.any([working, leaving.signal]);
+      void watchSlot(this.options.admin, this.options.state.slotName, this.#clock, board, watching);
+      void loop.run(watching);
 
       try {
         await this.#work(loads.map((entry) => entry.load), keeper, ending, control.daemon);
       } catch (thrown) {
-        if (!control.signal.aborted || working.aborted) throw thrown;
+        if (!leave.aborted || working.aborted) throw thrown;
       }
       // Stopping: take nothing more, let what is under way finish, store the position, take leave.
-      board.phase = "stopping";
+      board.phase = this.#remap === null ? "stopping" : "catching-up";
       await this.#settle(pipeline, working);
       keeper.flush();
       keeper.close();
       leaving.abort();
       await follower.done;
       working.throwIfAborted();
+      if (this.#remap !== null && !control.signal.aborted) return this.#remap;
       board.phase = "stopped";
+      return null;
     } catch (thrown) {
-      const error = toPgsyncError(this.#failure.signal.aborted ? this.#failure.signal.reason : thrown);
+      let error = toPgsyncError(this.#failure.signal.aborted ? this.#failure.signal.reason : thrown);
       this.#fail(error);
-      if (control.signal.aborted && !(thrown instanceof PgsyncError)) return;
+      if (control.signal.aborted && !(thrown instanceof PgsyncError)) return null;
+      const explanation = this.#remap ?? await this.#explain(error, watch);
+      if (explanation instanceof PgsyncError) error = explanation;
+      else if (explanation !== null) return control.signal.aborted ? null : explanation;
       board.halt(error);
       throw error;
     } finally {
@@ -188,6 +220,7 @@ export class DatabaseSync {
     // Something must follow the target in the stream for the position to pass it at once.
     await this.#untilDone(() => this.#clock.writeSomething(), "write a logical message", ending);
     await keeper.waitFor(target, ending);
+    board.remapping = null;
     board.phase = "streaming";
     if (!daemon) return;
     await new Promise<never>((_, reject) => {
@@ -200,12 +233,16 @@ export class DatabaseSync {
     working: AbortSignal,
     ending: AbortSignal,
   ): Promise<{ readonly load: IndexLoad; readonly keyed: KeyedWriter }[]> {
-    const { run, state, search, checkpoint, requests, health, board, observe } = this.options;
+    const { run, state, changed, search, checkpoint, requests, health, board, observe } = this.options;
     const { systemIdentifier } = state.mapping.catalog.server;
     const limits = { bulkBytes: run.bulkBytes, bulkDocuments: run.bulkDocuments };
     const onFault = (fault: PgsyncError) => board.retry("postgresql", fault);
     const opened = [];
     for (const mapped of state.mapping.documents) {
+      // Chunks that were loaded before the tables changed are no better than none.
+      if (changed.has(mapped) && checkpoint.load(mapped.schema.index)?.finished === false) {
+        checkpoint.forgetLoad(mapped.schema.index);
+      }
       const open = await openIndex(search, mapped, systemIdentifier, checkpoint, run.bootstrap, ending);
       const bulk = new BulkWriter({
         client: search,
@@ -284,57 +321,59 @@ export class DatabaseSync {
   }
 
   #sourceWatch(pipeline: ChangePipeline, loads: readonly IndexLoad[]): SourceWatch {
+    const { documents } = this.options.state.mapping;
     return new SourceWatch({
       ...this.options,
-      isLoaded: () => loads.every((load) => load.status.state === "done"),
-      onReconcile: (documents) => {
-        for (const document of documents) pipeline.collecting.addAll(document, null);
-        pipeline.changed();
-      },
-      onFault: (error) => this.#fail(error),
+      isLoaded: (document) => loads[documents.indexOf(document)]?.status.state === "done",
+      onReconcile: (document, whenDone) => compareAll(pipeline, document, whenDone),
     });
   }
 
-  async #watchSlot(sources: SourceWatch, ending: AbortSignal): Promise<void> {
-    const { admin, state, board } = this.options;
-    while (!ending.aborted) {
-      try {
-        const slot = await inspectSlot(admin, state.slotName);
-        const lsn = await this.#clock.position();
-        if (slot !== null) {
-          board.slot = {
-            server: lsn,
-            retainedBytes: slot.restartLsn === null ? 0 : Math.max(0, Number(lsn - slot.restartLsn)),
-            safeBytes: slot.safeWalSize === null ? null : Number(slot.safeWalSize),
-          };
-        }
-      } catch (error) {
-        logger.debug("the slot could not be looked at: {error}", { error });
-      }
-      try {
-        if (!ending.aborted) await sources.look();
-      } catch (error) {
-        logger.debug("the tables could not be looked at: {error}", { error });
-      }
-      await delayOrAbort(SLOT_LOOK_MS, ending);
-    }
+  #sourceLoop(watch: SourceWatch): SourceLoop {
+    const { run, board } = this.options;
+    return new SourceLoop(watch, run.catalogIntervalMs, (result, began) => {
+      if (result.kind === "fault") this.#fail(result.error);
+      else if (result.kind === "remap") this.#mapAnew(result);
+      else board.tablesLookedAt = began;
+    });
   }
 
-  /** Never awaited, as `#watchSlot`. */
-  async #watchReplica(ending: AbortSignal): Promise<void> {
-    const clock = this.#clock;
-    if (!(clock instanceof StandbyClock)) return;
-    while (!ending.aborted) {
-      await delayOrAbort(REPLICA_LOOK_MS, ending);
-      try {
-        if (!ending.aborted) await clock.check();
-      } catch (error) {
-        if (error instanceof PgsyncError && error.code === "REPLICA_UNFIT") this.#fail(error);
-        logger.debug("the replica could not be looked at: {error}", { error });
+  /** What was done to the tables while nobody looked goes before everything that the stream will tell. */
+  #compareChanged(pipeline: ChangePipeline, loads: readonly { readonly load: IndexLoad }[]): void {
+    const { state, keeper, changed } = this.options;
+    for (const [at, mapped] of state.mapping.documents.entries()) {
+      const { index } = mapped.schema;
+      const source = documentSource(mapped, state.tables);
+      if (!changed.has(mapped) || loads[at]?.load.status.state !== "done") keeper.found(index, source);
+      else {
+        logger.info("tables of index {index} have changed; its documents are compared", { index });
+        compareAll(pipeline, mapped, keeper.demands(index, source));
       }
     }
   }
 
+  /** What a look at the tables says of an error: why to map anew, or a better error; null where it says nothing. */
+  async #explain(error: PgsyncError, watch: SourceWatch | null): Promise<Remap | PgsyncError | null> {
+    if (watch === null || !EXPLICABLE.has(error.code)) return null;
+    try {
+      const result = await watch.look();
+      if (result.kind === "fine") return null;
+      return result.kind === "fault" ? result.error : result;
+    } catch (thrown) {
+      logger.debug("the tables could not be looked at: {error}", { error: thrown });
+      return null;
+    }
+  }
+
+  get #remap(): Remap | null {
+    const { signal } = this.#remapping;
+    return signal.aborted ? signal.reason : null;
+  }
+
+  #mapAnew(remap: Remap): void {
+    this.options.board.remapping = remap.reason;
+    if (!this.#remapping.signal.aborted) this.#remapping.abort(remap);
+  }
   #show(
     loads: readonly IndexLoad[],
     keyed: readonly KeyedWriter[],
@@ -390,4 +429,11 @@ export class DatabaseSync {
   #fail(error: unknown): void {
     if (!this.#failure.signal.aborted) this.#failure.abort(error);
   }
+}
+
+/** Has every root of a document read again, and documents without a row removed. */
+function compareAll(pipeline: ChangePipeline, document: MappedDocument, whenDone: () => void): void {
+  pipeline.collecting.addAll(document, null);
+  pipeline.collecting.whenDone.push(whenDone);
+  pipeline.changed();
 }

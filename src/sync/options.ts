@@ -36,6 +36,8 @@ export interface RunOptions {
   readonly bulkConcurrency: number;
   /** Bytes of changes that may wait in memory, all batches together, before the stream is held back. */
   readonly bufferBytes: number;
+  /** Milliseconds between two looks at the tables' definitions, of whose changes the stream does not tell. */
+  readonly catalogIntervalMs: number;
 }
 
 /** The defaults of everything that has one. */
@@ -50,4 +52,5 @@ export const RUN_DEFAULTS = {
   bulkDocuments: 5_000,
   bulkConcurrency: 3,
   bufferBytes: 32 * 1024 * 1024,
+  catalogIntervalMs: 5_000,
 } as const satisfies Partial<RunOptions>;

@@ -1,25 +1,13 @@
-import { getLogger } from "@logtape/logtape";
-import { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { PgsyncError, toPgsyncError } from "../errors/error.ts";
-import { connectPostgres } from "../postgres/connect.ts";
-import { formatLsn } from "../replication/lsn.ts";
-import type { SlotState } from "../replication/slot.ts";
 import type { DocumentSchema } from "../schema/tree.ts";
-import { orAborted } from "../retry/abort.ts";
-import { connectSearch, type SearchClient } from "../search/client.ts";
+import { connectSearch } from "../search/client.ts";
 import { SearchHealth } from "../search/health.ts";
 import { Semaphore } from "../search/semaphore.ts";
-import { makeMissing } from "./bootstrap.ts";
-import { checkpointPath } from "./checkpoint_path.ts";
 import { byDatabase, slotName } from "./database_mapping.ts";
-import { type DatabaseState, identityOf, readDatabase, setupProblems } from "./database_setup.ts";
-import { DatabaseSync } from "./database_sync.ts";
+import { DatabaseRun } from "./database_run.ts";
 import type { RunOptions } from "./options.ts";
-import { checkReplica } from "./replica_check.ts";
 import type { RunStatus, SyncObserver } from "../status/status.ts";
 import { StatusBoard } from "../status/status_board.ts";
-
-const logger = getLogger(["pgsync", "sync"]);
 
 /** How a run goes on and ends. */
 export interface RunControl {
@@ -76,7 +64,15 @@ export class Synchronizer {
         const board = this.#boards[at];
         if (board === undefined) return;
         try {
-          await this.#runDatabase(database, documents, board, search, requests, { ...control, signal });
+          const shared = {
+            run: options,
+            board,
+            search,
+            requests,
+            health: this.#health,
+            observe: this.observer,
+          };
+          await new DatabaseRun(database, documents, shared).run({ ...control, signal });
         } catch (thrown) {
           failed.abort(thrown);
           if (control.signal.aborted && thrown === control.signal.reason) return;
@@ -111,53 +107,6 @@ export class Synchronizer {
       : databases.flatMap((database) => database.notReady);
     return { startedAt: this.#startedAt, ready: notReady.length === 0, notReady, databases };
   }
-
-  async #runDatabase(
-    database: string,
-    documents: readonly DocumentSchema[],
-    board: StatusBoard,
-    search: SearchClient,
-    requests: Semaphore,
-    control: RunControl,
-  ): Promise<void> {
-    const { options } = this;
-    const admin = connectPostgres(options.postgres, { database, purpose: "admin", max: 2, kind: "admin" });
-    try {
-      const name = slotName(options.slot, database);
-      let state = await readDatabase(admin, database, documents, name);
-      const [problem] = setupProblems(state, options.bootstrap);
-      if (problem !== undefined) throw problem;
-      if (options.postgresReplica !== null) {
-        const { systemIdentifier } = state.mapping.catalog.server;
-        const check = checkReplica({ options: options.postgresReplica, systemIdentifier }, database);
-        await orAborted(check, control.signal);
-      }
-      using checkpoint = Checkpoint.open(checkpointPath(options, name));
-      checkIdentity(state, checkpoint);
-      if (options.bootstrap) {
-        // A slot waits for older transactions; a run that is to end does not wait with it.
-        const report = (line: string) => logger.info("{line}", { line });
-        await orAborted(makeMissing(admin, state, checkpoint, search, report), control.signal);
-        state = await readDatabase(admin, database, documents, name);
-      }
-      if (state.slot !== null) checkPosition(state.slot, checkpoint);
-      checkpoint.adopt(identityOf(state));
-      const sync = new DatabaseSync({
-        run: options,
-        state,
-        admin,
-        checkpoint,
-        search,
-        health: this.#health,
-        requests,
-        board,
-        observe: this.observer,
-      });
-      await sync.run(control);
-    } finally {
-      await admin.end({ timeout: 1 });
-    }
-  }
 }
 
 /** Two documents cannot share an index, nor two databases a slot. @throws PgsyncError SCHEMA_INVALID, USAGE */
@@ -178,37 +127,6 @@ function refuseShared(options: RunOptions): void {
     throw new PgsyncError(
       "USAGE",
       "One slot cannot serve several databases, so --slot needs a schema file with one.",
-    );
-  }
-}
-
-/** @throws PgsyncError CHECKPOINT_FOREIGN */
-function checkIdentity(state: DatabaseState, checkpoint: Checkpoint): void {
-  // Without a slot there is nothing that the file could go on with; bootstrap empties it.
-  if (state.slot !== null) checkpoint.checkIdentity(identityOf(state));
-}
-
-/** @throws PgsyncError CHECKPOINT_BEHIND */
-function checkPosition(slot: SlotState, checkpoint: Checkpoint): void {
-  const position = checkpoint.position();
-  const confirmed = slot.confirmedFlushLsn;
-  if (position === null) {
-    if (checkpoint.identity() === null) {
-      logger.warn(
-        "the checkpoint file {path} is new, but the slot {slot} is not: going on from the slot's own position; " +
-          "dead letters of before are not known, and a load that was not finished begins again",
-        { path: checkpoint.path, slot: slot.name },
-      );
-    }
-    return;
-  }
-  if (confirmed !== null && confirmed > position) {
-    throw new PgsyncError(
-      "CHECKPOINT_BEHIND",
-      `The slot "${slot.name}" has been confirmed up to ${
-        formatLsn(confirmed)
-      }, beyond the checkpoint file's ` +
-        `${formatLsn(position)}: the file is an older copy, or somebody else has read the slot.`,
     );
   }
 }

@@ -24,6 +24,7 @@ test("variables set what a run keeps and uses; flags win", () => {
     ELASTICSEARCH_CHUNK_SIZE: "100",
     ELASTICSEARCH_THREAD_COUNT: "8",
     PGSYNC_BUFFER_BYTES: "1048576",
+    PGSYNC_CATALOG_INTERVAL: "0.5",
   };
   const { options: { postgres: _p, search: _s, ...rest } } = runSettings({}, environment);
   assert.deepEqual(rest, {
@@ -37,6 +38,7 @@ test("variables set what a run keeps and uses; flags win", () => {
     bulkDocuments: 100,
     bulkConcurrency: 8,
     bufferBytes: 1_048_576,
+    catalogIntervalMs: 500,
   });
   const { options } = runSettings({ slot: "other", checkpoint: "/tmp", numWorkers: "1" }, environment);
   assert.deepEqual([options.slot, options.checkpointFolder, options.loadWorkers], ["other", "/tmp", 1]);

@@ -13,7 +13,7 @@ import { SEARCH_DEFAULTS } from "../../src/search/options.ts";
 import { checkpointPath } from "../../src/sync/checkpoint_path.ts";
 import { slotName } from "../../src/sync/database_mapping.ts";
 import { RUN_DEFAULTS, type RunOptions } from "../../src/sync/options.ts";
-import type { SyncEvent } from "../../src/status/status.ts";
+import type { SyncEvent, SyncStatus } from "../../src/status/status.ts";
 import { Synchronizer } from "../../src/sync/synchronizer.ts";
 import { assertSameDocuments, indexedDocuments } from "../oracle/compare.ts";
 import { expectedDocuments } from "../oracle/documents.ts";
@@ -79,6 +79,7 @@ export class Bench implements AsyncDisposable {
         search: { ...SEARCH_DEFAULTS, urls: [search.url] },
         checkpointFolder: mkdtempSync(join(tmpdir(), "pgsync-test-")),
         bootstrap: true,
+        catalogIntervalMs: 100,
         ...changes,
       };
       return new Bench(database, sql, schema, options, search.url);
@@ -131,19 +132,33 @@ export class Bench implements AsyncDisposable {
   }
 
   /**
-   * Waits until the run has confirmed everything that was written before this call. So what the index holds then is
-   * what it would hold for ever: a wrong document cannot pass by luck, as it could by comparing until equal.
+   * Waits until the run has confirmed everything that was written before this call, changes of the tables' definitions
+   * included. So what the index holds then is what it would hold for ever: a wrong document cannot pass by luck, as it
+   * could by comparing until equal.
    */
   async settled(): Promise<void> {
-    const [row] = await this.sql<{ lsn: string }[]>`select pg_current_wal_insert_lsn()::text as lsn`;
+    const now = Date.now();
+    // What a look finds goes before every position that is confirmed after it.
+    await this.#until(
+      "a look at the tables",
+      (status) => status.tablesLookedAt !== null && status.tablesLookedAt.getTime() > now,
+    );
+    // Positions move by what is committed. This is new: no position can have passed it before that look.
+    const [row] = await this.sql<{ lsn: string }[]>`
+      select pg_logical_emit_message(true, 'test', '')::text as lsn`;
     const written: Lsn = parseLsn(row?.lsn ?? "");
-    // Positions move by what is committed.
-    await this.sql`select pg_logical_emit_message(true, 'test', '')`;
+    await this.#until(
+      "the run to confirm what was written",
+      (status) => status.ready && status.stream.confirmed >= written,
+    );
+  }
+
+  async #until(what: string, done: (status: SyncStatus) => boolean): Promise<void> {
     await eventually(() => {
       if (this.#failure !== null) return true;
       const [status] = this.synchronizer.status().databases;
-      return status !== undefined && status.ready && status.stream.confirmed >= written;
-    }, { what: "the run to confirm what was written", timeout: 60_000, interval: 5 });
+      return status !== undefined && done(status);
+    }, { what, timeout: 60_000, interval: 5 });
     this.#throwFailure();
   }
 

@@ -36,6 +36,7 @@ export const STREAMING: SyncStatus = {
     lastCommitAt: new Date("2026-01-01T00:59:50Z"),
     reconnects: 3,
   },
+  tablesLookedAt: new Date("2026-01-01T00:59:58Z"),
   ready: true,
   notReady: [],
   faults: [],

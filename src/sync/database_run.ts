@@ -1,0 +1,180 @@
+import { getLogger } from "@logtape/logtape";
+import { Checkpoint } from "../checkpoint/checkpoint.ts";
+import { PgsyncError } from "../errors/error.ts";
+import { connectPostgres, type Sql } from "../postgres/connect.ts";
+import { isTemporary } from "../postgres/errors.ts";
+import { formatLsn } from "../replication/lsn.ts";
+import type { SlotState } from "../replication/slot.ts";
+import { orAborted } from "../retry/abort.ts";
+import { backoffDelay, delay } from "../retry/backoff.ts";
+import type { DocumentSchema } from "../schema/tree.ts";
+import { makeMissing } from "./bootstrap.ts";
+import { checkpointPath } from "./checkpoint_path.ts";
+import { slotName } from "./database_mapping.ts";
+import { type DatabaseState, identityOf, readDatabase, setupProblems } from "./database_setup.ts";
+import { DatabaseSync, type DatabaseSyncOptions } from "./database_sync.ts";
+import { documentSource, type SourceChange, sourceChange } from "./document_source.ts";
+import { checkReplica } from "./replica_check.ts";
+import { SourceKeeper } from "./source_keeper.ts";
+import { certainChange } from "./source_watch.ts";
+import type { MappedDocument } from "../mapping/tree.ts";
+
+const logger = getLogger(["pgsync", "sync"]);
+
+/** Tables that change again and again are mapped anew with growing pauses. */
+const REMAP_LIMITS = { baseMs: 500, capMs: 30_000 };
+/** A mapping that lasted longer makes the next change the first one again. */
+const STABLE_AFTER_MS = 60_000;
+/** Waits while PostgreSQL is away. */
+const RETRY_LIMITS = { baseMs: 200, capMs: 10_000 };
+
+/** What the runs of all databases share. */
+export type SharedOptions = Pick<
+  DatabaseSyncOptions,
+  "run" | "board" | "search" | "requests" | "health" | "observe"
+>;
+
+/** How a run of one database goes on and ends. */
+export interface DatabaseControl {
+  readonly signal: AbortSignal;
+  readonly daemon: boolean;
+}
+
+/**
+ * A run of one database: prepares it, follows it, and when its tables have changed so that documents are built in another
+ * way, maps them anew and goes on from the stored position.
+ */
+export class DatabaseRun {
+  readonly #slotName: string;
+
+  constructor(
+    private readonly database: string,
+    private readonly documents: readonly DocumentSchema[],
+    private readonly shared: SharedOptions,
+  ) {
+    this.#slotName = slotName(shared.run.slot, database);
+  }
+
+  /** @throws PgsyncError; the signal's reason where it is aborted before anything is followed */
+  async run(control: DatabaseControl): Promise<void> {
+    const { run, board } = this.shared;
+    const { database } = this;
+    const admin = connectPostgres(run.postgres, { database, purpose: "admin", max: 3, kind: "admin" });
+    try {
+      let state = await readDatabase(admin, database, this.documents, this.#slotName);
+      refuse(setupProblems(state, run.bootstrap));
+      if (run.postgresReplica !== null) {
+        const { systemIdentifier } = state.mapping.catalog.server;
+        const check = checkReplica({ options: run.postgresReplica, systemIdentifier }, database);
+        await orAborted(check, control.signal);
+      }
+      using checkpoint = Checkpoint.open(checkpointPath(run, this.#slotName));
+      checkIdentity(state, checkpoint);
+      state = await this.#bootstrap(admin, state, checkpoint, control.signal);
+      if (state.slot !== null) checkPosition(state.slot, checkpoint);
+      checkpoint.adopt(identityOf(state));
+      for (let changes = 0;; changes++) {
+        const began = performance.now();
+        const end = await this.#follow(admin, state, checkpoint, control);
+        if (end === null) return;
+        board.remapping = end.reason;
+        logger.warn("{reason}", { reason: end.reason });
+        if (performance.now() - began > STABLE_AFTER_MS) changes = 0;
+        if (changes > 0) await delay(backoffDelay(changes, REMAP_LIMITS), control.signal);
+        state = await this.#readAnew(admin, checkpoint, control.signal);
+      }
+    } finally {
+      await admin.end({ timeout: 1 });
+    }
+  }
+
+  async #follow(admin: Sql, state: DatabaseState, checkpoint: Checkpoint, control: DatabaseControl) {
+    const keeper = new SourceKeeper(checkpoint);
+    const changed = new Map<MappedDocument, SourceChange>();
+    for (const mapped of state.mapping.documents) {
+      const { index } = mapped.schema;
+      const before = keeper.stored(index);
+      const now = documentSource(mapped, state.tables);
+      const change: SourceChange = before === null
+        ? { kind: "shape" }
+        : await certainChange(admin, sourceChange(mapped, before, now));
+      if (change.kind !== "none") changed.set(mapped, change);
+    }
+    const sync = new DatabaseSync({
+      ...this.shared,
+      state,
+      admin,
+      checkpoint,
+      keeper,
+      changed: new Set(changed.keys()),
+    });
+    return await sync.run(control);
+  }
+
+  async #bootstrap(
+    admin: Sql,
+    state: DatabaseState,
+    checkpoint: Checkpoint,
+    signal: AbortSignal,
+  ): Promise<DatabaseState> {
+    const { run, search } = this.shared;
+    if (!run.bootstrap) return state;
+    // A slot waits for older transactions; a run that is to end does not wait with it.
+    const report = (line: string) => logger.info("{line}", { line });
+    await orAborted(makeMissing(admin, state, checkpoint, search, report), signal);
+    return await readDatabase(admin, this.database, this.documents, this.#slotName);
+  }
+
+  /** Reads the changed database, however long that takes. */
+  async #readAnew(admin: Sql, checkpoint: Checkpoint, signal: AbortSignal): Promise<DatabaseState> {
+    const { run, board } = this.shared;
+    for (let attempt = 0;; attempt++) {
+      signal.throwIfAborted();
+      try {
+        const state = await readDatabase(admin, this.database, this.documents, this.#slotName);
+        refuse(setupProblems(state, run.bootstrap, true));
+        return await this.#bootstrap(admin, state, checkpoint, signal);
+      } catch (thrown) {
+        signal.throwIfAborted();
+        if (!(thrown instanceof PgsyncError) || !isTemporary(thrown)) throw thrown;
+        board.retry("postgresql", thrown);
+        await delay(backoffDelay(attempt, RETRY_LIMITS), signal);
+      }
+    }
+  }
+}
+
+function refuse([problem]: readonly PgsyncError[]): void {
+  if (problem !== undefined) throw problem;
+}
+
+/** @throws PgsyncError CHECKPOINT_FOREIGN */
+function checkIdentity(state: DatabaseState, checkpoint: Checkpoint): void {
+  // Without a slot there is nothing that the file could go on with; bootstrap empties it.
+  if (state.slot !== null) checkpoint.checkIdentity(identityOf(state));
+}
+
+/** @throws PgsyncError CHECKPOINT_BEHIND */
+function checkPosition(slot: SlotState, checkpoint: Checkpoint): void {
+  const position = checkpoint.position();
+  const confirmed = slot.confirmedFlushLsn;
+  if (position === null) {
+    if (checkpoint.identity() === null) {
+      logger.warn(
+        "the checkpoint file {path} is new, but the slot {slot} is not: going on from the slot's own position; " +
+          "dead letters of before are not known, and a load that was not finished begins again",
+        { path: checkpoint.path, slot: slot.name },
+      );
+    }
+    return;
+  }
+  if (confirmed !== null && confirmed > position) {
+    throw new PgsyncError(
+      "CHECKPOINT_BEHIND",
+      `The slot "${slot.name}" has been confirmed up to ${
+        formatLsn(confirmed)
+      }, beyond the checkpoint file's ` +
+        `${formatLsn(position)}: the file is an older copy, or somebody else has read the slot.`,
+    );
+  }
+}
