@@ -35,6 +35,8 @@ const tableState = z.object({
   /** Others inherit from it by INHERITS. */
   hasInheritors: z.boolean(),
   columns: z.array(columnState),
+  /** Digest of a view's rule; empty for tables. */
+  rule: z.string(),
   /** Digest of its unique indexes and the primary key. */
   keys: z.string(),
   /** Digest of the foreign keys that it declares. */
@@ -143,6 +145,10 @@ select coalesce(jsonb_agg(jsonb_build_object(
   'hasInheritors', coalesce(root.relkind <> 'p'
     and exists (select from pg_catalog.pg_inherits i where i.inhparent = root.oid), false),
   'columns', coalesce(col.columns, '[]'),
+  'rule', coalesce((
+    select md5(r.ev_action::text) from pg_catalog.pg_rewrite r
+    where r.ev_class = root.oid and r.ev_type = '1' and root.relkind in ('v', 'm')
+  ), ''),
   'keys', coalesce(key.digest, ''),
   'foreignKeys', coalesce(foreign_key.digest, ''),
   'identity', coalesce(root.relreplident::text || ' ' || coalesce(key.identity, ''), ''),

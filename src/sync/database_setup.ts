@@ -28,7 +28,7 @@ export interface DatabaseState {
   /** Name of slot and publication. */
   readonly slotName: string;
   readonly mapping: DatabaseMapping;
-  /** All that the schema file names, as they were just before the catalog was read: what changed since shows at the next look. */
+  /** All that documents are made of, as they were just before the catalog was read: what changed since shows at the next look. */
   readonly tables: readonly TableState[];
   readonly slot: SlotState | null;
   readonly publication: PublicationState | null;
@@ -48,14 +48,21 @@ export async function readDatabase(
 ): Promise<DatabaseState> {
   const names = namedTables(documents);
   try {
-    const tables = await readTableStates(admin, names);
-    const catalog = await readCatalog(admin, names);
-    const [problem] = relationProblems(documents, catalog);
-    if (problem !== undefined) throw problem;
-    const mapping = mapDatabase(documents, catalog);
-    const publication = await describePublication(admin, slotName, catalog.server.versionNumber);
-    const slot = await inspectSlot(admin, slotName);
-    return { database, slotName, mapping, tables, slot, publication };
+    for (let watched: readonly QualifiedName[] = names;;) {
+      const tables = await readTableStates(admin, watched);
+      const catalog = await readCatalog(admin, names);
+      const [problem] = relationProblems(documents, catalog);
+      if (problem !== undefined) throw problem;
+      const mapping = mapDatabase(documents, catalog);
+      // Below a view lie tables that no file names. They, too, have to be read before the catalog.
+      const known = new Set(watched.map(quoteQualified));
+      const below = mapping.tables.filter((table) => !known.has(quoteQualified(table)));
+      watched = [...watched, ...below];
+      if (below.length > 0) continue;
+      const publication = await describePublication(admin, slotName, catalog.server.versionNumber);
+      const slot = await inspectSlot(admin, slotName);
+      return { database, slotName, mapping, tables, slot, publication };
+    }
   } catch (thrown) {
     throw postgresError(thrown, errorContext(admin, "read its catalog"));
   }

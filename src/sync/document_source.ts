@@ -54,6 +54,7 @@ export function documentSource(mapped: MappedDocument, states: readonly TableSta
         quoteQualified(state),
         state.oid,
         state.kind,
+        state.rule,
         state.composites,
         state.columns.filter((column) => columns?.has(column.name) === true)
           .map(({ name, number, type, collation, generated }) => [name, number, type, collation, generated]),
@@ -133,12 +134,22 @@ interface UsedColumns {
 /** By the quoted name of the table. */
 function usedColumns(mapped: MappedDocument): Map<string, UsedColumns> {
   const byTable = new Map<string, UsedColumns>();
-  for (const source of changeSources(mapped)) {
-    const name = quoteQualified(source.relation);
+  const of = (relation: QualifiedName): UsedColumns => {
+    const name = quoteQualified(relation);
     const columns = byTable.get(name) ?? { used: new Set(), links: new Set() };
     byTable.set(name, columns);
-    for (const column of source.usedColumns) columns.used.add(column);
-    for (const column of source.linkColumns) columns.links.add(column.name);
+    return columns;
+  };
+  for (const source of changeSources(mapped)) {
+    const { used, links } = of(source.relation);
+    for (const column of source.usedColumns) used.add(column);
+    for (const column of source.linkColumns) links.add(column.name);
+  }
+  // Of a view there are no changes of its own.
+  for (const { relation, fields } of mapped.nodes) {
+    const { used } = of(relation);
+    for (const field of fields) used.add(field.column);
+    for (const column of relation.primaryKey) used.add(column);
   }
   return byTable;
 }
