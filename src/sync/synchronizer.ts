@@ -1,6 +1,6 @@
 import { PgsyncError, toPgsyncError } from "../errors/error.ts";
 import type { DocumentSchema } from "../schema/tree.ts";
-import { connectSearch } from "../search/client.ts";
+import { connectSearch, type SearchClient } from "../search/client.ts";
 import { SearchHealth } from "../search/health.ts";
 import { Semaphore } from "../search/semaphore.ts";
 import { byDatabase, slotName } from "./database_mapping.ts";
