@@ -1,10 +1,8 @@
-import type { PgsyncError } from "../errors/error.ts";
-import type { SearchClient } from "../search/client.ts";
 import type { ChangeBatch } from "./change_batch.ts";
 import { touchedKeys } from "./impact.ts";
 import type { KeyedWriter } from "../documents/keyed_writer.ts";
 import type { SourceClock } from "../documents/source_clock.ts";
-import type { SourceSession } from "../documents/source_session.ts";
+import type { ReconcileOptions } from "./reconcile.ts";
 
 /** How long the parts of a batch took, in seconds; building and sending summed over all its documents. */
 export interface BatchTimes {
@@ -21,12 +19,10 @@ export interface BatchTimes {
  */
 export class BatchProcessor {
   constructor(
-    private readonly session: SourceSession,
+    private readonly options: ReconcileOptions,
     private readonly clock: SourceClock,
-    private readonly search: SearchClient,
     /** One for each index. */
     private readonly writers: readonly KeyedWriter[],
-    private readonly onFault: (fault: PgsyncError) => void,
   ) {}
 
   /**
@@ -36,10 +32,11 @@ export class BatchProcessor {
    * @throws PgsyncError that is not temporary; the signal's reason
    */
   async process(batch: ChangeBatch, signal: AbortSignal): Promise<BatchTimes> {
-    return await this.session.untilDone(
+    const { session, onFault } = this.options;
+    return await session.untilDone(
       () => this.#once(batch, signal),
       "look up changed documents",
-      this.onFault,
+      onFault,
       signal,
     );
   }
@@ -52,7 +49,7 @@ export class BatchProcessor {
     const visible = performance.now();
     let lookUp = 0;
     const written = await Promise.all(this.writers.map(async (writer) => {
-      const pages = touchedKeys(batch, writer.index, this.session, this.search, moment, signal);
+      const pages = touchedKeys(batch, writer.index, this.options, moment, signal);
       const timed = timedPages(pages, (seconds) => lookUp += seconds);
       return await writer.write(timed, { moment, source: "stream", position: batch.position }, signal);
     }));

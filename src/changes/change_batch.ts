@@ -62,6 +62,27 @@ export class ChangeBatch implements ToSee {
     if (this.transactions.size > before) this.bytes += BYTES_A_TRANSACTION;
   }
 
+  /**
+   * Takes the link values out, to go ahead of what has all documents compared. The position stays here: it may not move before both
+   * are done.
+   */
+  splitLinked(): ChangeBatch {
+    const linked = new ChangeBatch();
+    for (const [source, values] of this.values) linked.values.set(source, values);
+    this.values.clear();
+    linked.awaits(this);
+    linked.bytes = this.bytes;
+    this.bytes = this.transactions.size * BYTES_A_TRANSACTION;
+    return linked;
+  }
+
+  /** What another batch waits to see, this one waits for as well. */
+  awaits(other: ChangeBatch): void {
+    for (const transaction of other.transactions) this.transactions.add(transaction);
+    if (other.commitLsn > this.commitLsn) this.commitLsn = other.commitLsn;
+    if (other.present) this.present = true;
+  }
+
   /** Whether there is anything to look up or build. */
   get hasWork(): boolean {
     return this.values.size > 0 || this.reconcile.size > 0;

@@ -28,6 +28,8 @@ export interface ChangePipelineOptions {
 /** What is kept of a batch that was begun, until all before it are done too. */
 interface UnderWay {
   readonly position: Lsn | null;
+  /** The batch, where it has documents compared. */
+  readonly comparing: ChangeBatch | null;
   done: boolean;
 }
 
@@ -89,18 +91,47 @@ export class ChangePipeline {
     if (!batch.hasWork) {
       // A position alone waits for the batches before it, and goes with the changes that arrive meanwhile.
       if (this.#underWay.length > 0) return;
-    } else if (this.#isBusy(batch)) return;
-    this.#collecting = new ChangeBatch();
-    if (this.#heldBack) {
-      this.#heldBack = false;
-      if (!this.#draining) this.options.holdBack(false);
+    } else if (this.#isBusy(batch)) {
+      this.#goAhead(batch);
+      return;
     }
-    if (batch.hasWork) {
-      const entry: UnderWay = { position: batch.position, done: false };
-      this.#underWay.push(entry);
-      void this.#process(batch, entry);
-    } else if (batch.position !== null) this.options.onPosition(batch.position);
+    this.#collecting = new ChangeBatch();
+    this.#letGoOn();
+    if (batch.hasWork) this.#begin(batch);
+    else if (batch.position !== null) this.options.onPosition(batch.position);
     if (this.isIdle) this.#onIdle();
+  }
+
+  /**
+   * Begins what can be looked up while a comparison is under way and another one waits for its end, so that a busy table
+   * below a view does not hold up the changes of all others.
+   */
+  #goAhead(batch: ChangeBatch): void {
+    if (batch.reconcile.size === 0 || batch.values.size === 0) return;
+    const running = this.#running();
+    if (running.length >= BATCHES_AT_ONCE || !running.some((entry) => entry.comparing !== null)) return;
+    if (this.#underWay.length >= MOST_WAITING_POSITIONS) return;
+    this.#begin(batch.splitLinked());
+    this.#letGoOn();
+  }
+
+  #begin(batch: ChangeBatch): void {
+    // A document built without what a comparison waits to see could reach the index after that has looked at it.
+    for (const { comparing } of this.#running()) if (comparing !== null) batch.awaits(comparing);
+    const comparing = batch.reconcile.size > 0 ? batch : null;
+    const entry: UnderWay = { position: batch.position, comparing, done: false };
+    this.#underWay.push(entry);
+    void this.#process(batch, entry);
+  }
+
+  #running(): UnderWay[] {
+    return this.#underWay.filter((entry) => !entry.done);
+  }
+
+  #letGoOn(): void {
+    if (!this.#heldBack) return;
+    this.#heldBack = false;
+    if (!this.#draining) this.options.holdBack(false);
   }
 
   /**
@@ -108,9 +139,8 @@ export class ChangePipeline {
    * has built and not yet written would not be in the index when it is listed.
    */
   #isBusy(batch: ChangeBatch): boolean {
-    const running = this.#underWay.filter((entry) => !entry.done).length;
     return this.#underWay.length >= MOST_WAITING_POSITIONS ||
-      running >= (batch.reconcile.size > 0 ? 1 : BATCHES_AT_ONCE);
+      this.#running().length >= (batch.reconcile.size > 0 ? 1 : BATCHES_AT_ONCE);
   }
 
   async #process(batch: ChangeBatch, entry: UnderWay): Promise<void> {

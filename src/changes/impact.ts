@@ -1,18 +1,13 @@
 import type { ChangeSource } from "../mapping/change_sources.ts";
-import { allKeysSql } from "../mapping/document_sql.ts";
-import { splitId } from "../mapping/id_sql.ts";
 import { arrayLiteral } from "../postgres/array.ts";
-import { refresh } from "../search/index.ts";
-import { listIds } from "../search/listing.ts";
-import type { SearchClient } from "../search/client.ts";
 import type { ChangeBatch } from "./change_batch.ts";
 import type { IndexWriter } from "../documents/index_writer.ts";
 import { cursorKeys } from "../documents/cursor_keys.ts";
 import { KeySet } from "../documents/key_set.ts";
-import { missingRoots } from "../documents/missing_roots.ts";
-import { joinKey, keyColumns, type RootKey } from "../documents/root_keys.ts";
+import { keyColumns, type RootKey } from "../documents/root_keys.ts";
 import type { ServerMoment } from "../documents/source_clock.ts";
 import type { SourceSession } from "../documents/source_session.ts";
+import { reconciledKeys, type ReconcileOptions } from "./reconcile.ts";
 
 /** Beyond this much memory a batch forgets which keys it has given: to give one twice is harmless. */
 const REMEMBERED_BYTES = 8 * 1024 * 1024;
@@ -29,14 +24,14 @@ const VALUES_A_STATEMENT = 10_000;
 export async function* touchedKeys(
   batch: ChangeBatch,
   writer: IndexWriter,
-  session: SourceSession,
-  search: SearchClient,
+  reconcile: ReconcileOptions,
   moment: ServerMoment,
   signal: AbortSignal,
 ): AsyncGenerator<readonly RootKey[]> {
   const { mapped } = writer;
+  const { session } = reconcile;
   if (batch.reconcile.has(mapped)) {
-    yield* allKeys(writer, session, search, moment, signal);
+    yield* reconciledKeys(writer, reconcile, moment, signal);
     return;
   }
   const sources = [...batch.values].filter(([source]) => source.document === mapped);
@@ -68,40 +63,4 @@ async function* lookedUp(
   const columns = keyColumns(values, source.linkColumns.length);
   using lease = await session.lease(session.lookups, moment);
   yield* cursorKeys(lease.sql, statement, columns.map(arrayLiteral));
-}
-
-/** Every root key of PostgreSQL, and those of the index that have no row. */
-async function* allKeys(
-  writer: IndexWriter,
-  session: SourceSession,
-  search: SearchClient,
-  moment: ServerMoment,
-  signal: AbortSignal,
-): AsyncGenerator<readonly RootKey[]> {
-  {
-    using lease = await session.lease(session.lookups, moment);
-    yield* cursorKeys(lease.sql, allKeysSql(writer.mapped), []);
-  }
-  yield* missingRoots(indexedKeys(writer, search, signal), writer, session, moment);
-}
-
-/**
- * The root keys of all documents that the index holds.
- *
- * @throws PgsyncError of the search engine; the signal's reason
- */
-export async function* indexedKeys(
-  writer: IndexWriter,
-  search: SearchClient,
-  signal: AbortSignal,
-): AsyncGenerator<readonly RootKey[]> {
-  await refresh(search, writer.generation, signal);
-  const width = writer.mapped.key.length;
-  for await (const ids of listIds(search, writer.generation, signal)) {
-    // An id that is no key of ours was written by somebody else, and is left alone.
-    yield ids.flatMap((id) => {
-      const values = splitId(id, width);
-      return values === null ? [] : [joinKey(values)];
-    });
-  }
 }

@@ -40,6 +40,8 @@ export class IndexWriter {
   indexed = 0;
   /** Documents deleted since the process started. */
   deleted = 0;
+  /** Every document has been written once, and nothing of the initial load is on its way. */
+  isLoaded = false;
   #averageBytes = FIRST_GUESS_BYTES;
 
   constructor(private readonly options: IndexWriterOptions) {}

@@ -53,6 +53,11 @@ export class SourceSession implements AsyncDisposable {
     this.primary = replica === null ? this.builders : open("clock", PRIMARY_SESSIONS, options);
   }
 
+  /** Whether the reading pools ask a replica. */
+  get hasReplica(): boolean {
+    return this.replica !== null;
+  }
+
   /** Makes an error of ours of what a statement of the reading pools threw. */
   error(thrown: unknown, doing: string): PgsyncError {
     const options = this.replica?.options ?? this.options;

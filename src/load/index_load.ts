@@ -5,7 +5,7 @@ import type { PgsyncError } from "../errors/error.ts";
 import type { SearchClient } from "../search/client.ts";
 import { countDocuments, pauseRefresh, refresh, restoreRefresh, updateMeta } from "../search/index.ts";
 import type { Lsn } from "../replication/lsn.ts";
-import { indexedKeys } from "../changes/impact.ts";
+import { indexedKeys } from "../changes/indexed_keys.ts";
 import type { OpenIndex } from "../documents/index_setup.ts";
 import { loadChunks } from "./initial_load.ts";
 import type { KeyedWriter, RequestLimits } from "../documents/keyed_writer.ts";
@@ -50,6 +50,7 @@ export class IndexLoad {
   constructor(private readonly options: IndexLoadOptions) {
     const { open, checkpoint, keyed } = options;
     this.#state = open.loaded ? "done" : "pending";
+    keyed.index.isLoaded = open.loaded;
     const progress = checkpoint.load(keyed.index.index);
     this.endLsn = open.loaded ? progress?.endLsn ?? 0n : null;
     this.#count();
@@ -79,10 +80,11 @@ export class IndexLoad {
     const { index } = keyed.index;
     this.#startedAt = new Date();
     this.#state = "running";
-    let heldDocuments = false;
+    // What a view has lost meanwhile, by a change that does not tell which, the load may have written after that.
+    let heldDocuments = keyed.index.mapped.root.relation.view !== undefined;
     await this.#patiently(async () => {
       await refresh(search, open.generation, signal);
-      heldDocuments = await countDocuments(search, open.generation, signal) > 0;
+      heldDocuments ||= await countDocuments(search, open.generation, signal) > 0;
       await pauseRefresh(search, open.generation, signal);
     }, signal);
     for (let root = await this.#plan(signal);;) {
@@ -116,6 +118,7 @@ export class IndexLoad {
       signal,
     );
     this.endLsn = lsn;
+    keyed.index.isLoaded = true;
     this.#state = "done";
     this.#finishedAt = new Date();
     this.#tell();

@@ -135,12 +135,12 @@ export class DatabaseSync {
         (position) => follower?.confirm(position),
         (error) => this.#fail(error),
       );
+      const { search, run: { loadWorkers, loadChunkRows } } = this.options;
+      const onFault = (fault: PgsyncError) => board.retry("postgresql", fault);
       const processor = new BatchProcessor(
-        this.#session,
+        { session: this.#session, search, workers: loadWorkers, chunkRows: loadChunkRows, onFault },
         this.#clock,
-        this.options.search,
         keyed,
-        (fault) => board.retry("postgresql", fault),
       );
       const pipeline = new ChangePipeline({
         processor,

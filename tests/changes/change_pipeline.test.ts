@@ -128,6 +128,42 @@ describe("The pipeline", () => {
     assert.deepEqual(held, [true, false]);
   });
 
+  it("lets look-ups go ahead while one comparison is under way and the next one waits", async () => {
+    const { pipeline, started, positions, change, commit } = controlled();
+    const compare = (transaction: number) => {
+      pipeline.collecting.addAll(source.document, transaction);
+      pipeline.changed();
+    };
+    compare(7);
+    const first = commit();
+    await turn();
+    compare(8);
+    change();
+    const second = commit();
+    await turn();
+    assert.deepEqual(started.map(({ batch }) => [batch.reconcile.size, batch.values.size]), [[1, 0], [0, 1]]);
+    assert.ok(started[1]?.batch.transactions.has(7), "it waits for what the comparison waits to see");
+    started[1]?.finish();
+    await turn();
+    change();
+    commit();
+    await turn();
+    assert.equal(started.length, 3, "and so do later ones");
+    assert.deepEqual(positions, [], "a position does not move before the comparisons of all before it");
+    started[0]?.finish();
+    await turn();
+    assert.equal(started.length, 3, "the next comparison begins alone");
+    assert.deepEqual(positions, [first]);
+    started[2]?.finish();
+    await turn();
+    assert.deepEqual(started.map(({ batch }) => batch.reconcile.size), [1, 0, 0, 1]);
+    assert.ok((started[3]?.batch.position ?? 0n) > second);
+    started[3]?.finish();
+    await turn();
+    assert.equal(pipeline.isIdle, true);
+    assert.equal(positions.length, 2);
+  });
+
   it("begins a comparison of the whole index only when nothing is on its way to it", async () => {
     const { pipeline, started, change } = controlled();
     change();

@@ -1,0 +1,27 @@
+import type { IndexWriter } from "../documents/index_writer.ts";
+import { joinKey, type RootKey } from "../documents/root_keys.ts";
+import { splitId } from "../mapping/id_sql.ts";
+import type { SearchClient } from "../search/client.ts";
+import { refresh } from "../search/index.ts";
+import { listIds } from "../search/listing.ts";
+
+/**
+ * The root keys of all documents that the index holds.
+ *
+ * @throws PgsyncError of the search engine; the signal's reason
+ */
+export async function* indexedKeys(
+  writer: IndexWriter,
+  search: SearchClient,
+  signal: AbortSignal,
+): AsyncGenerator<readonly RootKey[]> {
+  await refresh(search, writer.generation, signal);
+  const width = writer.mapped.key.length;
+  for await (const ids of listIds(search, writer.generation, signal)) {
+    // An id that is no key of ours was written by somebody else, and is left alone.
+    yield ids.flatMap((id) => {
+      const values = splitId(id, width);
+      return values === null ? [] : [joinKey(values)];
+    });
+  }
+}

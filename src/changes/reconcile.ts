@@ -1,0 +1,53 @@
+import { cursorKeys } from "../documents/cursor_keys.ts";
+import type { IndexWriter } from "../documents/index_writer.ts";
+import { missingRoots } from "../documents/missing_roots.ts";
+import type { RootKey } from "../documents/root_keys.ts";
+import type { ServerMoment } from "../documents/source_clock.ts";
+import type { SourceSession } from "../documents/source_session.ts";
+import type { PgsyncError } from "../errors/error.ts";
+import { allKeysSql } from "../mapping/document_sql.ts";
+import type { SearchClient } from "../search/client.ts";
+import { differences, holdsContents } from "../verify/differences.ts";
+import { indexedKeys } from "./indexed_keys.ts";
+
+/** What a reconcile works with. */
+export interface ReconcileOptions {
+  readonly session: SourceSession;
+  readonly search: SearchClient;
+  /** Chunks of a table that are compared at once. */
+  readonly workers: number;
+  /** Rows of a chunk, about. */
+  readonly chunkRows: number;
+  readonly onFault: (fault: PgsyncError) => void;
+}
+
+/**
+ * The root keys of all documents that may not be as PostgreSQL has them, page by page: those that differ from what the index holds,
+ * where they can be compared, else all, and those that the index holds without a root row.
+ *
+ * While an index is loaded they cannot: a document that the load has read before the change may still be on its way, and would
+ * find nothing newer in the index. Nor can they where the index does not hold what was sent (an ingest pipeline).
+ *
+ * @param moment what is read holds everything before it
+ * @throws postgres.js' errors; PgsyncError of the search engine, or as `SourceSession.lease`; the signal's reason
+ */
+export async function* reconciledKeys(
+  writer: IndexWriter,
+  options: ReconcileOptions,
+  moment: ServerMoment,
+  signal: AbortSignal,
+): AsyncGenerator<readonly RootKey[]> {
+  const { session, search } = options;
+  const { mapped, generation } = writer;
+  if (writer.isLoaded && !session.hasReplica && await holdsContents({ mapped, search, generation }, signal)) {
+    for await (const page of differences({ ...options, mapped, generation }, signal)) {
+      yield page.flatMap(({ key }) => key ?? []);
+    }
+    return;
+  }
+  {
+    using lease = await session.lease(session.lookups, moment);
+    yield* cursorKeys(lease.sql, allKeysSql(mapped), []);
+  }
+  yield* missingRoots(indexedKeys(writer, search, signal), writer, session, moment);
+}
