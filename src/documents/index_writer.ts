@@ -81,8 +81,9 @@ export class IndexWriter {
     const { bulk, checkpoint, observe } = this.options;
     const outcome = await bulk.send(request, signal);
     if (outcome.stale) return false;
-    if (outcome.refused.length > 0) {
-      const entries = outcome.refused.map((refused) => ({
+    const refusals = outcome.refused.filter(({ id, operation }) => operation === "index" || id !== NO_ID);
+    if (refusals.length > 0) {
+      const entries = refusals.map((refused) => ({
         index: this.index,
         id: refused.id,
         operation: refused.operation,
@@ -93,8 +94,8 @@ export class IndexWriter {
       }));
       checkpoint.addDeadLetters(entries, new Date());
     }
-    if (checkpoint.deadLetterCount(this.index) > outcome.refused.length) {
-      const refused = new Set(outcome.refused.map((item) => item.id));
+    if (checkpoint.deadLetterCount(this.index) > refusals.length) {
+      const refused = new Set(refusals.map((item) => item.id));
       const taken = request.items.map((item) => item.id).filter((id) => !refused.has(id));
       checkpoint.removeDeadLetters(this.index, taken);
     }
@@ -110,7 +111,7 @@ export class IndexWriter {
       indexed: outcome.indexed,
       deleted: outcome.deleted,
       conflicts: outcome.conflicts.length,
-      deadLetters: outcome.refused.length,
+      deadLetters: refusals.length,
       bytes: request.body.length,
       seconds: outcome.seconds,
     });
@@ -176,6 +177,9 @@ export class IndexWriter {
     this.#averageBytes += (bytes - this.#averageBytes) * weight;
   }
 }
+
+/** The engine holds no document of this id, so it need not take the deletion of one, and does not. */
+const NO_ID = "";
 
 /** How many conflicting documents of a request have their versions read. */
 const CONFLICTS_LOOKED_AT = 10;
