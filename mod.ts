@@ -66,6 +66,11 @@ export type {
   SyncStatus,
 } from "./src/status/status.ts";
 export { type RunControl, Synchronizer } from "./src/sync/synchronizer.ts";
+export { VERIFY_DEFAULTS, type VerifyOptions } from "./src/sync/verification.ts";
+export type { IndexVerification, VerifiedDifference, VerifyProgress } from "./src/sync/verification.ts";
+export type { ComparisonScope } from "./src/verify/differences.ts";
+export type { ValueDifference } from "./src/verify/value_differences.ts";
+export { verify } from "./src/sync/verify_run.ts";
 export type { ServerFacts } from "./src/catalog/types.ts";
 export { formatLsn, type Lsn, parseLsn } from "./src/replication/lsn.ts";
 export { VERSION } from "./src/version.ts";

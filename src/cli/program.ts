@@ -7,6 +7,7 @@ import { statusCommand } from "./commands/status.ts";
 import { syncCommand } from "./commands/sync.ts";
 import { teardownCommand } from "./commands/teardown.ts";
 import { validateCommand } from "./commands/validate.ts";
+import { verifyCommand } from "./commands/verify.ts";
 import type { Context } from "./context.ts";
 import { VERSION } from "../version.ts";
 
@@ -59,6 +60,7 @@ export function buildProgram(context: Context) {
     planCommand(context),
     validateCommand(context),
     previewCommand(context),
+    verifyCommand(context),
     statusCommand(context),
   ];
   for (const command of commands) {

@@ -303,11 +303,24 @@ export const ERRORS = {
     next: "resync",
     exitCode: EXIT.halted,
   },
+  INDEX_NOT_LOADED: {
+    meaning: "The documents of the index have not all been loaded yet, so they cannot be compared.",
+    remedy: "Let the sync finish its initial load (`pgsync status` tells how far it is), then try again.",
+    next: "retry",
+    exitCode: EXIT.setup,
+  },
   INDEX_VERSION_AHEAD: {
     meaning: "The index holds documents with versions beyond this server's own: another cluster wrote them.",
     remedy: "Build the index anew: `pgsync teardown`, then start with --bootstrap.",
     next: "resync",
     exitCode: EXIT.halted,
+  },
+  STREAM_STALLED: {
+    meaning: "The running sync does not move, so what differs cannot be told from what is on its way.",
+    remedy:
+      "Look at the sync (`pgsync status`): it may be busy with a large transaction, then wait longer with --wait.",
+    next: "retry",
+    exitCode: EXIT.connection,
   },
   LISTEN: {
     meaning: "The status server cannot listen on its address.",

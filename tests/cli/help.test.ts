@@ -19,7 +19,9 @@ const program = buildProgram({
 const manual = readFileSync(new URL("../../docs/cli.md", import.meta.url), "utf8");
 
 /** Options that concern one invocation only, so that no variable sets them. */
-const WITHOUT_VARIABLE = ["--teardown", "--no-create", "--json", "--limit", "--ready"];
+const WITHOUT_VARIABLE = ["--teardown", "--no-create", "--json", "--limit", "--ready"].concat(
+  ["--repair", "--sample", "--since", "--index", "--wait"],
+);
 
 test("every exit code has its meaning, and docs/cli.md has the same table", () => {
   const codes = [...Object.values(EXIT), ...Object.values(SIGNAL_EXIT)];

@@ -13,7 +13,7 @@ import { client } from "../support/elasticsearch.ts";
 
 export const BOOKS_DDL = `
   CREATE TABLE book (id bigint PRIMARY KEY, title text, price numeric, note json);
-  CREATE TABLE rating (id bigint PRIMARY KEY, book_id bigint NOT NULL REFERENCES book, value bigint, text text);
+  CREATE TABLE rating (id bigint PRIMARY KEY, book_id bigint NOT NULL REFERENCES book ON DELETE CASCADE, value bigint, text text);
   CREATE INDEX ON rating (book_id);
   INSERT INTO book
     SELECT n, 'book ' || n, n + 0.10, E'{"a" :\\n 1}' FROM generate_series(1, 300) AS n;

@@ -1,0 +1,182 @@
+import type { ServerClock } from "../documents/server_clock.ts";
+import type { SourceSession } from "../documents/source_session.ts";
+import type { PgsyncError } from "../errors/error.ts";
+import type { MappedDocument } from "../mapping/tree.ts";
+import type { SearchClient } from "../search/client.ts";
+import { Comparison, type Difference } from "../verify/comparison.ts";
+import { differences, holdsContents } from "../verify/differences.ts";
+import { Repair } from "../verify/repair.ts";
+import { settle } from "../verify/settle.ts";
+import type { StreamPassage } from "../verify/stream_passage.ts";
+import type { RunOptions } from "./options.ts";
+import type { IndexVerification, VerifiedDifference, VerifyOptions } from "./verification.ts";
+import type { ProgressBoard } from "./verify_progress.ts";
+
+/** Documents that seem to differ are judged when there are so many, so that they do not fill the memory. */
+const MOST_CANDIDATES = 5_000;
+/** How often a document is mended before it counts as one that cannot be. */
+const MOST_REPAIRS = 3;
+/** The longest id that the search engine takes, in bytes. */
+const LONGEST_ID_BYTES = 512;
+
+/** What the verification of one index works with. */
+export interface IndexVerifierOptions {
+  readonly run: RunOptions;
+  readonly options: VerifyOptions;
+  readonly mapped: MappedDocument;
+  readonly generation: string;
+  readonly session: SourceSession;
+  readonly clock: ServerClock;
+  readonly search: SearchClient;
+  /** Waits for the sync that runs; null where none does. */
+  readonly passage: StreamPassage | null;
+  /** The dead letters, by id, with the reason; null where they are not known. */
+  readonly refused: ReadonlyMap<string, string> | null;
+  readonly onFault: (fault: PgsyncError) => void;
+  readonly progress: ProgressBoard;
+}
+
+/** Compares one index, judges what differs, and mends it where that is asked for. */
+export class IndexVerifier {
+  readonly #told: VerifiedDifference[] = [];
+  readonly #counts = { missing: 0, extra: 0, different: 0, refused: 0, unsettled: 0 };
+  #repaired = 0;
+
+  constructor(private readonly options: IndexVerifierOptions) {}
+
+  /** @throws PgsyncError; the signal's reason */
+  async verify(signal: AbortSignal): Promise<IndexVerification> {
+    const { run, options, mapped, session, passage, refused, onFault, progress } = this.options;
+    const contents = await session.untilDone(
+      () => holdsContents(this.options, signal),
+      "describe the index",
+      onFault,
+      signal,
+    );
+    const comparison = new Comparison({ ...this.options, contents });
+    const repair = options.repair
+      ? new Repair({
+        ...this.options,
+        comparison,
+        limits: { bulkBytes: run.bulkBytes, bulkDocuments: run.bulkDocuments },
+        concurrency: run.bulkConcurrency,
+      })
+      : null;
+
+    const candidates = new Set<string>();
+    const judge = async () => {
+      const ids = [...candidates];
+      candidates.clear();
+      if (ids.length > 0) await this.#judge(ids, comparison, repair, signal);
+      progress.update({ candidates: 0 });
+    };
+    const found = differences({
+      ...this.options,
+      scope: options.scope,
+      workers: Math.max(1, run.loadWorkers),
+      chunkRows: run.loadChunkRows,
+      onProgress: ({ compared, listed }) =>
+        progress.update({ compared, listed, phase: listed > 0 ? "listing" : "comparing" }),
+    }, signal);
+    for await (const page of found) {
+      for (const { id } of page) candidates.add(id);
+      progress.update({ candidates: candidates.size });
+      if (candidates.size >= MOST_CANDIDATES) await judge();
+    }
+    await judge();
+    const { compared, listed } = progress.now;
+    return {
+      database: session.database,
+      index: mapped.schema.index,
+      contents,
+      judged: passage === null ? "present" : "stream",
+      compared,
+      listed,
+      ...this.#counts,
+      refusedKnown: refused !== null || repair !== null,
+      repaired: this.#repaired,
+      differences: this.#told,
+    };
+  }
+
+  async #judge(
+    ids: readonly string[],
+    comparison: Comparison,
+    repair: Repair | null,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const first = await this.#settle(ids, comparison, signal);
+    const wrong: Difference[] = [];
+    for (const difference of first.differences) {
+      const reason = this.#refusal(difference);
+      if (reason === null) wrong.push(difference);
+      else this.#tell({ ...difference, kind: "refused", reason, repaired: false });
+    }
+    for (const id of first.unsettled) this.#tellUnsettled(id);
+    if (repair === null) {
+      for (const difference of wrong) this.#tellWrong(difference, false);
+      return;
+    }
+    const remaining = await this.#mend(wrong, comparison, repair, signal);
+    for (const difference of wrong) {
+      const reason = repair.refused.get(difference.id);
+      const still = remaining.has(difference.id);
+      if (reason === undefined || !still) this.#tellWrong(difference, !still);
+      else this.#tell({ ...difference, kind: "refused", reason, repaired: false });
+    }
+  }
+
+  /** @returns the ids of documents that could not be mended */
+  async #mend(
+    wrong: readonly Difference[],
+    comparison: Comparison,
+    repair: Repair,
+    signal: AbortSignal,
+  ): Promise<ReadonlySet<string>> {
+    let left = wrong;
+    let unsettled: readonly string[] = [];
+    for (let attempt = 0; attempt < MOST_REPAIRS && left.length > 0; attempt++) {
+      this.options.progress.update({ phase: "repairing" });
+      await repair.mend(left, signal);
+      await this.options.passage?.passPresent(signal);
+      const settled = await this.#settle(left.map(({ id }) => id), comparison, signal);
+      left = settled.differences;
+      unsettled = [...unsettled, ...settled.unsettled];
+    }
+    return new Set([...left.map(({ id }) => id), ...unsettled]);
+  }
+
+  async #settle(ids: readonly string[], comparison: Comparison, signal: AbortSignal) {
+    const { passage, progress } = this.options;
+    const passPresent = passage === null ? null : async (stop: AbortSignal) => {
+      progress.update({ phase: "waiting" });
+      await passage.passPresent(stop);
+    };
+    return await settle(ids, comparison, passPresent, signal);
+  }
+
+  /** Why a document is refused, where it is. What the sync knows of refused documents stands in its checkpoint file. */
+  #refusal({ id, kind, reason }: Difference): string | null {
+    if (kind === "unmakeable") return reason;
+    if (kind === "extra") return null;
+    if (Buffer.byteLength(id) > LONGEST_ID_BYTES) return `its _id has more than ${LONGEST_ID_BYTES} bytes`;
+    return this.options.refused?.get(id) ?? null;
+  }
+
+  #tellWrong({ kind, ...difference }: Difference, repaired: boolean): void {
+    if (kind === "unmakeable") return;
+    if (repaired) this.#repaired++;
+    this.#tell({ ...difference, kind, repaired });
+  }
+
+  #tellUnsettled(id: string): void {
+    this.#tell({ id, kind: "unsettled", changes: [], reason: null, repaired: false });
+  }
+
+  #tell({ id, kind, changes, reason, repaired }: VerifiedDifference): void {
+    this.#counts[kind]++;
+    if (this.#told.length < this.options.options.limit) {
+      this.#told.push({ id, kind, changes, reason, repaired });
+    }
+  }
+}

@@ -1,0 +1,210 @@
+import { existsSync } from "node:fs";
+import { getLogger } from "@logtape/logtape";
+import { Checkpoint } from "../checkpoint/checkpoint.ts";
+import { checkMeta, indexDefinition } from "../documents/index_setup.ts";
+import { ServerClock } from "../documents/server_clock.ts";
+import { SourceSession } from "../documents/source_session.ts";
+import { PgsyncError, toPgsyncError } from "../errors/error.ts";
+import type { MappedDocument } from "../mapping/tree.ts";
+import { connectPostgres } from "../postgres/connect.ts";
+import { didYouMean } from "../schema/suggest.ts";
+import type { DocumentSchema } from "../schema/tree.ts";
+import { connectSearch, type SearchClient } from "../search/client.ts";
+import { describeIndex } from "../search/index.ts";
+import { StreamPassage } from "../verify/stream_passage.ts";
+import { checkpointPath } from "./checkpoint_path.ts";
+import { byDatabase, slotName } from "./database_mapping.ts";
+import { readDatabase } from "./database_setup.ts";
+import { IndexVerifier } from "./index_verifier.ts";
+import type { RunOptions } from "./options.ts";
+import type { IndexVerification, VerifyOptions, VerifyProgress } from "./verification.ts";
+import { ProgressBoard } from "./verify_progress.ts";
+
+const logger = getLogger(["pgsync", "verify"]);
+
+/**
+ * Compares the documents of the indices with what PostgreSQL makes of its rows, and mends them where that is asked for.
+ * It runs beside a sync: slot and checkpoint file are left to that one.
+ *
+ * @param onProgress told often
+ * @returns what was found, index after index
+ * @throws PgsyncError INDEX_MISSING, INDEX_FOREIGN, INDEX_CHANGED, INDEX_NOT_LOADED, STREAM_STALLED; others of the
+ *   servers; the signal's reason
+ */
+export async function* verify(
+  run: RunOptions,
+  options: VerifyOptions,
+  signal: AbortSignal,
+  onProgress: (progress: VerifyProgress) => void = () => {},
+): AsyncGenerator<IndexVerification> {
+  const chosen = chooseDocuments(run.schema.documents, options.indices);
+  const search = await connectSearch(run.search, signal);
+  try {
+    for (const [database, documents] of byDatabase(chosen)) {
+      yield* new DatabaseVerifier(run, options, database, search, onProgress, signal).verify(documents);
+    }
+  } finally {
+    await search.close();
+  }
+}
+
+/** @throws PgsyncError USAGE where an index is named that is not in the schema file */
+function chooseDocuments(
+  documents: readonly DocumentSchema[],
+  indices: readonly string[] | null,
+): readonly DocumentSchema[] {
+  if (indices === null) return documents;
+  const names = documents.map(({ index }) => index);
+  for (const name of indices) {
+    if (names.includes(name)) continue;
+    throw new PgsyncError(
+      "USAGE",
+      `The schema file has no index "${name}"${didYouMean(name, names) || "."}`,
+      { remedy: `Its indices are ${names.join(", ")}.` },
+    );
+  }
+  return documents.filter(({ index }) => indices.includes(index));
+}
+
+/** Verifies the indices of one database. */
+class DatabaseVerifier {
+  readonly #patience: Patience;
+  readonly #signal: AbortSignal;
+
+  constructor(
+    private readonly run: RunOptions,
+    private readonly options: VerifyOptions,
+    private readonly database: string,
+    private readonly search: SearchClient,
+    private readonly onProgress: (progress: VerifyProgress) => void,
+    signal: AbortSignal,
+  ) {
+    this.#patience = new Patience(options.waitSeconds * 1000);
+    this.#signal = AbortSignal.any([signal, this.#patience.signal]);
+  }
+
+  async *verify(documents: readonly DocumentSchema[]): AsyncGenerator<IndexVerification> {
+    const { run, database } = this;
+    const slot = slotName(run.slot, database);
+    const { mapping } = await this.#readDatabase(documents, slot);
+    const workers = Math.max(1, run.loadWorkers);
+    // Of the primary, also where a sync reads documents of a replica: what is compared must not be older than the index.
+    await using session = new SourceSession(run.postgres, database, {
+      lookups: workers + 2,
+      builders: Math.max(workers, run.bulkConcurrency) + 1,
+      loaders: workers,
+    });
+    const clock = new ServerClock(session);
+    for (const mapped of mapping.documents) {
+      const { index } = mapped.schema;
+      const generation = await this.#openIndex(mapped, mapping.catalog.server.systemIdentifier);
+      const progress = new ProgressBoard(index, mapped.root.relation.estimatedRows, (now) => {
+        this.#patience.progress();
+        this.onProgress(now);
+      });
+      const passage = new StreamPassage({
+        session,
+        clock,
+        slot,
+        patienceSeconds: this.options.waitSeconds,
+        onFault: this.#patience.onFault,
+        onWait: (behindBytes) => progress.update({ behindBytes }),
+      });
+      const followed = await passage.isFollowed(this.#signal);
+      if (!followed) {
+        logger.info("no sync follows the slot {slot}: index {index} is judged by its present state", {
+          slot,
+          index,
+        });
+      }
+      const verifier = new IndexVerifier({
+        run,
+        options: this.options,
+        mapped,
+        generation,
+        session,
+        clock,
+        search: this.search,
+        passage: followed ? passage : null,
+        refused: followed ? null : deadLetters(run, slot, index),
+        onFault: this.#patience.onFault,
+        progress,
+      });
+      yield await verifier.verify(this.#signal);
+    }
+  }
+
+  async #readDatabase(documents: readonly DocumentSchema[], slot: string) {
+    const { database, run } = this;
+    const admin = connectPostgres(run.postgres, { database, purpose: "verify", max: 1, kind: "admin" });
+    try {
+      return await readDatabase(admin, database, documents, slot);
+    } finally {
+      await admin.end({ timeout: 1 });
+    }
+  }
+
+  /** @returns the index behind the alias */
+  async #openIndex(mapped: MappedDocument, systemIdentifier: string): Promise<string> {
+    const { index } = mapped.schema;
+    const existing = await describeIndex(this.search, index, this.#signal);
+    if (existing === null) throw new PgsyncError("INDEX_MISSING", `The index "${index}" does not exist.`);
+    if (existing.meta === null || !existing.isAlias) {
+      throw new PgsyncError(
+        "INDEX_FOREIGN",
+        `The index "${existing.generation}" was not made by this program.`,
+      );
+    }
+    checkMeta(mapped, existing.meta, indexDefinition(mapped, systemIdentifier).meta);
+    if (!existing.meta.loaded) {
+      throw new PgsyncError(
+        "INDEX_NOT_LOADED",
+        `The documents of the index "${index}" have not all been loaded yet.`,
+      );
+    }
+    return existing.generation;
+  }
+}
+
+/**
+ * The documents that the search engine or PostgreSQL refused, by id, with the reason. Only asked for where no sync runs.
+ *
+ * @returns null where the checkpoint file cannot be asked, for one has started meanwhile
+ */
+function deadLetters(run: RunOptions, slot: string, index: string): ReadonlyMap<string, string> | null {
+  const path = checkpointPath(run, slot);
+  if (!existsSync(path)) return new Map();
+  try {
+    using checkpoint = Checkpoint.open(path);
+    const letters = checkpoint.listDeadLetters(index, checkpoint.deadLetterCount(index));
+    return new Map(letters.map(({ id, reason }) => [id, reason]));
+  } catch (thrown) {
+    const error = toPgsyncError(thrown);
+    if (error.code !== "CHECKPOINT_LOCKED") throw error;
+    return null;
+  }
+}
+
+/** Lets servers go away for a while, but not for ever: a command has somebody who waits for it. */
+class Patience {
+  readonly #given = new AbortController();
+  #since: number | null = null;
+
+  constructor(private readonly limitMs: number) {}
+
+  /** Aborted with the fault that lasted too long. */
+  get signal(): AbortSignal {
+    return this.#given.signal;
+  }
+
+  readonly onFault = (fault: PgsyncError): void => {
+    const now = performance.now();
+    this.#since ??= now;
+    logger.warn("{reason} Trying again.", { reason: fault.message, code: fault.code });
+    if (now - this.#since > this.limitMs) this.#given.abort(fault);
+  };
+
+  progress(): void {
+    this.#since = null;
+  }
+}
