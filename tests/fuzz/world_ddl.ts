@@ -12,7 +12,7 @@ import { insertable } from "./world_references.ts";
 
 /** Each a statement of its own, in order. */
 export function statements(random: Random, graph: Graph): string[] {
-  const tables = insertable(graph);
+  const tables = insertable(graph).filter((table) => table.view === null);
   return [
     ...graph.schemas.filter((schema) => schema !== "public").map((schema) =>
       `CREATE SCHEMA ${quote(schema)}`
@@ -20,6 +20,9 @@ export function statements(random: Random, graph: Graph): string[] {
     ...graph.types,
     ...tables.flatMap((table) => tableStatements(random, table)),
     ...graph.references.flatMap((reference) => referenceStatements(random, reference)),
+    ...graph.tables.flatMap((table) =>
+      table.view === null ? [] : [`CREATE VIEW ${qualified(table)} AS ${table.view.query}`]
+    ),
   ];
 }
 

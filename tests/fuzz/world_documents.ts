@@ -75,6 +75,15 @@ function makeNode(
   const scalar = way !== null && chance(random, 15);
   const json: Record<string, unknown> = { table: table.name };
   if (table.schema !== "public" || chance(random, 20)) json["schema"] = table.schema;
+  const { view } = table;
+  if (view !== null) {
+    if (table.primaryKey.length > 0) json["primary_key"] = table.primaryKey.map((column) => column.name);
+    // Found by themselves where the file does not name them, as it must not where a name holds a dot.
+    const plain = view.tables.every((base) => !base.name.includes(".") && !base.schema.includes("."));
+    if (plain && chance(random, 50)) {
+      json["base_tables"] = view.tables.map((base) => `${base.schema}.${base.name}`);
+    }
+  }
   if (way !== null && parent !== null) {
     json["relationship"] = {
       variant: scalar ? "scalar" : "object",

@@ -24,6 +24,8 @@ export interface ColumnDraft {
   domain: readonly string[];
   /** Large values are stored beside the row, so that an UPDATE leaves them out of the stream. */
   readonly external: boolean;
+  /** The column of a table that a view's column stands for. */
+  readonly of?: ColumnDraft;
 }
 
 export interface PartitionDraft {
@@ -47,6 +49,16 @@ export interface TableDraft {
   readonly uniques: ColumnDraft[][];
   partitions: PartitionDraft | null;
   replicaIdentity: "FULL" | "NOTHING" | null;
+  /** Null for a table. The primary key of a view is what the schema file says. */
+  readonly view: ViewDraft | null;
+}
+
+export interface ViewDraft {
+  /** In a word, for the traits. */
+  readonly kind: string;
+  query: string;
+  /** What it reads. */
+  readonly tables: readonly TableDraft[];
 }
 
 export interface ReferenceDraft {

@@ -42,6 +42,14 @@ const REACH = [
   ...["scalar", "scalars", "one_to_one with several matches", "one_to_one over key on parent"],
   ...["value generated", "value large text", "value json", "value jsonb", "value array", "value range"],
   ...["value timestamptz", "value timestamp", "value date", "value interval", "value numeric", "value float"],
+  ...[
+    "view as root",
+    "view as child",
+    "view: part of a table",
+    "view: join",
+    "view: groups",
+    "view without key",
+  ],
   ...["value bytea", "value bool", "value enum", "value uuid", "value text", "value bigint"],
 ];
 

@@ -20,7 +20,7 @@ export function makeWorld(seed: number): World {
   const documents = makeDocuments(random, graph);
   for (const root of documents) refuseEmptyIds(root.table, graph);
   const ddl = statements(random, graph);
-  const ordered = insertable(graph);
+  const ordered = insertable(graph).filter((table) => table.view === null);
   return {
     seed,
     ddl,
@@ -41,6 +41,7 @@ function refuseEmptyIds(root: TableDraft, graph: Graph): void {
   const sources = new Set([only]);
   for (const column of sources) {
     column.domain = column.domain.filter((value) => value !== literal(column.sql, ""));
+    if (column.of !== undefined) sources.add(column.of);
     for (const { columns, targetColumns } of graph.references) {
       const target = targetColumns[columns.indexOf(column)];
       if (target !== undefined) sources.add(target);
@@ -65,6 +66,8 @@ function worldTable(
     ),
     ...nodes.flatMap((node) => node.named),
     table.partitions?.column,
+    // Whatever a view reads of it: a condition's column is not told from others.
+    ...(graph.tables.some((other) => other.view?.tables.includes(table)) ? table.columns : []),
     ...table.columns.filter((column) => table.columns.some((other) => isMadeOf(other, column))),
   ]);
   // A column to be renamed in a document is named by the schema file, too.
@@ -87,7 +90,9 @@ function worldTable(
     })),
     primaryKey: table.primaryKey.map((column) => column.name),
     uniques: table.uniques.map((columns) => columns.map((column) => column.name)),
-    references: references.map(({ columns, target, targetColumns, constraint }) => ({
+    references: references.filter(({ target }) => target.view === null).map((
+      { columns, target, targetColumns, constraint },
+    ) => ({
       columns: columns.map((column) => column.name),
       target: ordered.indexOf(target),
       targetColumns: targetColumns.map((column) => column.name),

@@ -4,6 +4,7 @@ import type { ColumnDraft, Graph, TableDraft } from "./world_drafts.ts";
 import { choosePartitions } from "./world_partitions.ts";
 import type { Names } from "./world_names.ts";
 import { addReference, addValueJoin, keysOf } from "./world_references.ts";
+import { addViews } from "./world_views.ts";
 import { keyColumn, largeColumn, newKeyType, valueColumn } from "./world_types.ts";
 
 /** 2 to 7 tables, all joined to each other by some way. */
@@ -25,6 +26,7 @@ export function makeGraph(random: Random, names: Names): Graph {
     table.columns.push(largeColumn(names.column(table)));
     table.columns = shuffled(random, table.columns);
   }
+  addViews(random, graph, names);
   return graph;
 }
 
@@ -39,6 +41,7 @@ function newTable(random: Random, graph: Graph, names: Names, joins: boolean): T
   const table: TableDraft = {
     ...{ schema, name, joins, columns: [], primaryKey: [], uniques: [], partitions: null },
     replicaIdentity: chance(random, 8) ? pick(random, ["FULL", "NOTHING"] as const) : null,
+    view: null,
   };
   graph.tables.push(table);
   return table;

@@ -7,12 +7,16 @@ import { fansOut } from "./world_edges.ts";
 export function traitsOf(graph: Graph, documents: readonly NodeDraft[]): string[] {
   const found = new Set<string>();
   const nodes = documents.flatMap(nodesOf);
-  found.add(`${documents.length} documents`).add(`${graph.tables.length} tables`);
+  found.add(`${documents.length} documents`).add(
+    `${graph.tables.filter((table) => table.view === null).length} tables`,
+  );
   for (const node of nodes) for (const trait of nodeTraits(node)) found.add(trait);
   const usedTables = new Set(
     nodes.flatMap((node) => node.edge?.kind === "through" ? [node.table, node.edge.table] : [node.table]),
   );
-  for (const table of usedTables) for (const trait of tableTraits(table)) found.add(trait);
+  for (const table of usedTables) {
+    if (table.view === null) { for (const trait of tableTraits(table)) found.add(trait); }
+  }
   if (new Set([...usedTables].map((table) => table.schema)).size > 1) found.add("several schemas");
   if (new Set([...usedTables].map((table) => table.name)).size < usedTables.size) {
     found.add("same name in two schemas");
@@ -56,6 +60,11 @@ function* nodeTraits(node: NodeDraft): Generator<string> {
   }
   for (const column of node.columns === null ? table.columns : node.named) yield `value ${column.kind}`;
   if (table.partitions !== null) yield node.parent === null ? "partitioned root" : "partitioned child";
+  if (table.view !== null) {
+    yield node.parent === null ? "view as root" : "view as child";
+    yield `view: ${table.view.kind}`;
+    if (table.primaryKey.length === 0) yield "view without key";
+  }
   if (edge === null) return;
   if (node.scalar) yield node.many ? "scalars" : "scalar";
   const relationship: { readonly foreign_key?: unknown } = Object(node.json["relationship"]);
