@@ -4,6 +4,7 @@
  * `N runs, M steps, D differences`; exits with 1 where there is a difference.
  */
 import { Command, InvalidArgumentError } from "@commander-js/extra-typings";
+import { resolve } from "node:path";
 import process from "node:process";
 import { fuzz, type FuzzResult, type FuzzRun, printFailure, shrinkFailure } from "../tests/fuzz/fuzz.ts";
 import type { TrialServers } from "../tests/fuzz/stage.ts";
@@ -52,7 +53,7 @@ await runScript(async (interrupted) => {
   const options = command.parse(process.argv).opts();
   const executable = options.kill !== true || options.fromSources === true
     ? null
-    : options.executable ?? await build();
+    : resolve(options.executable ?? await build());
   const searchUrl = process.env["PGSYNC_TEST_ELASTICSEARCH"] || (await started(startElasticsearch)).url;
   const total = {
     ...{ runs: 0, steps: 0, differences: 0, faults: 0 },

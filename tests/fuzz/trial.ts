@@ -45,7 +45,8 @@ export async function carryOut(world: World, history: History, options: TrialOpt
   const random = randomOf("trial", options.seed);
   const stageOptions = {
     ...options,
-    loadChunkRows: random.pick([3, 10, 20_000]),
+    // A process takes no fewer than 100.
+    loadChunkRows: options.kill ? random.pick([100, 20_000]) : random.pick([3, 10, 20_000]),
     bulkDocuments: random.pick([2, 10, 5_000]),
   };
   await using stage = options.kill
