@@ -19,6 +19,13 @@ export interface SessionLimits {
   readonly loaders: number;
 }
 
+/**
+ * How long the building of documents waits for a lock. Somebody who wants to change a table waits for the cursor or COPY
+ * whose keys are built, the building waits behind him, and the cursor waits for us: no server sees that circle, so after
+ * this time the cursor is given up, and all begins again.
+ */
+const BUILD_LOCK_TIMEOUT = "5s";
+
 /** Something to read with, until it is disposed of. */
 export interface Lease extends Disposable {
   readonly sql: Session;
@@ -45,12 +52,12 @@ export class SourceSession implements AsyncDisposable {
     limits: SessionLimits,
     private readonly replica: Replica | null = null,
   ) {
-    const open = (purpose: string, max: number, server = replica?.options ?? options) =>
-      connectPostgres(server, { database, purpose, max, kind: "builder" });
+    const open = (purpose: string, max: number, lockTimeout = "0", server = replica?.options ?? options) =>
+      connectPostgres(server, { database, purpose, max, kind: "builder", lockTimeout });
     this.lookups = open("lookup", limits.lookups);
-    this.builders = open("build", limits.builders);
+    this.builders = open("build", limits.builders, BUILD_LOCK_TIMEOUT);
     this.loaders = open("load", limits.loaders);
-    this.primary = replica === null ? this.builders : open("clock", PRIMARY_SESSIONS, options);
+    this.primary = replica === null ? this.builders : open("clock", PRIMARY_SESSIONS, "0", options);
   }
 
   /** Whether the reading pools ask a replica. */

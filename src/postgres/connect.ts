@@ -25,6 +25,8 @@ export interface ConnectPurpose {
    * - `replication`: one walsender session, commands through `sql.unsafe` only.
    */
   readonly kind: "builder" | "admin" | "replication";
+  /** `lock_timeout` of the kind `builder`; none where it is left out. */
+  readonly lockTimeout?: string;
   /** Called when a connection of the pool has closed, for whatever reason. */
   readonly onClose?: () => void;
 }
@@ -125,7 +127,7 @@ export function sessionSettings(
   return {
     ...shared,
     // A reader waits behind DDL as long as it takes: the stream waits too, and nothing is lost.
-    lock_timeout: "0",
+    lock_timeout: purpose.lockTimeout ?? "0",
     // Compilation costs 0.3 s for a statement that runs for milliseconds.
     jit: "off",
     // Rows that a policy hides would look deleted: an error instead.

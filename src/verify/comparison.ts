@@ -1,5 +1,6 @@
 import {
   type BuiltDocument,
+  type BuiltDocuments,
   DocumentBuilder,
   type UnmakeableDocument,
 } from "../documents/document_builder.ts";
@@ -80,7 +81,7 @@ export class Comparison {
 
   /** Compares the documents of root keys. @throws PgsyncError of PostgreSQL or the search engine; the signal's reason */
   async keys(keys: readonly RootKey[], signal: AbortSignal): Promise<Difference[]> {
-    const { documents, unmakeable } = await this.builder.build(keys, null, signal);
+    const { documents, unmakeable } = await this.#build(keys, signal);
     return [...unmakeable.map((each) => this.#unmakeable(each)), ...await this.built(documents, signal)];
   }
 
@@ -108,7 +109,7 @@ export class Comparison {
     const stored = await this.#stored(ids, signal);
     const marks = await this.#marks(ids, signal);
     const keys = ids.flatMap((id) => marks.has(id) ? this.#key(id) ?? [] : []);
-    const { documents, unmakeable } = await this.builder.build(keys, null, signal);
+    const { documents, unmakeable } = await this.#build(keys, signal);
     const built = new Map(documents.map((document) => [document.id, document]));
     const faults = new Map(unmakeable.map((each) => [each.id, each]));
     return ids.flatMap((id, at) => {
@@ -187,6 +188,14 @@ export class Comparison {
         ...await this.#existingRows(keys.slice(middle)),
       ];
     }
+  }
+
+  async #build(keys: readonly RootKey[], signal: AbortSignal): Promise<BuiltDocuments> {
+    return await this.#patiently(
+      () => this.builder.build(keys, null, signal),
+      "build documents",
+      signal,
+    );
   }
 
   async #patiently<T>(work: () => Promise<T>, doing: string, signal: AbortSignal): Promise<T> {
