@@ -3,7 +3,12 @@ import { getLogger } from "@logtape/logtape";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { PgsyncError } from "../errors/error.ts";
 import { describeChanges, type IndexChange, indexChanges } from "../mapping/index_changes.ts";
-import { descriptionText, indexDescription, parseDescription } from "../mapping/index_description.ts";
+import {
+  descriptionText,
+  hasOtherKey,
+  indexDescription,
+  parseDescription,
+} from "../mapping/index_description.ts";
 import { indexMapping } from "../mapping/index_mapping.ts";
 import type { MappedDocument } from "../mapping/tree.ts";
 import type { DocumentSchema } from "../schema/tree.ts";
@@ -50,6 +55,7 @@ export function indexDefinition(mapped: MappedDocument, systemIdentifier: string
  * Finds the index of a document, or makes it.
  *
  * @param remake make the index anew where it is gone though it had been loaded
+ * @param keptKey as `checkMeta`
  * @throws PgsyncError INDEX_MISSING, INDEX_CHANGED, INDEX_FOREIGN; others of the search engine
  */
 export async function openIndex(
@@ -58,6 +64,7 @@ export async function openIndex(
   systemIdentifier: string,
   checkpoint: Checkpoint,
   remake: boolean,
+  keptKey: boolean,
   signal: AbortSignal,
 ): Promise<OpenIndex> {
   const { index, pipeline } = mapped.schema;
@@ -81,7 +88,7 @@ export async function openIndex(
   const definition = indexDefinition(mapped, systemIdentifier);
   const found = await ensureIndex(search, definition, signal);
   const { generation } = found;
-  const verdict = checkMeta(mapped, found.meta, definition.meta);
+  const verdict = checkMeta(mapped, found.meta, definition.meta, keptKey);
   const meta = await adoptSchema(
     search,
     checkpoint,
@@ -159,9 +166,15 @@ export type SchemaVerdict =
  * Whether documents of the schema file may be written to an index.
  *
  * @param found what the index says of itself
+ * @param keptKey the columns of the root's key are known to be the same ones, whatever they are called now
  * @throws PgsyncError INDEX_CHANGED where they have another shape than those in it, INDEX_FOREIGN
  */
-export function checkMeta(mapped: MappedDocument, found: IndexMeta, expected: IndexMeta): SchemaVerdict {
+export function checkMeta(
+  mapped: MappedDocument,
+  found: IndexMeta,
+  expected: IndexMeta,
+  keptKey = false,
+): SchemaVerdict {
   const { index } = mapped.schema;
   if (found.database !== expected.database || found.systemIdentifier !== expected.systemIdentifier) {
     throw new PgsyncError(
@@ -170,8 +183,20 @@ export function checkMeta(mapped: MappedDocument, found: IndexMeta, expected: In
         `${found.systemIdentifier}, not for "${expected.database}" of ${expected.systemIdentifier}.`,
     );
   }
-  if (found.schemaHash === expected.schemaHash) return { kind: "same" };
   const before = found.description === null ? null : parseDescription(found.description);
+  const { key, root: { relation } } = mapped;
+  const now = indexDescription(mapped);
+  if (before?.root.table === now.root.table && hasOtherKey(before, now, keptKey)) {
+    const was = before.keyColumns ?? before.key;
+    throw new PgsyncError(
+      "INDEX_CHANGED",
+      `The primary key of "${relation.schema}"."${relation.table}" is another than the one that the index "${index}" was made for: ` +
+        `it was (${was.join(", ")}) and is (${
+          key.map((column) => column.name).join(", ")
+        }), so its documents have other _ids.`,
+    );
+  }
+  if (found.schemaHash === expected.schemaHash) return { kind: "same" };
   if (before === null) {
     throw new PgsyncError(
       "INDEX_CHANGED",
@@ -179,7 +204,7 @@ export function checkMeta(mapped: MappedDocument, found: IndexMeta, expected: In
         "version of this program made it.",
     );
   }
-  const changes = indexChanges(before, indexDescription(mapped), mapped);
+  const changes = indexChanges(before, now, mapped);
   if (changes.length === 0) return { kind: "same" };
   if (changes.every((change) => change.kind === "source")) return { kind: "sources", changes };
   throw new PgsyncError(
@@ -213,7 +238,7 @@ async function adoptSchema(
     await updateMeta(search, generation, meta, signal);
     return meta;
   }
-  if (found.schemaHash === schemaHash && found.description !== null) return found;
+  if (found.schemaHash === schemaHash && found.description === description) return found;
   if (found.schemaHash !== schemaHash) {
     logger.info("the schema file of index {index} was rewritten; its documents are the same", { index });
   }

@@ -52,6 +52,10 @@ export function indexChanges(
       told.add(path);
     },
     source: (what, at) => changes.push({ what, place: at, kind: "source" }),
+    followed: (what, at, path) => {
+      changes.push({ what, place: at, kind: "source" });
+      told.add(path);
+    },
   });
   compareMappings(before.mapping, after.mapping, "", told, shape);
   for (const name of keysOf(before.settings, after.settings)) {
@@ -79,6 +83,8 @@ interface Report {
   /** @param path the field's, from the document's root, joined with dots */
   readonly shape: (what: string, place: Place, path: string) => void;
   readonly source: (what: string, place: Place) => void;
+  /** A table lost a column that the file named, so all documents look different anyhow: their index can follow. */
+  readonly followed: (what: string, place: Place, path: string) => void;
 }
 
 /** @param path the field in which the node stands, from the document's root, joined with dots */
@@ -90,7 +96,13 @@ function compareNodes(
   report: Report,
 ): void {
   const { place } = node.schema;
-  const { shape, source } = report;
+  const { shape, source, followed } = report;
+  const columns = new Set(node.relation.columns.map((column) => column.name));
+  const isGone = (field: string) => {
+    const from = own(before.fields, field)?.from;
+    return from !== undefined && own(after.fields, field) === undefined && !columns.has(columnOf(from));
+  };
+  const lostColumn = Object.keys(before.fields).some(isGone);
   const name = `"${node.path}"`;
   if (before.form !== after.form) {
     shape(`${name} became ${FORMS[after.form]} instead of ${FORMS[before.form]}`, place, path);
@@ -106,9 +118,10 @@ function compareNodes(
   for (const field of keysOf(before.fields, after.fields)) {
     const [old, now] = [own(before.fields, field), own(after.fields, field)];
     const at = joinPath(path, field);
-    if (old === undefined) shape(`field "${field}" added to ${name}`, place, at);
-    else if (now === undefined) shape(`field "${field}" removed from ${name}`, place, at);
-    else {compareFields(
+    if (old === undefined) (lostColumn ? followed : shape)(`field "${field}" added to ${name}`, place, at);
+    else if (now === undefined) {
+      (isGone(field) ? followed : shape)(`field "${field}" removed from ${name}`, place, at);
+    } else {compareFields(
         old,
         now,
         field === "" ? `the value of ${name}` : `field "${field}" of ${name}`,
@@ -126,6 +139,11 @@ function compareNodes(
       shape(`child "${field}" removed from ${name}`, place, at);
     } else compareNodes(old, now, child, at, report);
   }
+}
+
+/** The column of a path into it. */
+function columnOf(from: string): string {
+  return from.split(/[-#]>/, 1)[0]?.trim() ?? from;
 }
 
 function joinPath(path: string, field: string): string {

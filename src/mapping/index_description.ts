@@ -14,6 +14,8 @@ export interface IndexDescription {
   readonly root: NodeDescription;
   /** The types of the root key's columns, in the order of `_id`. */
   readonly key: readonly string[];
+  /** Their names; absent where an older version of this program described the index. */
+  readonly keyColumns?: readonly string[] | undefined;
   /** The body under `mappings`. */
   readonly mapping: Record<string, unknown>;
   /** The body under `settings.index`. */
@@ -62,6 +64,7 @@ const nodeSchema: z.ZodType<NodeDescription> = z.object({
 const descriptionSchema: z.ZodType<IndexDescription> = z.object({
   root: nodeSchema,
   key: z.array(z.string()),
+  keyColumns: z.array(z.string()).optional(),
   mapping: z.record(z.string(), z.unknown()),
   settings: z.record(z.string(), z.unknown()),
   pipeline: z.string().nullable(),
@@ -75,12 +78,37 @@ export function indexDescription(document: MappedDocument): IndexDescription {
   return {
     root: nodeDescription(root),
     key: key.map((column) => column.type.sql),
+    keyColumns: key.map((column) => column.name),
     mapping: indexMapping(document),
     settings: indexLevel(schema.setting),
     pipeline: schema.pipeline,
     routing: schema.routing,
     plugins: schema.plugins,
   };
+}
+
+/**
+ * Whether documents have other ids than those in an index that was described so: another key has taken the place of the
+ * root's, or its type prints otherwise.
+ *
+ * @param keptColumns the columns are known to be the same ones, whatever they are called now
+ */
+export function hasOtherKey(
+  before: IndexDescription,
+  after: IndexDescription,
+  keptColumns: boolean,
+): boolean {
+  if (before.key.length !== after.key.length) return true;
+  if (before.key.some((type, at) => !printsAlike(type, after.key[at] ?? ""))) return true;
+  return !keptColumns && before.keyColumns !== undefined &&
+    canonical(before.keyColumns) !== canonical(after.keyColumns);
+}
+
+/** Types of which a value that is converted from one to the other prints as before. */
+const PRINTED_ALIKE = [["smallint", "integer", "bigint"], ["text", "character varying"]];
+
+function printsAlike(before: string, after: string): boolean {
+  return before === after || PRINTED_ALIKE.some((types) => types.includes(before) && types.includes(after));
 }
 
 /** The description as a text with its keys in order, so that equal descriptions are equal texts. */

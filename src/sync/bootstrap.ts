@@ -18,6 +18,7 @@ import {
   unpublishedTables,
 } from "./database_setup.ts";
 import { checkMeta, indexDefinition, markUnloaded } from "../documents/index_setup.ts";
+import { SourceKeeper } from "./source_keeper.ts";
 import type { RunOptions } from "./options.ts";
 
 /** Receives one line for each thing done. */
@@ -58,27 +59,29 @@ export async function bootstrap(options: RunOptions, report: Report): Promise<vo
 /**
  * Makes what one database lacks.
  *
- * @param state free of problems (`setupProblems`)
+ * @param found free of problems (`setupProblems`)
  * @param checkpoint its file; emptied when the slot is made, for what it says belongs to an older slot
  * @throws PgsyncError
  */
 export async function makeMissing(
   admin: Sql,
-  state: DatabaseState,
+  found: DatabaseState,
   checkpoint: Checkpoint,
   search: SearchClient,
   report: Report,
 ): Promise<void> {
-  const { documents, catalog } = state.mapping;
+  const { documents, catalog } = found.mapping;
   const definitions = documents.map((mapped) => indexDefinition(mapped, catalog.server.systemIdentifier));
+  const keeper = new SourceKeeper(checkpoint);
   // Look at all before anything is made.
   for (const [at, mapped] of documents.entries()) {
     const definition = definitions[at] ?? indexDefinition(mapped, catalog.server.systemIdentifier);
     const existing = await describeIndex(search, definition.alias);
     if (existing === null) continue;
     if (existing.meta === null || !existing.isAlias) await ensureIndex(search, definition);
-    else checkMeta(mapped, existing.meta, definition.meta);
+    else checkMeta(mapped, existing.meta, definition.meta, keeper.keptKey(mapped, found.tables));
   }
+  const state = await withoutOrphan(admin, found, report);
   // Before the statements: whoever is interrupted between the two finds the publication lacking again.
   await forgetUnheard(state, checkpoint, search, report);
   for (const statement of await makeIdentitiesAndPublication(admin, state)) report(statement);
@@ -99,6 +102,17 @@ export async function makeMissing(
     const { created, generation } = await ensureIndex(search, definition);
     if (created) report(`created the index "${generation}" behind the alias "${definition.alias}"`);
   }
+}
+
+/**
+ * Where the publication is gone, its slot is of no use any more: the server reads catalogs as they were at the slot's
+ * position, and a publication that is made now does not exist there.
+ */
+async function withoutOrphan(admin: Sql, state: DatabaseState, report: Report): Promise<DatabaseState> {
+  if (state.slot === null || state.publication !== null) return state;
+  await dropSlot(admin, state.slotName);
+  report(`dropped the replication slot "${state.slotName}", whose publication is gone`);
+  return { ...state, slot: null };
 }
 
 /**

@@ -1,8 +1,8 @@
 import { getLogger } from "@logtape/logtape";
 import { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { PgsyncError } from "../errors/error.ts";
-import { connectPostgres, type Sql } from "../postgres/connect.ts";
-import { isTemporary } from "../postgres/errors.ts";
+import { connectPostgres, errorContext, type Sql } from "../postgres/connect.ts";
+import { isTemporary, postgresError } from "../postgres/errors.ts";
 import { formatLsn } from "../replication/lsn.ts";
 import type { SlotState } from "../replication/slot.ts";
 import { orAborted } from "../retry/abort.ts";
@@ -13,7 +13,7 @@ import { checkpointPath } from "./checkpoint_path.ts";
 import { slotName } from "./database_mapping.ts";
 import { type DatabaseState, identityOf, readDatabase, setupProblems } from "./database_setup.ts";
 import { DatabaseSync, type DatabaseSyncOptions } from "./database_sync.ts";
-import { documentSource, type SourceChange, sourceChange } from "./document_source.ts";
+import { documentSource, sourceChange } from "./document_source.ts";
 import { checkReplica } from "./replica_check.ts";
 import { SourceKeeper } from "./source_keeper.ts";
 import { certainChange } from "./source_watch.ts";
@@ -73,42 +73,40 @@ export class DatabaseRun {
       state = await this.#bootstrap(admin, state, checkpoint, control.signal);
       if (state.slot !== null) checkPosition(state.slot, checkpoint);
       checkpoint.adopt(identityOf(state));
+      let changed = await this.#changed(admin, state, checkpoint);
       for (let changes = 0;; changes++) {
         const began = performance.now();
-        const end = await this.#follow(admin, state, checkpoint, control);
+        const keeper = new SourceKeeper(checkpoint);
+        const sync = new DatabaseSync({ ...this.shared, state, admin, checkpoint, keeper, changed });
+        const end = await sync.run(control);
         if (end === null) return;
         board.remapping = end.reason;
         logger.warn("{reason}", { reason: end.reason });
         if (performance.now() - began > STABLE_AFTER_MS) changes = 0;
         if (changes > 0) await delay(backoffDelay(changes, REMAP_LIMITS), control.signal);
-        state = await this.#readAnew(admin, checkpoint, control.signal);
+        ({ state, changed } = await this.#readAnew(admin, checkpoint, control.signal));
       }
     } finally {
       await admin.end({ timeout: 1 });
     }
   }
 
-  async #follow(admin: Sql, state: DatabaseState, checkpoint: Checkpoint, control: DatabaseControl) {
+  /** Which documents are made of something else than when the position was stored. @throws PgsyncError of PostgreSQL */
+  async #changed(admin: Sql, state: DatabaseState, checkpoint: Checkpoint): Promise<Set<MappedDocument>> {
     const keeper = new SourceKeeper(checkpoint);
-    const changed = new Map<MappedDocument, SourceChange>();
+    const changed = new Set<MappedDocument>();
     for (const mapped of state.mapping.documents) {
-      const { index } = mapped.schema;
-      const before = keeper.stored(index);
+      const before = keeper.stored(mapped.schema.index);
       const now = documentSource(mapped, state.tables);
-      const change: SourceChange = before === null
-        ? { kind: "shape" }
-        : await certainChange(admin, sourceChange(mapped, before, now));
-      if (change.kind !== "none") changed.set(mapped, change);
+      // Where nothing is known (an older version, a lost file), anything may have changed.
+      const change = before === null ? null : sourceChange(mapped, before, now);
+      try {
+        if (change === null || (await certainChange(admin, change)).kind !== "none") changed.add(mapped);
+      } catch (thrown) {
+        throw postgresError(thrown, errorContext(admin, "read its catalog"));
+      }
     }
-    const sync = new DatabaseSync({
-      ...this.shared,
-      state,
-      admin,
-      checkpoint,
-      keeper,
-      changed: new Set(changed.keys()),
-    });
-    return await sync.run(control);
+    return changed;
   }
 
   async #bootstrap(
@@ -126,14 +124,15 @@ export class DatabaseRun {
   }
 
   /** Reads the changed database, however long that takes. */
-  async #readAnew(admin: Sql, checkpoint: Checkpoint, signal: AbortSignal): Promise<DatabaseState> {
+  async #readAnew(admin: Sql, checkpoint: Checkpoint, signal: AbortSignal) {
     const { run, board } = this.shared;
     for (let attempt = 0;; attempt++) {
       signal.throwIfAborted();
       try {
-        const state = await readDatabase(admin, this.database, this.documents, this.#slotName);
-        refuse(setupProblems(state, run.bootstrap, true));
-        return await this.#bootstrap(admin, state, checkpoint, signal);
+        const found = await readDatabase(admin, this.database, this.documents, this.#slotName);
+        refuse(setupProblems(found, run.bootstrap, true));
+        const state = await this.#bootstrap(admin, found, checkpoint, signal);
+        return { state, changed: await this.#changed(admin, state, checkpoint) };
       } catch (thrown) {
         signal.throwIfAborted();
         if (!(thrown instanceof PgsyncError) || !isTemporary(thrown)) throw thrown;

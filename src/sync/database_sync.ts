@@ -233,7 +233,8 @@ export class DatabaseSync {
     working: AbortSignal,
     ending: AbortSignal,
   ): Promise<{ readonly load: IndexLoad; readonly keyed: KeyedWriter }[]> {
-    const { run, state, changed, search, checkpoint, requests, health, board, observe } = this.options;
+    const { run, state, keeper, changed, search, checkpoint, requests, health, board, observe } =
+      this.options;
     const { systemIdentifier } = state.mapping.catalog.server;
     const limits = { bulkBytes: run.bulkBytes, bulkDocuments: run.bulkDocuments };
     const onFault = (fault: PgsyncError) => board.retry("postgresql", fault);
@@ -243,7 +244,16 @@ export class DatabaseSync {
       if (changed.has(mapped) && checkpoint.load(mapped.schema.index)?.finished === false) {
         checkpoint.forgetLoad(mapped.schema.index);
       }
-      const open = await openIndex(search, mapped, systemIdentifier, checkpoint, run.bootstrap, ending);
+      const keptKey = keeper.keptKey(mapped, state.tables);
+      const open = await openIndex(
+        search,
+        mapped,
+        systemIdentifier,
+        checkpoint,
+        run.bootstrap,
+        keptKey,
+        ending,
+      );
       const bulk = new BulkWriter({
         client: search,
         generation: open.generation,

@@ -1,5 +1,7 @@
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
-import { type DocumentSource, readSource, writeSource } from "./document_source.ts";
+import type { TableState } from "../catalog/table_state.ts";
+import type { MappedDocument } from "../mapping/tree.ts";
+import { type DocumentSource, documentSource, readSource, writeSource } from "./document_source.ts";
 
 /**
  * Keeps in the checkpoint file what the documents of each index were made of. What demands that all documents are read
@@ -17,6 +19,11 @@ export class SourceKeeper {
   stored(index: string): DocumentSource | null {
     const text = this.checkpoint.source(index);
     return text === null ? null : readSource(text);
+  }
+
+  /** Whether the root's key is known to be made of the same columns as when the documents were last equal. */
+  keptKey(mapped: MappedDocument, tables: readonly TableState[]): boolean {
+    return this.stored(mapped.schema.index)?.key === documentSource(mapped, tables).key;
   }
 
   /** What was last found. */

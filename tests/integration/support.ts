@@ -90,6 +90,14 @@ export class Bench implements AsyncDisposable {
     }
   }
 
+  /** The schema file with other nodes in its first document. */
+  withNodes(nodes: string): SchemaFile {
+    const [document] = this.schema.documents;
+    const indented = nodes.replace(/^\n/, "").replaceAll(/^/gm, "  ");
+    const text = `database: ${document?.database}\nindex: ${document?.index}\nnodes:\n${indented}\n`;
+    return parseSchema(text, "schema.yaml", {});
+  }
+
   /** Starts a run that streams until `stop`. */
   start(changes: Partial<RunOptions> = {}): void {
     if (this.#run !== null) throw new Error("a run is under way");
@@ -163,8 +171,8 @@ export class Bench implements AsyncDisposable {
   }
 
   /** Compares all documents with those that the oracle makes of the tables. */
-  async assertEqual(when: string): Promise<void> {
-    for (const document of this.schema.documents) {
+  async assertEqual(when: string, schema: SchemaFile = this.schema): Promise<void> {
+    for (const document of schema.documents) {
       const expected = await expectedDocuments(this.sql, document);
       const found = await indexedDocuments(this.searchUrl, document.index);
       try {
