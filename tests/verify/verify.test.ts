@@ -172,6 +172,29 @@ describe("verify, where no sync runs", () => {
     }
   });
 
+  it("goes on where PostgreSQL was away for a moment", async () => {
+    await using bench = await Bench.open(17, BOOKS_DDL, BOOKS, { loadChunkRows: 20, loadWorkers: 1 });
+    const proxy = await startTcpProxy(bench.database.url);
+    try {
+      await bench.runOnce();
+      await damage(bench);
+      const { hostname: host, port } = new URL(proxy.url);
+      Object.assign(bench.options, { postgres: { ...bench.options.postgres, host, port: Number(port) } });
+      let cuts = 0;
+      const cut = (compared: number, listed: number) => {
+        if (cuts > 1 || (cuts === 0 && compared < 100) || (cuts === 1 && listed === 0)) return;
+        cuts++;
+        proxy.cut();
+      };
+      const found = await verified(bench, { repair: true }, ({ compared, listed }) => cut(compared, listed));
+      assert.equal(cuts, 2);
+      assert.deepEqual(counts(found), { ...NOTHING, missing: 1, extra: 3, different: 2, repaired: 6 });
+      assert.equal(found.compared, 300);
+    } finally {
+      await proxy.stop();
+    }
+  });
+
   it("refuses an index that cannot be compared", async () => {
     await using bench = await Bench.open(17, BOOKS_DDL, BOOKS);
     await fails(verified(bench), "INDEX_MISSING");
