@@ -33,13 +33,14 @@ export function indexMapping(document: MappedDocument): JsonObject {
 }
 
 /**
- * Types guessed for what stays dynamic, as Elasticsearch guesses them, but without refusing a document in which
- * such a field then holds something else.
+ * Types for what stays dynamic, near to what Elasticsearch guesses, but without refusing a document in which such a field
+ * then holds something else. Numbers have one type, whole or not: a document with a 3 and a 1.5 at one path would ask for a
+ * long and a float at once, and be refused.
  */
 const LENIENT_TEMPLATES: JsonValue[] = [
   { dates: { match_mapping_type: "date", mapping: { type: "date", ignore_malformed: true } } },
-  { integers: { match_mapping_type: "long", mapping: { type: "long", ignore_malformed: true } } },
-  { decimals: { match_mapping_type: "double", mapping: { type: "float", ignore_malformed: true } } },
+  { integers: { match_mapping_type: "long", mapping: { type: "double", ignore_malformed: true } } },
+  { decimals: { match_mapping_type: "double", mapping: { type: "double", ignore_malformed: true } } },
 ];
 
 /** Names that Elasticsearch keeps for itself at a document's root: it refuses them, or gives them a meaning of its own. */

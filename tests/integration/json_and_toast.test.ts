@@ -35,6 +35,18 @@ testCases("Values that consist of others", [
     },
   },
   {
+    name: "whole numbers and others at one path of one document",
+    tables: `
+      create table r (id int primary key); create table c (id int primary key, r_id int references r, j jsonb);
+      insert into r values (1), (2);
+      insert into c values (1, 1, '{"n": 3}'), (2, 1, '{"n": 1.5}'), (3, 2, '{"n": 9007199254740993}')`,
+    nodes: `
+table: r
+children:
+  - {table: c, relationship: {variant: object, type: one_to_many}}`,
+    changes: { "they change": `update c set j = '{"n": [1, 2.5, 1e300]}' where id = 1` },
+  },
+  {
     name: "types of extensions",
     tables: `
       create extension hstore; create extension citext; create extension ltree; create extension cube; create extension isn; create extension seg;

@@ -89,7 +89,7 @@ describe("the index mapping", () => {
           template.match_mapping_type,
           template.mapping,
         ]),
-      [["date", DATE], ["long", LONG], ["double", { type: "float", ignore_malformed: true }]],
+      [["date", DATE], ["long", DOUBLE], ["double", DOUBLE]],
     );
   });
 
