@@ -37,6 +37,17 @@ describe("A list", () => {
     }));
   });
 
+  it("is gone through again where one item can go only when another is gone", async () => {
+    // In this order, from the two ends to the middle, and in no other.
+    const order = [0, 10, 1, 9, 2, 8, 3, 7, 4, 6, 5];
+    const fails = (list: readonly number[]) => {
+      const gone = order.filter((item) => !list.includes(item)).length;
+      return Promise.resolve(list.includes(5) && holds(list, order.slice(gone)));
+    };
+    const found = await shrinkList(Array.from({ length: 11 }, (_, at) => at), fails);
+    assert.deepEqual(found, [5]);
+  });
+
   it("keeps what is found when the time is over", async () => {
     let left = 3;
     const items = Array.from({ length: 64 }, (_, at) => at);
