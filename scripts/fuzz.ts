@@ -19,6 +19,9 @@ import { progressView } from "./servers/progress.ts";
 
 const MAJORS: readonly PostgresMajor[] = [13, 14, 15, 16, 17, 18];
 
+/** Transactions of more than the least memory are spilled to disk, as large ones are. */
+const SETTINGS = { logical_decoding_work_mem: "64kB", max_replication_slots: "100", max_wal_senders: "100" };
+
 function count(text: string): number {
   const number = Number(text);
   if (Number.isSafeInteger(number) && number >= 0) return number;
@@ -134,9 +137,6 @@ await runScript(async (interrupted) => {
     };
   }
 });
-
-/** Transactions of more than the least memory are spilled to disk, as large ones are. */
-const SETTINGS = { logical_decoding_work_mem: "64kB", max_replication_slots: "100", max_wal_senders: "100" };
 
 async function started<T>(
   start: (progress: { onProgress: ReturnType<typeof progressView>["bytes"] }) => Promise<T>,
