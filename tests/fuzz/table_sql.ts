@@ -4,7 +4,7 @@ import type { World, WorldColumn, WorldReference, WorldTable } from "./world.ts"
 import type { Statement } from "./work.ts";
 
 /** Candidates of which an insert takes those whose keys are free. */
-const CANDIDATES = 12;
+const CANDIDATES = 24;
 /** A text of 9,600 characters that PostgreSQL cannot compress to fit into a page: it is stored out of line. */
 const LONG_TEXT = (seed: number) =>
   `(SELECT string_agg(md5((n + ${seed})::text), '') FROM generate_series(1, 300) AS n)`;
@@ -60,10 +60,11 @@ export class TableSql {
     const columns = this.#inserted();
     const links = this.#links(columns, 0.9);
     const seed = this.#number();
-    const expressions = columns.map((column, place) =>
-      links.get(column.name)?.expression ??
-        this.#chosenBy(column, `(g.n * ${2 * place + 1} + ${seed + place})`)
-    );
+    const expressions = columns.map((column, place) => {
+      const chosen = this.#chosenBy(column, `(g.n * ${2 * place + 1} + ${seed + place})`);
+      const link = links.get(column.name);
+      return link === undefined ? chosen : `coalesce(${link.expression}::${column.type}, ${chosen})`;
+    });
     const joins = [...new Set([...links.values()].map((link) => link.join))];
     const names = columns.map(({ name }) => quote(name));
     const free = [this.table.primaryKey, ...this.table.uniques]
@@ -76,7 +77,7 @@ export class TableSql {
     const given = columns.filter((column) => column.notNull).map(({ name }) =>
       `c.${quote(name)} IS NOT NULL`
     );
-    const conditions = [...free, ...given];
+    const conditions = [...free, ...given, ...this.#constraints(columns)];
     return {
       sql: [
         `INSERT INTO ${this.name} (${names.join(", ")})`,
@@ -260,14 +261,44 @@ export class TableSql {
       const target = this.#target(reference);
       const found = reference.targetColumns.map(quote);
       const offset = `(g.n * 7 + ${this.#number()}) % greatest(1, (SELECT count(*) FROM ${target.name}))`;
-      const join = `LEFT JOIN LATERAL (SELECT ${found.join(", ")} FROM ${target.name} ORDER BY ${
-        found.join(", ")
-      } OFFSET ${offset} LIMIT 1) AS r${place} ON true`;
+      const join = `LEFT JOIN LATERAL (SELECT ${found.join(", ")} FROM ${target.name}${
+        this.#fitting(reference, target)
+      } ORDER BY ${found.join(", ")} OFFSET ${offset} LIMIT 1) AS r${place} ON true`;
       for (const [at, name] of reference.columns.entries()) {
         links.set(name, { expression: `r${place}.${found[at] ?? ""}`, join });
       }
     }
     return links;
+  }
+
+  /** A value of the target may not fit into a narrower type: only those that are known do. */
+  #fitting(reference: WorldReference, target: TableSql): string {
+    const conditions = reference.columns.flatMap((name, at) => {
+      const own = this.table.columns.find((column) => column.name === name);
+      const found = reference.targetColumns[at] ?? "";
+      const other = target.table.columns.find((column) => column.name === found);
+      return own === undefined || own.type === other?.type
+        ? []
+        : [`${quote(found)} IN (${own.domain.join(", ")})`];
+    });
+    return conditions.length === 0 ? "" : ` WHERE ${conditions.join(" AND ")}`;
+  }
+
+  /** Conditions on `c` that keep its constraints. */
+  #constraints(columns: readonly WorldColumn[]): string[] {
+    return this.table.references.flatMap((reference) => {
+      const given = reference.columns.every((name) => columns.some((column) => column.name === name));
+      if (reference.constraint === null || !given) return [];
+      const pairs = reference.columns.map((name, at) =>
+        `t.${quote(reference.targetColumns[at] ?? "")} = c.${quote(name)}`
+      );
+      const absent = reference.columns.map((name) => `c.${quote(name)} IS NULL`);
+      return [
+        `(${absent.join(" OR ")} OR EXISTS (SELECT FROM ${this.#target(reference).name} t WHERE ${
+          pairs.join(" AND ")
+        }))`,
+      ];
+    });
   }
 
   /** By column, a subselect of a row of the target; only references of one column, for each is chosen by itself. */
