@@ -1,5 +1,6 @@
 import { cursorKeys } from "../documents/cursor_keys.ts";
 import type { BuiltDocument } from "../documents/document_builder.ts";
+import { KeySet } from "../documents/key_set.ts";
 import type { SourceSession } from "../documents/source_session.ts";
 import type { PgsyncError } from "../errors/error.ts";
 import type { Chunk } from "../mapping/chunk_sql.ts";
@@ -70,13 +71,17 @@ async function compareByKeys(
   onCompared: (count: number) => void,
   signal: AbortSignal,
 ): Promise<Difference[]> {
+  // All keys first: a cursor that stayed open while documents are built could keep somebody from a lock, behind whom the
+  // building would then wait.
+  const keys = new KeySet();
+  for await (const page of cursorKeys(session.loaders, allKeysSql(mapped, chunk), [])) {
+    signal.throwIfAborted();
+    for (const key of page) keys.add(key);
+  }
   const differences: Difference[] = [];
-  for await (const keys of cursorKeys(session.loaders, allKeysSql(mapped, chunk), [])) {
-    for (let from = 0; from < keys.length; from += PAGE_DOCUMENTS) {
-      const page = keys.slice(from, from + PAGE_DOCUMENTS);
-      differences.push(...await comparison.keys(page, signal));
-      onCompared(page.length);
-    }
+  for (const page of keys.pages(PAGE_DOCUMENTS)) {
+    differences.push(...await comparison.keys(page, signal));
+    onCompared(page.length);
   }
   return differences;
 }
