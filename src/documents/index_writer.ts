@@ -1,4 +1,4 @@
-import { documentsWritten } from "./garbage.ts";
+import { havePassed } from "./garbage.ts";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { PgsyncError } from "../errors/error.ts";
 import type { MappedDocument } from "../mapping/tree.ts";
@@ -101,7 +101,7 @@ export class IndexWriter {
     }
     if (outcome.conflicts.length > 0) await this.#checkVersions(outcome.conflicts, signal);
     this.#count(request);
-    documentsWritten(request.items.length);
+    havePassed(request.items.length);
     this.indexed += outcome.indexed;
     this.deleted += outcome.deleted;
     observe({

@@ -2,6 +2,7 @@ import { getLogger } from "@logtape/logtape";
 import { missingKeysSql } from "../mapping/document_sql.ts";
 import { arrayLiteral } from "../postgres/array.ts";
 import { rowFaultOf } from "../postgres/errors.ts";
+import { havePassed } from "./garbage.ts";
 import type { IndexWriter } from "./index_writer.ts";
 import { joinKey, keyColumns, type RootKey } from "./root_keys.ts";
 import type { ServerMoment } from "./source_clock.ts";
@@ -49,6 +50,7 @@ export async function* missingRoots(
   for await (const page of pages) {
     if (page.length === 0) continue;
     const gone = await missing(page);
+    havePassed(page.length);
     if (gone.length > 0) yield gone;
   }
 }

@@ -84,6 +84,7 @@ export class ReplicationStream {
   #written: Lsn;
   #confirmed: Lsn;
   #lastInboundAt = performance.now();
+  #lastStatusAt = 0;
   #statusTimer: ReturnType<typeof setInterval>;
   #confirmTimer: ReturnType<typeof setTimeout> | null = null;
 
@@ -199,7 +200,10 @@ export class ReplicationStream {
 
   #onFrame(bytes: Buffer): void {
     if (this.#state !== "open") return;
-    this.#lastInboundAt = performance.now();
+    const now = performance.now();
+    this.#lastInboundAt = now;
+    // While frames come without a break, the runtime may put its timers off for seconds.
+    if (now - this.#lastStatusAt > this.#timings.statusIntervalMs) this.#sendStatus(false);
     try {
       const frame = readFrame(bytes);
       if (frame.walEnd > this.#written) this.#written = frame.walEnd;
@@ -244,6 +248,7 @@ export class ReplicationStream {
     if (this.#state !== "open" || this.#duplex.writableEnded || this.#duplex.destroyed) return;
     // What is confirmed was received, also where the position came from a checkpoint.
     if (this.#written < this.#confirmed) this.#written = this.#confirmed;
+    this.#lastStatusAt = performance.now();
     const progress = { written: this.#written, flushed: this.#confirmed, applied: this.#confirmed };
     this.#duplex.write(statusUpdate(progress, Date.now(), askForReply));
   }

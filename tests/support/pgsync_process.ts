@@ -76,13 +76,17 @@ export interface PgsyncHomeOptions {
   /** Of any database of the server; the documents name their own. */
   readonly postgresUrl: string;
   readonly searchUrl: string;
+  /** An executable to run instead. */
+  readonly executable?: string;
 }
 
 const running = new Set<Child>();
 const folders: string[] = [];
 
 /** Makes a folder for runs with one schema file. All its processes are ended, and it is removed, at the end of the test file. */
-export function pgsyncHome({ schema, postgresUrl, searchUrl }: PgsyncHomeOptions): PgsyncHome {
+export function pgsyncHome(
+  { schema, postgresUrl, searchUrl, executable }: PgsyncHomeOptions,
+): PgsyncHome {
   const folder = temporaryFolder("pgsync");
   folders.push(folder);
   const schemaFile = join(folder, "schema.json");
@@ -98,7 +102,14 @@ export function pgsyncHome({ schema, postgresUrl, searchUrl }: PgsyncHomeOptions
     PGSYNC_LISTEN: "127.0.0.1:0",
   };
   const start = async (args: readonly string[], settings: PgsyncSettings = {}) =>
-    handle(await launch(args, { ...shared, ...settings.env }, folder));
+    handle(
+      await launch(
+        executable === undefined ? program() : [executable],
+        args,
+        { ...shared, ...settings.env },
+        folder,
+      ),
+    );
   return {
     folder,
     schemaFile,
@@ -114,10 +125,14 @@ interface Launched {
   readonly stderr: string[];
 }
 
-async function launch(args: readonly string[], env: Record<string, string>, cwd: string): Promise<Launched> {
+async function launch(
+  [command, ...first]: readonly [string, ...string[]],
+  args: readonly string[],
+  env: Record<string, string>,
+  cwd: string,
+): Promise<Launched> {
   const stdout: string[] = [];
   const stderr: string[] = [];
-  const [command, ...first] = program();
   const child = await startChild({
     command,
     args: [...first, ...args],
