@@ -1,4 +1,7 @@
-/** Large changes: memory stays bounded. The server spills its transactions to the disk, as it does with large ones. */
+/**
+ * Large changes: memory stays bounded, and a server that cuts off who is silent for 5 s hears from us all the while. It
+ * spills its transactions to the disk, as one with large transactions does.
+ */
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import process from "node:process";
@@ -12,9 +15,14 @@ import { type SharedElasticsearch, useElasticsearch } from "../support/elasticse
 import { eventually } from "../support/eventually.ts";
 import { pgsyncHome, type PgsyncProcess } from "../support/pgsync_process.ts";
 import { ownPostgres, withDatabase } from "../support/postgres.ts";
+import { startTcpProxy } from "../support/tcp_proxy.ts";
 
 /** Rows of a table that a transaction changes. */
 const ROWS = 60_000;
+/** The server cuts a connection that is silent for so long, in seconds, */
+const WAL_SENDER_TIMEOUT = 5;
+/** and this long the stream is held back. */
+const HELD_SECONDS = 12;
 /** In bytes, of the executable; 80 MB of them are the idle program. Before memory was bounded it was 220 MB and more. */
 const MOST_RESIDENT = 200e6;
 
@@ -28,6 +36,7 @@ const TABLES = `
 
 const insertItems = (count: number) =>
   `INSERT INTO item SELECT id, 1, 'item ' || id, repeat(md5(id::text), 8) FROM generate_series(1, ${count}) AS id`;
+/** Every part names an item, there or not. */
 const insertParts = (name: string) =>
   `INSERT INTO part SELECT id, id, '${name}' FROM generate_series(1, ${ROWS}) AS id`;
 
@@ -65,7 +74,7 @@ describe("large changes", () => {
   before(async () => {
     [server, elasticsearch] = await Promise.all([
       ownPostgres({
-        settings: { wal_sender_timeout: "5s", logical_decoding_work_mem: "64kB" },
+        settings: { wal_sender_timeout: `${WAL_SENDER_TIMEOUT}s`, logical_decoding_work_mem: "64kB" },
       }),
       useElasticsearch(),
     ]);
@@ -134,4 +143,60 @@ describe("large changes", () => {
     assert.ok(peaks.fanOut <= MOST_RESIDENT, JSON.stringify(peaks));
     assert.equal((await run.end("SIGTERM")).code, 0);
   });
+
+  test("the server hears from a stream that is held back for long", async () => {
+    const index = elasticsearch.indexName("held");
+    const proxy = await startTcpProxy(elasticsearch.url);
+    // Few documents: what is held back are changes.
+    const { sql, url } = await makeDatabase("held");
+    await sql.unsafe(insertItems(1_000));
+    const home = pgsyncHome({ schema: schema("held", index), postgresUrl: url, searchUrl: proxy.url });
+    const run = await home.start(["--daemon", "--bootstrap"], {
+      // A transaction of this test's size does not fit.
+      env: { PGSYNC_BUFFER_BYTES: String(2 ** 20) },
+    });
+    await run.ready();
+    const [first] = await walsenders(sql);
+    proxy.delayAnswers(true);
+    // Long rows, so that what does not fit here does not fit into the sockets' buffers either.
+    await sql.unsafe(insertParts(`held ${"-".repeat(2_500)}`));
+    await eventually(async () => (await walsenders(sql))[0]?.waits === true, {
+      what: "the server to wait for us to read",
+      timeout: 60_000,
+    });
+    const since = performance.now();
+    let silence = 0;
+    await eventually(async () => {
+      const senders = await walsenders(sql);
+      assert.equal(senders.length, 1, "the connection was lost");
+      for (const { pid, waits, silent } of senders) {
+        silence = Math.max(silence, silent);
+        if (pid !== first?.pid || !waits) throw new Error(JSON.stringify(senders));
+      }
+      return performance.now() - since > HELD_SECONDS * 1000;
+    }, { what: "the time to pass", timeout: 60_000, interval: 100 });
+    assert.ok(silence < WAL_SENDER_TIMEOUT, `the server heard nothing for ${silence} s`);
+    proxy.delayAnswers(false);
+    await confirmed(sql, run);
+    assert.deepEqual(
+      (await walsenders(sql)).map(({ pid }) => pid),
+      [first?.pid],
+      "it is still the same connection",
+    );
+    assert.doesNotMatch(server.log(), /terminating walsender process due to replication timeout/);
+    assert.equal(await showing(index, "parts.name", "held"), 1_000);
+    assert.equal((await run.end("SIGTERM")).code, 0);
+    await proxy.stop();
+  });
+
+  /** The server's side of the stream. */
+  async function walsenders(sql: postgres.Sql) {
+    return await sql<{ pid: number; waits: boolean; silent: number }[]>`
+      SELECT
+        pid,
+        activity.wait_event IS NOT DISTINCT FROM 'WalSenderWriteData' AS waits,
+        extract(epoch FROM clock_timestamp() - replication.reply_time)::float8 AS silent
+      FROM pg_stat_replication AS replication JOIN pg_stat_activity AS activity USING (pid)
+      WHERE activity.datname = current_database()`;
+  }
 });

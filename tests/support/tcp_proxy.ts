@@ -17,6 +17,8 @@ export interface TcpProxy {
   swallowAnswers(swallow: boolean): void;
   /** Holds back what the next client sends from the first bytes on that match; all others go through. */
   holdBack(pattern: RegExp): HeldBack;
+  /** From now on the server's answers are kept back (`true`), as if it were slow, or delivered, what was kept first. */
+  delayAnswers(delay: boolean): void;
   /** How many clients are connected. */
   readonly connections: number;
   /** As `shut`, for good. */
@@ -47,6 +49,8 @@ export async function startTcpProxy(target: string, options: TcpProxyOptions = {
   const port = await freePort();
   const clients = new Set<Socket>();
   let swallowing = false;
+  /** What delivers the answers that are kept back, in their order; null where they go through. */
+  let delayed: (() => void)[] | null = null;
   let trap: Trap | null = null;
   let server: Server | null = null;
 
@@ -73,7 +77,12 @@ export async function startTcpProxy(target: string, options: TcpProxyOptions = {
     upstream.on("drain", () => client.resume());
     upstream.on("data", (data) => {
       held?.answered.resolve();
-      if (!swallowing && !client.write(data)) upstream.pause();
+      const deliver = () => {
+        if (!client.destroyed && !client.write(data)) upstream.pause();
+      };
+      if (swallowing) return;
+      if (delayed === null) deliver();
+      else delayed.push(deliver);
     });
     client.on("drain", () => upstream.resume());
   };
@@ -110,6 +119,11 @@ export async function startTcpProxy(target: string, options: TcpProxyOptions = {
     cut,
     swallowAnswers(swallow) {
       swallowing = swallow;
+    },
+    delayAnswers(delay) {
+      const kept = delayed ?? [];
+      delayed = delay ? kept : null;
+      if (!delay) { for (const deliver of kept) deliver(); }
     },
     stop: () => proxy.shut(),
   };
