@@ -9,7 +9,7 @@ const SLOTS_A_KEY = 2;
 /**
  * A set of root keys, or of link values joined as they are, in the order in which they came.
  *
- * A `Set` of strings takes some 110 bytes for a short key and hands the collector as many objects as it has keys, again and again.
+ * A `Set` of strings takes (by estimate) some 110 bytes for a short key and hands the collector as many objects as it has keys, again and again.
  * Here all texts lie in one buffer, with a hash table of their numbers beside it: a key takes its length and 12 to 24 bytes
  * more, and the collector sees three objects. Strings are made when keys are asked for, a page at a time.
  */

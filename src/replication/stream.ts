@@ -202,7 +202,7 @@ export class ReplicationStream {
     if (this.#state !== "open") return;
     const now = performance.now();
     this.#lastInboundAt = now;
-    // While frames come without a break, the runtime may put its timers off for seconds.
+    // While frames come without a break, the timer may be late.
     if (now - this.#lastStatusAt > this.#timings.statusIntervalMs) this.#sendStatus(false);
     try {
       const frame = readFrame(bytes);
