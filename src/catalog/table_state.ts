@@ -49,6 +49,8 @@ const tableState = z.object({
   labels: z.record(z.string(), z.string()),
   /** `pg_relation_filenode`: another one after a rewrite or a TRUNCATE. 0 for what has no storage of its own. */
   filenode: z.number(),
+  /** Rows written to a materialised view, as the server counts them: REFRESH … CONCURRENTLY keeps the file. 0 for others. */
+  writes: z.number(),
   /** The file number of each leaf partition by its oid; empty for tables that are not partitioned. */
   leaves: z.record(z.string(), z.number()),
 });
@@ -155,6 +157,8 @@ select coalesce(jsonb_agg(jsonb_build_object(
   'composites', coalesce(composite.digest, ''),
   'labels', coalesce(label.labels, '{}'),
   'filenode', coalesce(pg_catalog.pg_relation_filenode(root.oid), 0)::bigint,
+  'writes', case when root.relkind = 'm' then pg_catalog.pg_stat_get_tuples_inserted(root.oid)
+    + pg_catalog.pg_stat_get_tuples_updated(root.oid) + pg_catalog.pg_stat_get_tuples_deleted(root.oid) else 0 end,
   'leaves', coalesce(leaf.leaves, '{}')
 )), '[]')::text as states
 from root

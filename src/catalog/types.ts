@@ -116,10 +116,10 @@ export interface ViewDefinition {
   readonly tables: readonly ViewTable[];
   /** The materialised views at it or below, each after those that it reads. */
   readonly materializedViews: readonly MaterializedView[];
+  /** All views that it reads, itself or through others. */
+  readonly below: readonly QualifiedName[];
   /** Functions that may read tables which PostgreSQL does not tell of. */
   readonly opaque: readonly string[];
-  /** Tells a definition from another, those of the views below included. */
-  readonly fingerprint: string;
 }
 
 /** A table or view that the schema file names. */

@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import { z } from "zod";
 import type { QualifiedName } from "../schema/tree.ts";
 import { parseNodeTree } from "./node_tree.ts";
@@ -66,12 +65,12 @@ export class ViewReads {
     const own = this.#views.get(view.oid);
     if (own === undefined) return null;
     const plain = this.#plainBelow(view.oid);
-    const all = [...plain, ...this.#materializedBelow(view.oid)];
     return {
       tables: own.kind === "m" ? [] : this.#tables(view, relations),
       materializedViews: this.#materializedBelow(view.oid).map(materializedView),
       opaque: [...new Set(plain.flatMap((row) => row.opaque))],
-      fingerprint: fingerprint(all),
+      below: this.#below(view.oid).filter((row) => row.oid !== view.oid)
+        .map(({ schema, table }) => ({ schema, table })),
     };
   }
 
@@ -142,6 +141,15 @@ export class ViewReads {
     return [row, ...below.flatMap((read) => this.#plainBelow(read.oid, seen))];
   }
 
+  /** The view itself and all views below it. */
+  #below(view: number, seen: Set<number> = new Set()): ViewRow[] {
+    const row = this.#views.get(view);
+    if (row === undefined || seen.has(view)) return [];
+    seen.add(view);
+    const below = this.#readsOf.get(view) ?? [];
+    return [row, ...below.flatMap((read) => this.#below(read.oid, seen))];
+  }
+
   /** The materialised views below a view and itself, each after those that it reads. */
   #materializedBelow(view: number, seen: Set<number> = new Set()): ViewRow[] {
     const row = this.#views.get(view);
@@ -162,10 +170,4 @@ function unheard(read: ViewReadRow): string | null {
 function materializedView(row: ViewRow): MaterializedView {
   const { schema, table, populated, owner, mayRefresh, concurrently } = row;
   return { oid: row.oid, schema, table, populated, owner, mayRefresh, concurrently };
-}
-
-function fingerprint(views: readonly ViewRow[]): string {
-  const hash = createHash("sha256");
-  for (const { oid: view, rule } of views.toSorted((a, b) => a.oid - b.oid)) hash.update(`${view} ${rule}\n`);
-  return hash.digest("hex");
 }

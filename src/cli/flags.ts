@@ -17,6 +17,7 @@ export interface Flags {
   readonly slot?: string | undefined;
   readonly checkpoint?: string | undefined;
   readonly numWorkers?: string | undefined;
+  readonly viewRefresh?: string | undefined;
   readonly listen?: string | undefined;
   readonly logFormat?: string | undefined;
   readonly verbose?: boolean | undefined;

@@ -65,6 +65,11 @@ export const numWorkers = new Option(
   described("parallel readers of the initial load; 2", "NUM_WORKERS"),
 );
 
+export const viewRefresh = new Option(
+  "--view-refresh <seconds>",
+  described("refresh materialised views that often, 0 never; 300", "PGSYNC_VIEW_REFRESH_INTERVAL"),
+);
+
 /** How a run goes. */
 export const daemon = new Option(
   "-d, --daemon",

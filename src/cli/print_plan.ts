@@ -16,6 +16,12 @@ export function describePlan(plan: RunPlan, verbose: boolean): string {
   return lines.join("\n");
 }
 
+const VIEW_CHANGES = {
+  "looked up": "a changed row leads to the documents that it touches",
+  compared: "each change has all documents of the index compared",
+  refreshed: "a refresh, by us or by others, has all documents of the index compared",
+} as const;
+
 function describeDatabase(plan: DatabasePlan, verbose: boolean): string[] {
   const lines = [
     `Database ${plan.database}, PostgreSQL ${plan.server.version}, slot ${plan.slot}, publication ${plan.publication}`,
@@ -31,6 +37,13 @@ function describeDatabase(plan: DatabasePlan, verbose: boolean): string[] {
       ...sql === null ? [] : [`         ${sql}`],
     ]),
   );
+  section(
+    "Views",
+    plan.views.map(({ index, node, table, changes }) =>
+      `${table} below ${node} of ${index}: ${VIEW_CHANGES[changes]}`
+    ),
+  );
+  section("Warnings", plan.warnings);
   section(
     "Missing indexes",
     plan.missingIndexes.flatMap(({ table, columns, reason, sql }) => [

@@ -3,6 +3,7 @@ import { EXIT } from "../errors/codes.ts";
 import { bootstrapCommand } from "./commands/bootstrap.ts";
 import { planCommand } from "./commands/plan.ts";
 import { previewCommand } from "./commands/preview.ts";
+import { refreshCommand } from "./commands/refresh.ts";
 import { statusCommand } from "./commands/status.ts";
 import { syncCommand } from "./commands/sync.ts";
 import { teardownCommand } from "./commands/teardown.ts";
@@ -61,6 +62,7 @@ export function buildProgram(context: Context) {
     validateCommand(context),
     previewCommand(context),
     verifyCommand(context),
+    refreshCommand(context),
     statusCommand(context),
   ];
   for (const command of commands) {

@@ -38,6 +38,10 @@ export function runSettings(
   const bulkDocuments = given(environment, "ELASTICSEARCH_CHUNK_SIZE");
   const bulkConcurrency = given(environment, "ELASTICSEARCH_THREAD_COUNT");
   const bufferBytes = given(environment, "PGSYNC_BUFFER_BYTES");
+  const viewRefresh = given(environment, "PGSYNC_VIEW_REFRESH_INTERVAL", {
+    name: "--view-refresh",
+    value: flags.viewRefresh,
+  });
   const catalogInterval = given(environment, "PGSYNC_CATALOG_INTERVAL");
   const options: Omit<RunOptions, "schema"> = {
     postgres,
@@ -62,6 +66,9 @@ export function runSettings(
     bufferBytes: bufferBytes === null
       ? RUN_DEFAULTS.bufferBytes
       : wholeNumber(bufferBytes, 1024 ** 2, 1024 ** 4),
+    viewRefreshSeconds: viewRefresh === null
+      ? RUN_DEFAULTS.viewRefreshSeconds
+      : wholeNumber(viewRefresh, 0, 86_400),
     catalogIntervalMs: catalogInterval === null
       ? RUN_DEFAULTS.catalogIntervalMs
       : seconds(catalogInterval, 86_400) * 1000,

@@ -98,6 +98,12 @@ export class StatusBoard {
     this.observe({ type: "retry", of, fault });
   }
 
+  /** Something that the operator should know, and that nothing ends by. */
+  warn(message: string): void {
+    logger.warn("{message}", { message });
+    this.observe({ type: "warning", message });
+  }
+
   /** Something failed for good. */
   halt(error: PgsyncError): void {
     const fault = toFault(error);

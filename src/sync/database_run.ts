@@ -17,6 +17,7 @@ import { documentSource, sourceChange } from "./document_source.ts";
 import { checkReplica } from "./replica_check.ts";
 import { SourceKeeper } from "./source_keeper.ts";
 import { certainChange } from "./source_watch.ts";
+import { materializedViews, ViewRefresher } from "./view_refresh.ts";
 import type { MappedDocument } from "../mapping/tree.ts";
 
 const logger = getLogger(["pgsync", "sync"]);
@@ -63,6 +64,7 @@ export class DatabaseRun {
     try {
       let state = await readDatabase(admin, database, this.documents, this.#slotName);
       refuse(setupProblems(state, run.bootstrap));
+      for (const warning of state.mapping.warnings) board.warn(warning);
       if (run.postgresReplica !== null) {
         const { systemIdentifier } = state.mapping.catalog.server;
         const check = checkReplica({ options: run.postgresReplica, systemIdentifier }, database);
@@ -73,7 +75,16 @@ export class DatabaseRun {
       state = await this.#bootstrap(admin, state, checkpoint, control.signal);
       if (state.slot !== null) checkPosition(state.slot, checkpoint);
       checkpoint.adopt(identityOf(state));
+      const refreshed = await this.#refreshViews(state, control.signal);
+      if (refreshed.size > 0) {
+        state = await readDatabase(admin, database, this.documents, this.#slotName);
+        refuse(setupProblems(state, run.bootstrap));
+      }
       let changed = await this.#changed(admin, state, checkpoint);
+      // The server may not have counted yet what was written.
+      for (const mapped of state.mapping.documents) {
+        if (materializedViews([mapped]).some((view) => refreshed.has(view.oid))) changed.add(mapped);
+      }
       for (let changes = 0;; changes++) {
         const began = performance.now();
         const keeper = new SourceKeeper(checkpoint);
@@ -88,6 +99,27 @@ export class DatabaseRun {
       }
     } finally {
       await admin.end({ timeout: 1 });
+    }
+  }
+
+  /** Refreshes the materialised views before anything is read of them. @returns those whose rows may have changed */
+  async #refreshViews(state: DatabaseState, signal: AbortSignal): Promise<ReadonlySet<number>> {
+    const { run, board } = this.shared;
+    const { catalog: { server }, documents } = state.mapping;
+    if (materializedViews(documents).length === 0) return new Set();
+    const sql = connectPostgres(run.postgres, {
+      database: this.database,
+      purpose: "refresh",
+      max: 1,
+      kind: "admin",
+    });
+    try {
+      const intervalSeconds = run.viewRefreshSeconds;
+      const onWarning = (message: string) => board.warn(message);
+      const refresher = new ViewRefresher({ sql, server, documents, intervalSeconds, onWarning });
+      return await orAborted(refresher.refresh(signal), signal);
+    } finally {
+      await sql.end({ timeout: 0 });
     }
   }
 

@@ -1,7 +1,7 @@
 import { checkServer } from "../catalog/checks.ts";
 import { readCatalog } from "../catalog/read.ts";
 import { readTableStates, type TableState } from "../catalog/table_state.ts";
-import type { Relation } from "../catalog/types.ts";
+import type { MaterializedView, Relation } from "../catalog/types.ts";
 import type { Identity } from "../checkpoint/types.ts";
 import { PgsyncError } from "../errors/error.ts";
 import type { IdentityNeed } from "../mapping/replica_identity.ts";
@@ -18,6 +18,7 @@ import {
 } from "../replication/publication.ts";
 import { assertUsableSlot, createSlotSql, inspectSlot, type SlotState } from "../replication/slot.ts";
 import type { DocumentSchema, QualifiedName } from "../schema/tree.ts";
+import { materializedViews, refreshSql } from "./view_refresh.ts";
 import { type DatabaseMapping, mapDatabase, namedTables, relationProblems } from "./database_mapping.ts";
 
 const DEADLOCK = "40P01";
@@ -54,9 +55,12 @@ export async function readDatabase(
       const [problem] = relationProblems(documents, catalog);
       if (problem !== undefined) throw problem;
       const mapping = mapDatabase(documents, catalog);
-      // Below a view lie tables that no file names. They, too, have to be read before the catalog.
+      // Below a view lie tables and views that no file names. They, too, have to be read before the catalog.
       const known = new Set(watched.map(quoteQualified));
-      const below = mapping.tables.filter((table) => !known.has(quoteQualified(table)));
+      const viewed = mapping.documents.flatMap(({ nodes }) =>
+        nodes.flatMap((node) => node.relation.view?.below ?? [])
+      );
+      const below = [...mapping.tables, ...viewed].filter((table) => !known.has(quoteQualified(table)));
       watched = [...watched, ...below];
       if (below.length > 0) continue;
       const publication = await describePublication(admin, slotName, catalog.server.versionNumber);
@@ -133,6 +137,9 @@ export function setupProblems(
       .filter((need) => !withBootstrap || !need.relation.isOwner)
       .map((need) => identityProblem(need, server.role)),
   );
+  for (const view of materializedViews(mapping.documents)) {
+    if (!view.populated && !view.mayRefresh) problems.push(emptyViewProblem(view, server.role));
+  }
   if (lacking.length > 0) {
     const notOwned = publishedTables(state).filter((table) => !table.isOwner);
     if (!withBootstrap) {
@@ -197,6 +204,14 @@ function identityProblem(need: IdentityNeed, role: string): PgsyncError {
         ? `Start with --bootstrap, or run: ${need.sql.join("; ")};`
         : `Have "${need.relation.owner}" run: ${need.sql.join("; ")};`,
     },
+  );
+}
+
+function emptyViewProblem(view: MaterializedView, role: string): PgsyncError {
+  return new PgsyncError(
+    "PRIVILEGE_MISSING",
+    `The materialised view ${quoteQualified(view)} holds nothing yet, and role "${role}" may not refresh it.`,
+    { remedy: `Have "${view.owner}" run: ${refreshSql(view)}` },
   );
 }
 

@@ -27,6 +27,7 @@ import { NOTHING_TO_SEE, type SourceClock } from "../documents/source_clock.ts";
 import { SourceSession } from "../documents/source_session.ts";
 import { StandbyClock } from "../documents/standby_clock.ts";
 import { watchReplica } from "./replica_watch.ts";
+import { ViewRefresher } from "./view_refresh.ts";
 import { watchSlot } from "./slot_watch.ts";
 import type { SourceKeeper } from "./source_keeper.ts";
 import { SourceLoop } from "./source_loop.ts";
@@ -163,6 +164,7 @@ export class DatabaseSync {
       const watching = AbortSignal.any([working, leaving.signal]);
       void watchSlot(this.options.admin, this.options.state.slotName, this.#clock, board, watching);
       void loop.run(watching);
+      void this.#refreshViews(() => loop.soon(), watching);
 
       try {
         await this.#work(loads.map((entry) => entry.load), keeper, ending, control.daemon);
@@ -199,6 +201,23 @@ export class DatabaseSync {
       await this.#session[Symbol.asyncDispose]();
       if (this.#catalog !== this.options.admin) await this.#catalog.end({ timeout: 0 });
     }
+  }
+
+  /** Never awaited: a refresh may take long, and ends with its connection. */
+  async #refreshViews(onRefreshed: () => void, ending: AbortSignal): Promise<void> {
+    const { run, state: { database, mapping }, board } = this.options;
+    const sql = connectPostgres(run.postgres, { database, purpose: "refresh", max: 1, kind: "admin" });
+    const refresher = new ViewRefresher({
+      sql,
+      server: mapping.catalog.server,
+      documents: mapping.documents,
+      intervalSeconds: run.viewRefreshSeconds,
+      onWarning: (message) => board.warn(message),
+    });
+    const close = () => void sql.end({ timeout: 0 });
+    ending.addEventListener("abort", close, { once: true });
+    await refresher.run(onRefreshed, ending);
+    close();
   }
 
   /** Loads, catches up, and streams until the end comes. */

@@ -102,6 +102,7 @@ function rowsChanged(before: TableState, now: TableState, { used, links }: UsedC
   // Detached, dropped, truncated, or only rewritten (VACUUM FULL, CLUSTER).
   if (Object.entries(before.leaves).some(([leaf, filenode]) => now.leaves[leaf] !== filenode)) return true;
   if (Object.entries(before.labels).some(([label, text]) => now.labels[label] !== text)) return true;
+  if (now.kind === "m" && (before.filenode !== now.filenode || before.writes !== now.writes)) return true;
   const earlier = new Map(before.columns.map((column) => [column.name, column.definedBy]));
   const redefined = now.columns
     .filter((column) => earlier.get(column.name) !== column.definedBy)
@@ -147,6 +148,7 @@ function usedColumns(mapped: MappedDocument): Map<string, UsedColumns> {
   }
   // Of a view there are no changes of its own.
   for (const { relation, fields } of mapped.nodes) {
+    for (const view of relation.view?.below ?? []) of(view);
     const { used } = of(relation);
     for (const field of fields) used.add(field.column);
     for (const column of relation.primaryKey) used.add(column);

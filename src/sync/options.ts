@@ -36,6 +36,8 @@ export interface RunOptions {
   readonly bulkConcurrency: number;
   /** Bytes of changes that may wait in memory, all batches together, before the stream is held back. */
   readonly bufferBytes: number;
+  /** Seconds between two refreshes of the materialised views that documents read; 0: never. */
+  readonly viewRefreshSeconds: number;
   /** Milliseconds between two looks at the tables' definitions, of whose changes the stream does not tell. */
   readonly catalogIntervalMs: number;
 }
@@ -52,5 +54,6 @@ export const RUN_DEFAULTS = {
   bulkDocuments: 5_000,
   bulkConcurrency: 3,
   bufferBytes: 32 * 1024 * 1024,
+  viewRefreshSeconds: 300,
   catalogIntervalMs: 5_000,
 } as const satisfies Partial<RunOptions>;

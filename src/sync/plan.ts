@@ -23,6 +23,10 @@ export interface DatabasePlan {
   readonly bootstrapSql: readonly string[];
   /** Tables whose old values are needed beyond their primary key. */
   readonly replicaIdentities: readonly ReplicaIdentityNeed[];
+  /** What the views of the documents are followed by. */
+  readonly views: readonly ViewPlan[];
+  /** Changes that nobody will hear of, one sentence each. */
+  readonly warnings: readonly string[];
   /** Look-ups that would read a whole table. */
   readonly missingIndexes: readonly MissingIndex[];
   /** One for each document of the schema file. */
@@ -41,6 +45,22 @@ export interface ReplicaIdentityNeed {
   readonly satisfied: boolean;
   /** The SQL that satisfies it; null when it is satisfied. */
   readonly sql: string | null;
+}
+
+/** How changes below a view reach the documents of an index. */
+export interface ViewPlan {
+  /** The index. */
+  readonly index: string;
+  /** The node: labels from the root, joined with dots. */
+  readonly node: string;
+  /** The table below a plain view, or the materialised view; quoted and qualified. */
+  readonly table: string;
+  /**
+   * - `looked up`: a changed row leads to the documents that it touches
+   * - `compared`: which documents a change touches cannot be told, so all of the index are compared
+   * - `refreshed`: by a refresh, ours or somebody else's; then all documents of the index are compared
+   */
+  readonly changes: "looked up" | "compared" | "refreshed";
 }
 
 /** A link column without an index: each look-up reads the whole table. */

@@ -2,7 +2,7 @@ import type { Link } from "../mapping/links.ts";
 import { changeSources } from "../mapping/change_sources.ts";
 import { keysSql, loadSql } from "../mapping/document_sql.ts";
 import { missingIndexes } from "../mapping/missing_indexes.ts";
-import type { MappedDocument, MappedNode } from "../mapping/tree.ts";
+import { isView, type MappedDocument, type MappedNode } from "../mapping/tree.ts";
 import { connectPostgres } from "../postgres/connect.ts";
 import { quoteQualified } from "../postgres/quote.ts";
 import type { DocumentSchema } from "../schema/tree.ts";
@@ -10,7 +10,7 @@ import { byDatabase, slotName } from "./database_mapping.ts";
 import { bootstrapStatements, type DatabaseState, readDatabase, setupProblems } from "./database_setup.ts";
 import { indexDefinition } from "../documents/index_setup.ts";
 import type { RunOptions } from "./options.ts";
-import type { DatabasePlan, IndexPlan, NodePlanSummary, RunPlan } from "./plan.ts";
+import type { DatabasePlan, IndexPlan, NodePlanSummary, RunPlan, ViewPlan } from "./plan.ts";
 
 /**
  * Says what a run would do, without doing it. It needs PostgreSQL only.
@@ -49,12 +49,35 @@ async function planDatabase(
         satisfied: need.sql.length === 0,
         sql: need.sql.length === 0 ? null : need.sql.join("; "),
       })),
+      views: state.mapping.documents.flatMap(planViews),
+      warnings: state.mapping.warnings,
       missingIndexes: missingOf(state),
       indices: state.mapping.documents.map((mapped) => planIndex(mapped, server.systemIdentifier)),
     };
   } finally {
     await admin.end({ timeout: 0 });
   }
+}
+
+function planViews(mapped: MappedDocument): ViewPlan[] {
+  const { index } = mapped.schema;
+  const views = new Set(mapped.nodes.filter((node) => isView(node.relation)));
+  return [
+    ...changeSources(mapped).filter((source) => views.has(source.node)).map((source): ViewPlan => ({
+      index,
+      node: source.node.path,
+      table: quoteQualified(source.relation),
+      changes: source.touches === "any" ? "compared" : "looked up",
+    })),
+    ...[...views].flatMap((node) =>
+      (node.relation.view?.materializedViews ?? []).map((view): ViewPlan => ({
+        index,
+        node: node.path,
+        table: quoteQualified(view),
+        changes: "refreshed",
+      }))
+    ),
+  ];
 }
 
 function missingOf(state: DatabaseState): DatabasePlan["missingIndexes"] {
@@ -77,7 +100,7 @@ function planIndex(mapped: MappedDocument, systemIdentifier: string): IndexPlan 
     loadSql: loadSql(mapped, { kind: "whole" }),
     keysSql: keysSql(mapped, "correlated"),
     impactSql: changeSources(mapped)
-      .filter((source) => source.role !== "root")
+      .filter((source) => source.role !== "root" && source.touches === "linked")
       .map((source) => ({
         node: source.role === "link"
           ? `${source.node.path} (${quoteQualified(source.relation)})`

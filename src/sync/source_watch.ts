@@ -175,7 +175,7 @@ export class SourceWatch {
     }
     if (change.kind === "rows") {
       logger.info(
-        "rows of {tables} came or went without a word of the stream (a partition, a rewrite); the documents of {index} are compared",
+        "rows of {tables} came or went without a word of the stream (a partition, a rewrite, a refresh); the documents of {index} are compared",
         { tables: change.tables.map(quoteQualified).join(", "), index },
       );
     }
@@ -223,7 +223,9 @@ export function remapReason(indices: readonly string[]): string {
 
 /** Everything of the tables by which they are mapped, in one text. */
 function definitions(states: readonly TableState[]): string {
-  return JSON.stringify(states.map(({ filenode: _file, leaves: _leaves, labels: _labels, ...rest }) => rest));
+  return JSON.stringify(
+    states.map(({ filenode: _file, writes: _writes, leaves: _leaves, labels: _labels, ...rest }) => rest),
+  );
 }
 
 /** An error that the mapping met because a table was changed under a run. */

@@ -235,11 +235,10 @@ for (const major of [13, 15, 17, 18] as const) {
       assert.deepEqual(opaque?.view?.opaque, ["public.total()"]);
       const [first] = twice?.view?.materializedViews ?? [];
       assert.deepEqual([first?.populated, first?.mayRefresh, first?.concurrently], [true, true, false]);
-      const before = twice?.view?.fingerprint;
+      assert.deepEqual(twice?.view?.below.map((view) => view.table), ["kept"]);
       await sql.unsafe("create unique index on kept (k)");
       const [again] = await readViews(["kept_twice"]);
       assert.equal(again?.view?.materializedViews[0]?.concurrently, true);
-      assert.equal(again?.view?.fingerprint, before);
     });
   });
 }

@@ -61,6 +61,8 @@ const PLAN: DatabasePlan = {
     satisfied: false,
     sql: 'ALTER TABLE "public"."rating" REPLICA IDENTITY FULL',
   }],
+  views: [{ index: "books", node: "book.rating", table: '"public"."review"', changes: "compared" }],
+  warnings: [],
   missingIndexes: [{
     table: '"public"."rating"',
     columns: ["book_isbn"],
@@ -118,6 +120,9 @@ Index books
 Replica identities
   missing  "public"."rating" (book_isbn): a rating that moves leaves its old book
            ALTER TABLE "public"."rating" REPLICA IDENTITY FULL
+
+Views
+  "public"."review" below book.rating of books: each change has all documents of the index compared
 
 Missing indexes
   "public"."rating" (book_isbn): ratings of a book are looked up

@@ -25,6 +25,7 @@ test("variables set what a run keeps and uses; flags win", () => {
     ELASTICSEARCH_THREAD_COUNT: "8",
     PGSYNC_BUFFER_BYTES: "1048576",
     PGSYNC_CATALOG_INTERVAL: "0.5",
+    PGSYNC_VIEW_REFRESH_INTERVAL: "60",
   };
   const { options: { postgres: _p, search: _s, ...rest } } = runSettings({}, environment);
   assert.deepEqual(rest, {
@@ -38,6 +39,7 @@ test("variables set what a run keeps and uses; flags win", () => {
     bulkDocuments: 100,
     bulkConcurrency: 8,
     bufferBytes: 1_048_576,
+    viewRefreshSeconds: 60,
     catalogIntervalMs: 500,
   });
   const { options } = runSettings({ slot: "other", checkpoint: "/tmp", numWorkers: "1" }, environment);

@@ -35,6 +35,7 @@ function stateOf(relation: Relation): TableState {
     composites: "",
     labels: { "90": "sad" },
     filenode: relation.oid,
+    writes: 0,
     leaves: {},
   };
 }

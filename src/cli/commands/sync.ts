@@ -28,6 +28,7 @@ export function syncCommand(context: Context) {
     .addOption(options.slot)
     .addOption(options.checkpoint)
     .addOption(options.numWorkers)
+    .addOption(options.viewRefresh)
     .addOption(options.listen)
     .addOption(options.logFormat)
     .addOption(options.verbose)
