@@ -76,7 +76,14 @@ describe("Each safeguard left out is found", () => {
   shows("old-link-lookup", "by the fuzz", async () => {
     for (let seed = 1; seed <= 4; seed++) {
       const history = makeHistory(smallWorld(), seed, { steps: 80, ddl: false });
-      const trial = { servers: await servers(), name: name(), seed, kill: false, executable: null };
+      const trial = {
+        servers: await servers(),
+        name: name(),
+        seed,
+        ddl: false,
+        kill: false,
+        executable: null,
+      };
       const { difference } = await carryOut(smallWorld(), history, trial);
       if (difference !== null) return difference.text;
     }
