@@ -69,6 +69,8 @@ export class FollowerHere implements Follower {
       bootstrap: true,
       loadChunkRows: of.loadChunkRows,
       bulkDocuments: of.bulkDocuments,
+      // Often, so that looks meet writers at work.
+      catalogIntervalMs: 300,
     };
     this.synchronizer = this.#prepared();
   }
@@ -215,6 +217,7 @@ export class FollowerProcess implements Follower {
         PGSYNC_LISTEN: "127.0.0.1:0",
         PGSYNC_LOAD_CHUNK_ROWS: String(of.loadChunkRows),
         ELASTICSEARCH_CHUNK_SIZE: String(of.bulkDocuments),
+        PGSYNC_CATALOG_INTERVAL: "1",
       },
       onLine: (line) => this.#address ??= /status at (http:\S+)/.exec(line)?.[1] ?? null,
     });

@@ -2,7 +2,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { type Random, randomOf } from "../../examples/bookshop/random.ts";
 import { type Found, Stage, type TrialServers } from "./stage.ts";
-import { quote } from "./table_sql.ts";
 import type { History } from "./work.ts";
 import type { World } from "./world.ts";
 import { TrialFault, type WorkCounts } from "./writers.ts";
@@ -58,7 +57,7 @@ export async function carryOut(world: World, history: History, options: TrialOpt
   await stage.writers.work(
     history.before.map((statement) => ({ writer: 0, parts: [statement], end: "none" })),
   );
-  const trial = new Trial(world, stage, history, options, random);
+  const trial = new Trial(stage, history, options, random);
   const difference = await trial.run();
   const { documents, comparisons } = stage;
   return { difference, counts: { ...stage.writers.counts, documents, comparisons, kills: trial.kills } };
@@ -69,7 +68,6 @@ class Trial {
   #round = -1;
 
   constructor(
-    private readonly world: World,
     private readonly stage: Stage,
     private readonly history: History,
     private readonly options: TrialOptions,
@@ -104,7 +102,7 @@ class Trial {
       this.#round = place;
       await both(stage.writers.work(steps), this.#disturb());
       const when = `after round ${place + 1}`;
-      if (this.options.ddl) await this.#touchTables();
+      if (this.options.ddl) await this.#lookAgain();
       if (place === rounds.length - 1 && this.options.kill && random.chance(0.5)) {
         await stage.follower.kill();
         await stage.follower.runOnce();
@@ -117,19 +115,13 @@ class Trial {
   }
 
   /**
-   * Writes a row of each table as it is. A column that was added is noticed by the next change of its table; without one,
-   * by a look every few seconds, for which a quiet point does not wait.
+   * A column that was added is noticed by a look at the catalog, which comes by its own time, or at the next start: a quiet
+   * point needs one of which it is known that it has been.
    */
-  async #touchTables(): Promise<void> {
-    for (const { schema, name, columns } of this.world.tables) {
-      const table = `${quote(schema)}.${quote(name)}`;
-      const column = columns.find((found) => !found.generated && !found.droppable);
-      if (column === undefined) continue;
-      const same = `${quote(column.name)} = ${quote(column.name)}`;
-      await this.stage.sql.unsafe(
-        `UPDATE ${table} SET ${same} WHERE ctid = (SELECT ctid FROM ${table} LIMIT 1)`,
-      );
-    }
+  async #lookAgain(): Promise<void> {
+    const { follower } = this.stage;
+    await (this.options.kill ? follower.kill() : follower.stop());
+    await follower.start();
   }
 
   /** Kills the run at random moments and starts it again; one in this process is at times stopped and started. */
