@@ -15,7 +15,7 @@ import { progressView } from "./servers/progress.ts";
 import { provideJava } from "./servers/search.ts";
 
 /** A test run that takes longer is taken to hang. */
-const TIMEOUT_MS = 25 * 60_000;
+const TIMEOUT_MS = 45 * 60_000;
 /** The tests of the library in this very process; they run a second time under Bun. */
 const IN_PROCESS = ["tests/runtime/library.test.ts", "tests/examples/library.test.ts"];
 

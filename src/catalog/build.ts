@@ -46,6 +46,7 @@ export function buildRelations(rows: CatalogRows): Relation[] {
       type: typeOf(column.type, column.deterministic),
       notNull: column.notNull,
       generated: column.generated,
+      ...(column.virtual ? { virtual: true } : {}),
       ...(column.collation === null ? {} : { collation: column.collation }),
     }));
     const indexes = indexesOf.get(row.oid) ?? [];

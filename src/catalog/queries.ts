@@ -138,6 +138,7 @@ select
   a.atttypid::bigint as "type",
   a.attnotnull as "notNull",
   a.attgenerated <> '' as "generated",
+  a.attgenerated = 'v' as "virtual",
   coalesce(l.collisdeterministic, true) as "deterministic",
   case when l.collname <> 'default' then l.collnamespace::regnamespace::text || '.' || quote_ident(l.collname) end as "collation"
 from pg_attribute a

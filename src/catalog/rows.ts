@@ -60,6 +60,7 @@ export const columnRow = z.object({
   type: oid,
   notNull: z.boolean(),
   generated: z.boolean(),
+  virtual: z.boolean(),
   deterministic: z.boolean(),
   collation: z.string().nullable(),
 });

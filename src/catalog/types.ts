@@ -37,6 +37,11 @@ export interface Column {
   readonly notNull: boolean;
   /** Generated (stored or virtual): computed by PostgreSQL, not in the stream before PG 18. */
   readonly generated: boolean;
+  /**
+   * Generated when it is read (PostgreSQL 18). PostgreSQL refuses UPDATE and DELETE of a published table that has such a
+   * column and REPLICA IDENTITY FULL.
+   */
+  readonly virtual?: boolean;
   /** The qualified name of its collation; absent where that is the database's, or the type has none. */
   readonly collation?: string;
 }

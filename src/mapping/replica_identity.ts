@@ -1,4 +1,5 @@
 import type { Relation, ReplicaIdentity } from "../catalog/types.ts";
+import { PgsyncError } from "../errors/error.ts";
 import { quoteIdentifier, quoteQualified } from "../postgres/quote.ts";
 import type { QualifiedName } from "../schema/tree.ts";
 import type { ChangeSource } from "./change_sources.ts";
@@ -83,6 +84,8 @@ export function trustsIndex(
 /** Whether the stream tells the old values of these columns for the rows that a table or leaf partition holds. */
 function suffices(relation: Relation, table: Identified, columns: readonly string[]): boolean {
   const { kind } = table.replicaIdentity;
+  // Published, the table's rows could not be updated or deleted any more.
+  if (kind === "full" && hasVirtualColumn(relation)) return false;
   // Where nothing is needed (a table below a view) there must be an identity all the same.
   if (table.replicaIdentity.columns.length === 0 || !carries(table.replicaIdentity, columns)) return false;
   if (kind === "index" && !trustsIndex(relation, columns)) return false;
@@ -103,11 +106,21 @@ function inPrimaryKey(relation: Pick<Relation, "primaryKey">, columns: readonly 
   return columns.every((column) => relation.primaryKey.includes(column));
 }
 
-/** The primary key where it suffices, else the smallest unique index that does, else the whole row. */
+/** PostgreSQL 18 takes no UPDATE or DELETE of a published table with a virtual generated column and the identity FULL. */
+function hasVirtualColumn(relation: Relation): boolean {
+  return relation.columns.some((column) => column.virtual === true);
+}
+
+/**
+ * The primary key where it suffices, else the smallest unique index that does, else the whole row.
+ *
+ * @throws PgsyncError REPLICA_IDENTITY where only the whole row would do and PostgreSQL does not take it
+ */
 function identitySql(relation: Relation, table: Identified, columns: readonly string[]): string {
   const alter = `ALTER TABLE ${quoteQualified(table)} REPLICA IDENTITY`;
   const isPartitioned = relation.kind === "partitioned";
-  const promisesRows = isPartitioned && relation.replicaIdentity.kind === "full";
+  const isVirtual = hasVirtualColumn(relation);
+  const promisesRows = isPartitioned && relation.replicaIdentity.kind === "full" && !isVirtual;
   // A deferrable primary key is not among the unique indexes, and can be no identity.
   const hasKey = relation.uniqueIndexes.some((index) => index.primary);
   if (inPrimaryKey(relation, columns) && hasKey && !promisesRows) return `${alter} DEFAULT`;
@@ -116,7 +129,28 @@ function identitySql(relation: Relation, table: Identified, columns: readonly st
       candidate.allNotNull && columns.every((column) => candidate.columns.includes(column))
     )
     .toSorted((a, b) => a.columns.length - b.columns.length);
+  if (index === undefined && isVirtual) throw noIdentity(relation, columns);
   return index === undefined ? `${alter} FULL` : `${alter} USING INDEX ${quoteIdentifier(index.name)}`;
+}
+
+function noIdentity(relation: Relation, columns: readonly string[]): PgsyncError {
+  const table = quoteQualified(relation);
+  const virtual = relation.columns.filter((column) => column.virtual === true).map(({ name }) => `"${name}"`);
+  const wanted = [...new Set([...relation.primaryKey, ...columns])].map(quoteIdentifier).join(", ");
+  const index = relation.kind === "partitioned"
+    ? "Make the generated columns STORED."
+    : `Make the generated columns STORED, or CREATE UNIQUE INDEX ON ${table} (${wanted}), all of them NOT NULL.`;
+  return new PgsyncError(
+    "REPLICA_IDENTITY",
+    `The old values of ${
+      columns.map((column) => `"${column}"`).join(", ")
+    } of ${table} are needed, but with its virtual ` +
+      `generated column${virtual.length > 1 ? "s" : ""} ${
+        virtual.join(", ")
+      } PostgreSQL would refuse to update and ` +
+      "delete its rows under REPLICA IDENTITY FULL, and no unique index holds them.",
+    { remedy: index },
+  );
 }
 
 function reasonFor(sources: readonly ChangeSource[], columns: readonly string[]): string {

@@ -18,6 +18,8 @@ export interface PublicationState {
   readonly allOperations: boolean;
   /** Changes of partitions are published as changes of the root table. */
   readonly viaRoot: boolean;
+  /** Stored generated columns are published; null where the server knows no such option (before 18). */
+  readonly generatedColumns: boolean | null;
 }
 
 /** What a publication is to hold. */
@@ -25,9 +27,21 @@ export interface PublicationRequest {
   readonly name: string;
   /** For partitioned tables: the root alone. */
   readonly tables: readonly QualifiedName[];
+  /** `server_version_num`, as 170004. */
+  readonly version: number;
 }
 
-const OPTIONS = "publish = 'insert, update, delete, truncate', publish_via_partition_root = true";
+/** The first version that can publish generated columns. */
+const GENERATED_COLUMNS_SINCE = 180_000;
+
+/**
+ * From version 18 on PostgreSQL refuses to update and delete rows of a table whose replica identity has a generated column
+ * (FULL has all) that a publication of the table leaves out.
+ */
+function options(version: number): string {
+  const common = "publish = 'insert, update, delete, truncate', publish_via_partition_root = true";
+  return version < GENERATED_COLUMNS_SINCE ? common : `${common}, publish_generated_columns = stored`;
+}
 
 /**
  * Reads a publication; null where there is none of that name.
@@ -43,7 +57,9 @@ export async function describePublication(
   const rows = await sql<PublicationRow[]>`
     SELECT oid::text AS oid, puballtables::text AS "allTables",
       (pubinsert AND pubupdate AND pubdelete AND pubtruncate)::text AS "allOperations",
-      pubviaroot::text AS "viaRoot"
+      pubviaroot::text AS "viaRoot",
+      -- A column since 18; by JSON a missing one is null.
+      to_jsonb(pg_publication) ->> 'pubgencols' AS "generatedColumns"
     FROM pg_catalog.pg_publication
     WHERE pubname = ${name}`;
   const row = rows[0];
@@ -66,6 +82,7 @@ export async function describePublication(
     partial: schemas.length > 0 || tables.some((table) => table.partial === "true"),
     allOperations: row.allOperations === "true",
     viaRoot: row.viaRoot === "true",
+    generatedColumns: row.generatedColumns === null ? null : row.generatedColumns === "s",
   };
 }
 
@@ -74,6 +91,7 @@ interface PublicationRow {
   readonly allTables: string;
   readonly allOperations: string;
   readonly viaRoot: string;
+  readonly generatedColumns: string | null;
 }
 
 /**
@@ -85,12 +103,9 @@ export function publicationSql(current: PublicationState | null, request: Public
   const tables = sortedUnique(request.tables).map(quoteQualified);
   if (current === null) {
     const forTables = tables.length === 0 ? "" : ` FOR TABLE ${tables.join(", ")}`;
-    return [`CREATE PUBLICATION ${name}${forTables} WITH (${OPTIONS});`];
+    return [`CREATE PUBLICATION ${name}${forTables} WITH (${options(request.version)});`];
   }
-  const statements: string[] = [];
-  if (!current.allOperations || !current.viaRoot) {
-    statements.push(`ALTER PUBLICATION ${name} SET (${OPTIONS});`);
-  }
+  const statements = publicationOptionsSql(current, request.version);
   if (current.allTables) return statements;
   const held = sortedUnique(current.tables).map(quoteQualified);
   if (current.partial || held.join() !== tables.join()) {
@@ -101,6 +116,41 @@ export function publicationSql(current: PublicationState | null, request: Public
     );
   }
   return statements;
+}
+
+/** The statement that gives a publication the options that it needs; none where it has them. */
+export function publicationOptionsSql(current: PublicationState, version: number): string[] {
+  if (current.allOperations && current.viaRoot && current.generatedColumns !== false) return [];
+  return [`ALTER PUBLICATION ${quoteIdentifier(current.name)} SET (${options(version)});`];
+}
+
+/** Another publication that leaves out the generated columns of a table. */
+export interface GeneratedLeftOut extends QualifiedName {
+  readonly publication: string;
+}
+
+/**
+ * Which other publications leave out the stored generated columns of their tables: those tables must not get REPLICA IDENTITY
+ * FULL, or PostgreSQL would refuse to update and delete their rows.
+ *
+ * @param name of our own publication
+ * @param version `server_version_num`, as 170004
+ * @throws postgres.js' errors
+ */
+export async function readGeneratedLeftOut(
+  sql: Session,
+  name: string,
+  version: number,
+): Promise<GeneratedLeftOut[]> {
+  if (version < GENERATED_COLUMNS_SINCE) return [];
+  const rows = await sql<{ publication: string; schema: string; table: string }[]>`
+    SELECT publication.pubname::text AS publication, member.schemaname::text AS schema, member.tablename::text AS "table"
+    FROM pg_catalog.pg_publication AS publication
+    JOIN pg_catalog.pg_publication_tables AS member ON member.pubname = publication.pubname
+    WHERE publication.pubname <> ${name} AND publication.pubgencols <> 's'
+      AND (publication.pubupdate OR publication.pubdelete)
+    ORDER BY 1, 2, 3`;
+  return rows.map(({ publication, schema, table }) => ({ publication, schema, table }));
 }
 
 /** The tables asked for whose changes the publication does not carry wholly; with null, all of them. */
@@ -123,7 +173,7 @@ export function missingTables(
  */
 export async function ensurePublication(
   sql: Sql,
-  request: PublicationRequest & { readonly version: number },
+  request: PublicationRequest,
 ): Promise<string[]> {
   let statements: string[] = [];
   try {

@@ -18,8 +18,6 @@ const PAUSE_MS = 250;
 
 /** What to change. */
 export interface PublicationChange extends PublicationRequest {
-  /** `server_version_num`, as 170004. */
-  readonly version: number;
   /** How long to wait for transactions that have written to the tables, in milliseconds; 60,000 by default. */
   readonly waitLimitMs?: number;
 }

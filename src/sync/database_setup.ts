@@ -12,9 +12,12 @@ import { changePublication, lockSql } from "../replication/publication_change.ts
 import {
   describePublication,
   ensurePublication,
+  type GeneratedLeftOut,
   missingTables,
+  publicationOptionsSql,
   publicationSql,
   type PublicationState,
+  readGeneratedLeftOut,
 } from "../replication/publication.ts";
 import { assertUsableSlot, createSlotSql, inspectSlot, type SlotState } from "../replication/slot.ts";
 import type { DocumentSchema, QualifiedName } from "../schema/tree.ts";
@@ -33,6 +36,8 @@ export interface DatabaseState {
   readonly tables: readonly TableState[];
   readonly slot: SlotState | null;
   readonly publication: PublicationState | null;
+  /** Other publications that leave out generated columns. */
+  readonly generatedLeftOut: readonly GeneratedLeftOut[];
 }
 
 /**
@@ -63,9 +68,11 @@ export async function readDatabase(
       const below = [...mapping.tables, ...viewed].filter((table) => !known.has(quoteQualified(table)));
       watched = [...watched, ...below];
       if (below.length > 0) continue;
-      const publication = await describePublication(admin, slotName, catalog.server.versionNumber);
+      const { versionNumber } = catalog.server;
+      const publication = await describePublication(admin, slotName, versionNumber);
+      const generatedLeftOut = await readGeneratedLeftOut(admin, slotName, versionNumber);
       const slot = await inspectSlot(admin, slotName);
-      return { database, slotName, mapping, tables, slot, publication };
+      return { database, slotName, mapping, tables, slot, publication, generatedLeftOut };
     }
   } catch (thrown) {
     throw postgresError(thrown, errorContext(admin, "read its catalog"));
@@ -89,10 +96,17 @@ export function unpublishedTables(state: DatabaseState): QualifiedName[] {
  */
 function publicationStatements(state: DatabaseState): string[] {
   const { slotName: name, publication, slot } = state;
-  const statements = publicationSql(publication, { name, tables: publishedTables(state) });
+  const version = versionOf(state);
+  const options = publication === null ? [] : publicationOptionsSql(publication, version);
+  const statements = publicationSql(publication, { name, tables: publishedTables(state), version })
+    .filter((statement) => !options.includes(statement));
   const lacking = unpublishedTables(state);
   if (slot === null || lacking.length === 0) return statements;
   return ["BEGIN;", lockSql(lacking), ...statements, "COMMIT;"];
+}
+
+function versionOf(state: DatabaseState): number {
+  return state.mapping.catalog.server.versionNumber;
 }
 
 /** The tables that a publication has to hold. */
@@ -102,9 +116,9 @@ function publishedTables(state: DatabaseState): readonly Relation[] {
 
 /** The statements that bootstrap would run, in order; empty when nothing is missing. */
 export function bootstrapStatements(state: DatabaseState): string[] {
-  const { slotName: name, mapping, slot } = state;
+  const { slotName: name, slot } = state;
   return [
-    ...mapping.identities.flatMap((need) => need.sql.map((statement) => `${statement};`)),
+    ...identityStatements(state),
     ...publicationStatements(state),
     ...(slot === null ? [createSlotSql(name)] : []),
   ];
@@ -137,6 +151,7 @@ export function setupProblems(
       .filter((need) => !withBootstrap || !need.relation.isOwner)
       .map((need) => identityProblem(need, server.role)),
   );
+  problems.push(...generatedProblems(state, withBootstrap));
   for (const view of materializedViews(mapping.documents)) {
     if (!view.populated && !view.mayRefresh) problems.push(emptyViewProblem(view, server.role));
   }
@@ -165,7 +180,7 @@ export function setupProblems(
  * @throws PgsyncError
  */
 export async function makeIdentitiesAndPublication(admin: Sql, state: DatabaseState): Promise<string[]> {
-  const statements = state.mapping.identities.flatMap((need) => need.sql);
+  const statements = identityStatements(state);
   for (;;) {
     try {
       await admin.begin(async (transaction) => {
@@ -181,11 +196,66 @@ export async function makeIdentitiesAndPublication(admin: Sql, state: DatabaseSt
   const request = {
     name: state.slotName,
     tables: publishedTables(state),
-    version: state.mapping.catalog.server.versionNumber,
+    version: versionOf(state),
   };
   // A slot that is made afterwards waits by itself for all who are writing.
   const published = await (state.slot === null ? ensurePublication : changePublication)(admin, request);
-  return [...statements.map((statement) => `${statement};`), ...published];
+  return [...statements, ...published];
+}
+
+/**
+ * The statements that set replica identities. A table that gets FULL must not be published without its generated columns for a
+ * moment, so the publication's options come first.
+ */
+function identityStatements({ publication, mapping }: DatabaseState): string[] {
+  const { versionNumber } = mapping.catalog.server;
+  return [
+    ...(publication === null ? [] : publicationOptionsSql(publication, versionNumber)),
+    ...mapping.identities.flatMap((need) => need.sql.map((statement) => `${statement};`)),
+  ];
+}
+
+/**
+ * Tables whose rows PostgreSQL (18 and later) would refuse to update and delete, or refuses already: their replica identity
+ * is FULL, or is about to be, and a publication leaves out their generated columns.
+ */
+function generatedProblems(state: DatabaseState, withBootstrap: boolean): PgsyncError[] {
+  const { mapping, publication, slotName, generatedLeftOut } = state;
+  const whole = mapping.tables.filter((relation) => {
+    const need = mapping.identities.find((each) => each.relation === relation);
+    const statements = need?.sql ?? [];
+    return relation.columns.some((column) => column.generated && column.virtual !== true) &&
+      (statements.some((statement) => statement.endsWith(" FULL")) ||
+        isWhole(relation) && statements.length === 0);
+  });
+  const others = generatedLeftOut.filter((member) =>
+    whole.some((relation) =>
+      [relation, ...relation.heaps].some((table) => quoteQualified(table) === quoteQualified(member))
+    )
+  );
+  const own = publication?.generatedColumns === false && !withBootstrap && whole.length > 0
+    ? whole.slice(0, 1).map(({ schema, table }) => ({ publication: slotName, schema, table }))
+    : [];
+  return [...own, ...others].map((member) =>
+    new PgsyncError(
+      "REPLICA_IDENTITY",
+      `The publication "${member.publication}" leaves out the generated columns of ${
+        quoteQualified(member)
+      }: with the ` +
+        "replica identity FULL that its link columns need, PostgreSQL would refuse to update and delete its rows.",
+      {
+        remedy:
+          `Run: ALTER PUBLICATION ${
+            quoteIdentifier(member.publication)
+          } SET (publish_generated_columns = stored); ` +
+          "or give the table a unique index over NOT NULL columns that holds its link columns.",
+      },
+    )
+  );
+}
+
+function isWhole(relation: Relation): boolean {
+  return [relation, ...relation.heaps].some((table) => table.replicaIdentity.kind === "full");
 }
 
 function identityProblem(need: IdentityNeed, role: string): PgsyncError {

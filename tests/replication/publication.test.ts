@@ -22,25 +22,32 @@ const held: PublicationState = {
   partial: false,
   allOperations: true,
   viaRoot: true,
+  generatedColumns: null,
 };
 
 test("the SQL creates, alters only what differs, or is empty", () => {
   const options = "publish = 'insert, update, delete, truncate', publish_via_partition_root = true";
-  assert.deepEqual(publicationSql(null, { name: "p", tables: [rating, book, book] }), [
+  assert.deepEqual(publicationSql(null, { name: "p", tables: [rating, book, book], version: 170_000 }), [
     `CREATE PUBLICATION "p" FOR TABLE "public"."book", "public"."rating" WITH (${options});`,
   ]);
-  assert.deepEqual(publicationSql(held, { name: "p", tables: [book] }), []);
-  assert.deepEqual(publicationSql(held, { name: "p", tables: [book, rating] }), [
+  assert.deepEqual(publicationSql(held, { name: "p", tables: [book], version: 170_000 }), []);
+  assert.deepEqual(publicationSql(held, { name: "p", tables: [book, rating], version: 170_000 }), [
     `ALTER PUBLICATION "p" SET TABLE "public"."book", "public"."rating";`,
   ]);
-  assert.deepEqual(publicationSql({ ...held, viaRoot: false }, { name: "p", tables: [book] }), [
-    `ALTER PUBLICATION "p" SET (${options});`,
-  ]);
-  assert.deepEqual(publicationSql({ ...held, partial: true }, { name: "p", tables: [book] }), [
-    `ALTER PUBLICATION "p" SET TABLE "public"."book";`,
-  ]);
   assert.deepEqual(
-    publicationSql({ ...held, allTables: true, tables: [] }, { name: "p", tables: [book] }),
+    publicationSql({ ...held, viaRoot: false }, { name: "p", tables: [book], version: 170_000 }),
+    [
+      `ALTER PUBLICATION "p" SET (${options});`,
+    ],
+  );
+  assert.deepEqual(
+    publicationSql({ ...held, partial: true }, { name: "p", tables: [book], version: 170_000 }),
+    [
+      `ALTER PUBLICATION "p" SET TABLE "public"."book";`,
+    ],
+  );
+  assert.deepEqual(
+    publicationSql({ ...held, allTables: true, tables: [] }, { name: "p", tables: [book], version: 170_000 }),
     [],
   );
 });

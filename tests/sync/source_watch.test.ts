@@ -10,6 +10,7 @@ const PUBLICATION: PublicationState = {
   partial: false,
   allOperations: true,
   viaRoot: true,
+  generatedColumns: null,
 };
 const BOOK: TableOid = { schema: "public", table: "book", oid: 1 };
 const RATING: TableOid = { schema: "public", table: "rating", oid: 2 };
