@@ -44,7 +44,7 @@ const command = new Command("task test:fuzz")
   .option("--runs <number>", "how many", count, 10)
   .option("--steps <number>", "transactions and single statements in each run", count, 200)
   .option("--kill", "the run is a process that is killed at random moments")
-  .option("--ddl", "columns are added, dropped and renamed, too")
+  .option("--no-ddl", "no columns are added, dropped and renamed")
   .option("--pg <majors>", "of PostgreSQL: 17, 15,17 or 13..18; each has all runs", majors, [17] as const)
   .option("--jobs <number>", "runs side by side", count, 2)
   .option("--executable <path>", "what --kill kills (default: dist/pgsync, built first)")
@@ -130,7 +130,7 @@ await runScript(async (interrupted) => {
       world: makeWorld(seed),
       steps: options.steps,
       kill: options.kill === true,
-      ddl: options.ddl === true,
+      ddl: options.ddl,
       executable,
       servers,
       name: `${process.pid}_${major}_${seed}`,

@@ -9,8 +9,8 @@ import type { DeadLetter } from "../../src/checkpoint/types.ts";
 import { type Lsn, parseLsn } from "../../src/replication/lsn.ts";
 import type { SchemaFile } from "../../src/schema/tree.ts";
 import { SEARCH_DEFAULTS } from "../../src/search/options.ts";
-import { statusJson } from "../../src/server/status_json.ts";
-import type { SyncEvent } from "../../src/status/status.ts";
+import { type StatusJson, statusJson } from "../../src/server/status_json.ts";
+import type { SyncEvent, SyncStatus } from "../../src/status/status.ts";
 import { checkpointPath } from "../../src/sync/checkpoint_path.ts";
 import { slotName } from "../../src/sync/database_mapping.ts";
 import { RUN_DEFAULTS, type RunOptions } from "../../src/sync/options.ts";
@@ -36,6 +36,8 @@ export interface Follower {
   start(): Promise<void>;
   /** Whether it is ready and has confirmed the position. @throws what the run has failed with */
   hasConfirmed(lsn: Lsn): Promise<boolean>;
+  /** Whether a look at the tables that began after this moment is over. @throws what the run has failed with */
+  hasLooked(since: Date): Promise<boolean>;
   /** Ends it in good order. @throws what the run has failed with */
   stop(): Promise<void>;
   /** Ends it at once, as a power cut would. Only of processes. */
@@ -70,7 +72,7 @@ export class FollowerHere implements Follower {
       loadChunkRows: of.loadChunkRows,
       bulkDocuments: of.bulkDocuments,
       // Often, so that looks meet writers at work.
-      catalogIntervalMs: 300,
+      catalogIntervalMs: 100,
     };
     this.synchronizer = this.#prepared();
   }
@@ -84,10 +86,14 @@ export class FollowerHere implements Follower {
     return Promise.resolve();
   }
 
-  hasConfirmed(lsn: Lsn): Promise<boolean> {
-    if (this.#failure !== null) return Promise.reject(this.#failure.error);
-    const [status] = this.synchronizer.status().databases;
-    return Promise.resolve(status !== undefined && status.ready && status.stream.confirmed >= lsn);
+  async hasConfirmed(lsn: Lsn): Promise<boolean> {
+    const status = await this.#status();
+    return status !== undefined && status.ready && status.stream.confirmed >= lsn;
+  }
+
+  async hasLooked(since: Date): Promise<boolean> {
+    const lookedAt = (await this.#status())?.tablesLookedAt ?? null;
+    return lookedAt !== null && lookedAt > since;
   }
 
   async stop(): Promise<void> {
@@ -121,6 +127,12 @@ export class FollowerHere implements Follower {
     removeFolder(this.#folder);
   }
 
+  /** The state of its one database. */
+  #status(): Promise<SyncStatus | undefined> {
+    if (this.#failure !== null) return Promise.reject(this.#failure.error);
+    return Promise.resolve(this.synchronizer.status().databases[0]);
+  }
+
   #prepared(): Synchronizer {
     return new Synchronizer(this.#options, (event) => void this.events.push(event));
   }
@@ -149,15 +161,25 @@ export class FollowerProcess implements Follower {
   }
 
   async hasConfirmed(lsn: Lsn): Promise<boolean> {
+    const status = await this.#status();
+    return status !== undefined && status.ready && parseLsn(status.stream.confirmed) >= lsn;
+  }
+
+  async hasLooked(since: Date): Promise<boolean> {
+    const lookedAt = (await this.#status())?.tablesLookedAt ?? null;
+    return lookedAt !== null && new Date(lookedAt) > since;
+  }
+
+  /** The state of its one database; undefined before the run knows of it. */
+  async #status(): Promise<StatusJson["databases"][number] | undefined> {
     const child = this.#child;
     const ended = child?.exit();
     if (child === null || (ended !== null && ended !== undefined)) {
       throw new Error(`pgsync has ended by itself (${JSON.stringify(ended)}):\n${child?.output()}`);
     }
-    if (this.#address === null) return false;
+    if (this.#address === null) return undefined;
     const response = await fetch(new URL("/status", this.#address));
-    const [status] = statusJson.parse(await response.json()).databases;
-    return status !== undefined && status.ready && parseLsn(status.stream.confirmed) >= lsn;
+    return statusJson.parse(await response.json()).databases[0];
   }
 
   async stop(): Promise<void> {

@@ -45,7 +45,7 @@ for (const major of [15, 17] as const) {
       it(`ends with equal documents${kill ? ", though the run is killed" : ""}, seed ${seed}`, async () => {
         const [server, search] = await Promise.all([usePostgres(major), useElasticsearch()]);
         const run = {
-          ...{ seed, kill, ddl: false, steps: STEPS, world: makeWorld(seed) },
+          ...{ seed, kill, ddl: true, steps: STEPS, world: makeWorld(seed) },
           executable: process.env["PGSYNC_TEST_PROGRAM"] || null,
           servers: { postgresUrl: server.url, searchUrl: search.url },
           name: `${process.pid}_${major}_${seed}_${kill}`,

@@ -88,7 +88,7 @@ export function printFailure(run: FuzzRun, failure: SmallFailure): string {
     ? documents.map((place): unknown => schema[place])
     : schema;
   return [
-    `seed ${run.seed}, ${run.steps} steps${run.kill ? ", --kill" : ""}${run.ddl ? ", --ddl" : ""}; ` +
+    `seed ${run.seed}, ${run.steps} steps${run.kill ? ", --kill" : ""}${run.ddl ? "" : ", --no-ddl"}; ` +
     `shrunk to ${stepsOf(history)} steps with ${statementsOf(history)} statements`,
     difference.text,
     "",

@@ -135,15 +135,28 @@ export class Stage<Following extends Follower = Follower> implements AsyncDispos
     const written = await this.written();
     // Positions move by what is committed.
     await this.sql`select pg_logical_emit_message(true, 'test', '')`;
+    await this.#until("the run to confirm what was written", () => this.follower.hasConfirmed(written));
+  }
+
+  /**
+   * Waits for a look at the tables that begins after this call: what it finds goes before every position that is confirmed
+   * later. @throws what the run has failed with
+   */
+  async lookedAt(): Promise<void> {
+    const now = new Date();
+    await this.#until("a look at the tables", () => this.follower.hasLooked(now));
+  }
+
+  async #until(what: string, done: () => Promise<boolean>): Promise<void> {
     const failures: unknown[] = [];
     await eventually(async () => {
       try {
-        return await this.follower.hasConfirmed(written);
+        return await done();
       } catch (error) {
         failures.push(error);
         return true;
       }
-    }, { what: "the run to confirm what was written", timeout: SETTLE_MS, interval: 5 });
+    }, { what, timeout: SETTLE_MS, interval: 5 });
     if (failures.length > 0) throw failures[0];
   }
 

@@ -120,7 +120,9 @@ class Trial {
    */
   async #lookAgain(): Promise<void> {
     const { follower } = this.stage;
-    await (this.options.kill ? follower.kill() : follower.stop());
+    if (!this.options.kill || this.random.chance(0.5)) return await this.stage.lookedAt();
+    await follower.kill();
+    this.kills++;
     await follower.start();
   }
 
