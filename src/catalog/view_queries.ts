@@ -72,8 +72,9 @@ join pg_rewrite r on r.ev_class = c.oid and r.ev_type = '1'
 order by n.nspname, c.relname`;
 
 /**
- * What each of the views reads. $1: relation oids. `columns` are those that the rule uses; for a partition the table that
- * is at its top stands beside it, under whose name the stream tells of its rows.
+ * What each of the views reads. $1: relation oids. `columns` are those that the rule uses, system columns included: any
+ * UPDATE gives a row another xmin and ctid. For a partition the table that is at its top stands beside it, under whose
+ * name the stream tells of its rows.
  */
 export const VIEW_READS = `${BELOW}
 select
@@ -89,7 +90,7 @@ select
     from pg_depend d
     join pg_attribute a on a.attrelid = t.oid and a.attnum = d.refobjsubid
     where d.classid = 'pg_rewrite'::regclass and d.objid = r.oid and d.refclassid = 'pg_class'::regclass
-      and d.refobjid = t.oid and d.refobjsubid > 0
+      and d.refobjid = t.oid and d.refobjsubid <> 0
     order by 1
   ) as "columns"
 from below b

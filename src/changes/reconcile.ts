@@ -8,7 +8,7 @@ import type { PgsyncError } from "../errors/error.ts";
 import { allKeysSql } from "../mapping/document_sql.ts";
 import type { SearchClient } from "../search/client.ts";
 import { differences, holdsContents } from "../verify/differences.ts";
-import { indexedKeys } from "./indexed_keys.ts";
+import { indexedKeys, keysOf } from "./indexed_keys.ts";
 
 /** What a reconcile works with. */
 export interface ReconcileOptions {
@@ -39,8 +39,12 @@ export async function* reconciledKeys(
 ): AsyncGenerator<readonly RootKey[]> {
   const { session, search } = options;
   const { mapped, generation } = writer;
+  // What was refused may be in the index as PostgreSQL has it by now, or in neither: no comparison would find it, and only
+  // what is written leaves the list.
+  yield keysOf(writer.refusedIds(), mapped);
   if (writer.isLoaded && !session.hasReplica && await holdsContents({ mapped, search, generation }, signal)) {
     for await (const page of differences({ ...options, mapped, generation }, signal)) {
+      // An id that no row can have was written by somebody else, and is left alone.
       yield page.flatMap(({ key }) => key ?? []);
     }
     return;

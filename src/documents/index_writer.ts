@@ -11,6 +11,12 @@ import { formatLsn, type Lsn } from "../replication/lsn.ts";
 import type { SyncObserver } from "../status/status.ts";
 import type { UnmakeableDocument } from "./document_builder.ts";
 
+/** Where refused documents are kept. */
+export type DeadLetterBox = Pick<
+  Checkpoint,
+  "addDeadLetters" | "deadLetterCount" | "listDeadLetters" | "removeDeadLetters"
+>;
+
 /** What an index writer works with. */
 export interface IndexWriterOptions {
   readonly mapped: MappedDocument;
@@ -19,7 +25,7 @@ export interface IndexWriterOptions {
   readonly client: SearchClient;
   readonly bulk: BulkWriter;
   /** Where refused documents are kept: the checkpoint, where the process holds it. */
-  readonly checkpoint: Pick<Checkpoint, "addDeadLetters" | "deadLetterCount" | "removeDeadLetters">;
+  readonly checkpoint: DeadLetterBox;
   /** The greatest version that a document can have by now. */
   readonly newestVersion: () => Promise<bigint>;
   readonly observe: SyncObserver;
@@ -136,6 +142,12 @@ export class IndexWriter {
     }));
     checkpoint.addDeadLetters(entries, new Date());
     observe({ type: "refused", index: this.index, source, deadLetters: entries.length });
+  }
+
+  /** The ids of the documents that were refused and not taken since. @throws PgsyncError of the checkpoint file */
+  refusedIds(): string[] {
+    const { checkpoint } = this.options;
+    return checkpoint.listDeadLetters(this.index, checkpoint.deadLetterCount(this.index)).map(({ id }) => id);
   }
 
   /**

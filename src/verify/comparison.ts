@@ -101,13 +101,13 @@ export class Comparison {
 
   /** Of the ids of an index, those that have no root row. @throws PgsyncError of PostgreSQL; the signal's reason */
   async extra(ids: readonly string[], signal: AbortSignal): Promise<Difference[]> {
-    const existing = await this.#marks(ids, signal);
-    return ids.filter((id) => !existing.has(id)).map((id) => this.#extra(id, null));
+    const { marks, impossible } = await this.#rows(ids, signal);
+    return ids.filter((id) => !marks.has(id)).map((id) => this.#extra(id, null, impossible));
   }
 
   async #ids(ids: readonly string[], signal: AbortSignal): Promise<Difference[]> {
     const stored = await this.#stored(ids, signal);
-    const marks = await this.#marks(ids, signal);
+    const { marks, impossible } = await this.#rows(ids, signal);
     const keys = ids.flatMap((id) => marks.has(id) ? this.#key(id) ?? [] : []);
     const { documents, unmakeable } = await this.#build(keys, signal);
     const built = new Map(documents.map((document) => [document.id, document]));
@@ -119,6 +119,7 @@ export class Comparison {
         built.get(id) ?? { id, document: null },
         stored[at] ?? null,
         marks.get(id) ?? null,
+        impossible,
       );
     });
   }
@@ -127,8 +128,9 @@ export class Comparison {
     { id, document }: BuiltDocument,
     stored: StoredDocument | null,
     mark: string | null,
+    impossible: ReadonlySet<RootKey> = NONE,
   ): Difference | [] {
-    if (document === null) return stored === null ? [] : this.#extra(id, stored.version);
+    if (document === null) return stored === null ? [] : this.#extra(id, stored.version, impossible);
     const common = { id, key: this.#key(id), reason: null, mark };
     if (stored === null) return { ...common, kind: "missing", changes: [], version: null };
     const { source, version } = stored;
@@ -138,8 +140,11 @@ export class Comparison {
     return changes.length === 0 ? [] : { ...common, kind: "different", changes, version };
   }
 
-  #extra(id: string, version: bigint | null): Difference {
-    return { id, key: this.#key(id), kind: "extra", changes: [], reason: null, version, mark: null };
+  /** @param impossible keys of which `#rows` has found that they are none */
+  #extra(id: string, version: bigint | null, impossible: ReadonlySet<RootKey>): Difference {
+    const text = this.#key(id);
+    const key = text === null || impossible.has(text) ? null : text;
+    return { id, key, kind: "extra", changes: [], reason: null, version, mark: null };
   }
 
   #unmakeable({ id, fault }: UnmakeableDocument): Difference {
@@ -162,31 +167,44 @@ export class Comparison {
     );
   }
 
-  /** The ids that have a root row, with its mark. */
-  async #marks(ids: readonly string[], signal: AbortSignal): Promise<Map<string, string | null>> {
-    const marks = new Map<string, string | null>();
+  /** Which ids have a root row, with its mark, and which keys no row can have. */
+  async #rows(
+    ids: readonly string[],
+    signal: AbortSignal,
+  ): Promise<{ readonly marks: Map<string, string | null>; readonly impossible: Set<RootKey> }> {
     const keys = ids.flatMap((id) => this.#key(id) ?? []);
-    const rows = await this.#patiently(() => this.#existingRows(keys), "look up documents", signal);
-    for (const [id, mark] of rows) marks.set(id, mark);
-    return marks;
+    return await this.#patiently(
+      async () => {
+        const found = { marks: new Map<string, string | null>(), impossible: new Set<RootKey>() };
+        await this.#findRows(keys, found);
+        return found;
+      },
+      "look up documents",
+      signal,
+    );
   }
 
-  /** A text that the key's type does not take is no id of ours: it is found by halving, and has no row. */
-  async #existingRows(keys: readonly RootKey[]): Promise<[id: string, mark: string | null][]> {
-    if (keys.length === 0) return [];
+  /** A text that the key's type does not take is no id of ours: it is found by halving. */
+  async #findRows(
+    keys: readonly RootKey[],
+    found: { readonly marks: Map<string, string | null>; readonly impossible: Set<RootKey> },
+  ): Promise<void> {
+    if (keys.length === 0) return;
     const { session, mapped } = this.options;
     try {
       const parameters = keyColumns(keys, mapped.key.length).map(arrayLiteral);
       const rows = await session.lookups.unsafe(this.#existing, parameters, { prepare: true }).values();
-      return rows.map(([id, mark]) => [String(id), mark === null ? null : String(mark)]);
+      for (const [id, mark] of rows) found.marks.set(String(id), mark === null ? null : String(mark));
     } catch (thrown) {
       if (rowFaultOf(thrown) === null) throw thrown;
-      if (keys.length === 1) return [];
+      const [only] = keys;
+      if (only !== undefined && keys.length === 1) {
+        found.impossible.add(only);
+        return;
+      }
       const middle = Math.ceil(keys.length / 2);
-      return [
-        ...await this.#existingRows(keys.slice(0, middle)),
-        ...await this.#existingRows(keys.slice(middle)),
-      ];
+      await this.#findRows(keys.slice(0, middle), found);
+      await this.#findRows(keys.slice(middle), found);
     }
   }
 
@@ -204,3 +222,4 @@ export class Comparison {
 }
 
 const EMPTY_DOCUMENT = Buffer.from("{}");
+const NONE: ReadonlySet<RootKey> = new Set();

@@ -1,6 +1,5 @@
-import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import type { DeadLetterEntry } from "../checkpoint/types.ts";
-import { IndexWriter } from "../documents/index_writer.ts";
+import { type DeadLetterBox, IndexWriter } from "../documents/index_writer.ts";
 import { KeyedWriter, type RequestLimits } from "../documents/keyed_writer.ts";
 import type { ServerClock } from "../documents/server_clock.ts";
 import type { ServerMoment } from "../documents/source_clock.ts";
@@ -116,13 +115,15 @@ export class Repair {
     return { timeline, lsn: lsn - lsn % 8n };
   }
 
-  #deadLetters(): Pick<Checkpoint, "addDeadLetters" | "deadLetterCount" | "removeDeadLetters"> {
+  #deadLetters(): DeadLetterBox {
     const { refused } = this;
     return {
       addDeadLetters(entries: readonly DeadLetterEntry[]) {
         for (const { id, reason } of entries) refused.set(id, reason);
       },
       deadLetterCount: () => refused.size,
+      // Only a reconcile asks.
+      listDeadLetters: () => [],
       removeDeadLetters: (_index: string, ids: Iterable<string>) =>
         [...ids].filter((id) => refused.delete(id)).length,
     };

@@ -107,6 +107,49 @@ for (const major of [17, 15] as const) {
       assert.equal((await indexedDocuments(bench.searchUrl, index)).size, 0);
     });
 
+    it("dead letters of documents that are as they were, or nowhere, are none any more", async () => {
+      await using bench = await Bench.open(
+        major,
+        `create table book (id int primary key);
+         create table note (id int primary key, book_id int references book, body jsonb);
+         insert into book values (1), (2); insert into note values (1, 1, '{"a": 1}')`,
+        "\ntable: book\nchildren:\n  - {table: note, relationship: {variant: object, type: one_to_many}}",
+      );
+      bench.start();
+      await bench.assertSettled("after the load");
+      await bench.write(
+        "insert into note values (2, 2, '{\"a\": {}}')",
+        "insert into book values (3); insert into note values (3, 3, '{\"a\": {}}')",
+      );
+      await bench.settled();
+      const letters = () => bench.synchronizer.status().databases[0]?.indices[0]?.deadLetters;
+      assert.equal(letters(), 2);
+      await bench.write("truncate note; delete from book where id = 3");
+      await bench.assertSettled("what was refused went");
+      assert.equal(letters(), 0);
+    });
+
+    it("documents of somebody else in the index are left alone", async () => {
+      await using bench = await Bench.open(major, LIBRARY, NODES[0] ?? "");
+      bench.start();
+      await bench.assertSettled("after the load");
+      const index = bench.schema.documents[0]?.index ?? "";
+      for (const id of ["abc", "99999999999"]) {
+        const { ok } = await fetch(`${bench.searchUrl}/${index}/_doc/${id}`, {
+          method: "PUT",
+          headers: { "content-type": "application/json" },
+          body: "{}",
+        });
+        assert.ok(ok);
+      }
+      await bench.write("truncate rating cascade; delete from book where id = 3");
+      await bench.settled();
+      const found = await indexedDocuments(bench.searchUrl, index);
+      assert.deepEqual([found.has("abc"), found.has("99999999999"), found.has("3")], [true, true, false]);
+      await bench.stop();
+      assert.deepEqual(bench.deadLetters(), []);
+    });
+
     it("a root whose last child goes has null, no empty list", async () => {
       await using bench = await Bench.open(major, LIBRARY, NODES[0] ?? "");
       bench.start();

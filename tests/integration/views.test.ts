@@ -169,6 +169,19 @@ ${child("wrote", "wrote")}`,
       await bench.assertSettled("when all have written");
     });
 
+    it("as a root: with a system column, which any UPDATE changes", async () => {
+      const tables = `
+        create table b (id int primary key, t text, beside text);
+        alter table b replica identity full;
+        create view v as select id, t, xmin::text as version from b;
+        insert into b select g, 'x', 'y' from generate_series(1, 3) g`;
+      await using bench = await Bench.open(major, tables, "\ntable: v\nprimary_key: [id]");
+      bench.start();
+      await bench.assertSettled("after the load");
+      await bench.write("update b set beside = 'z' where id = 2");
+      await bench.assertSettled("a column changed that the view does not show");
+    });
+
     it("a partitioned table and one without a key below a view", async () => {
       const tables = `
         create table book (id int primary key);
