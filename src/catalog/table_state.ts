@@ -51,8 +51,17 @@ const tableState = z.object({
   filenode: z.number(),
   /** Rows written to a materialised view, as the server counts them: REFRESH … CONCURRENTLY keeps the file. 0 for others. */
   writes: z.number(),
-  /** The file number of each leaf partition by its oid; empty for tables that are not partitioned. */
-  leaves: z.record(z.string(), z.number()),
+  /**
+   * Each leaf partition by its oid: its file number, and the transactions that attached it and the levels above it (`xmin` in
+   * `pg_inherits`), for one that is detached and attached again was not heard of in between. Empty for tables that are not
+   * partitioned.
+   */
+  leaves: z.record(z.string(), z.string()),
+  /**
+   * By what the publication carries the table: its row and the table's in the catalog, so that a time without them shows.
+   * Empty where it does not.
+   */
+  published: z.string(),
 });
 
 /** A table as a look finds it. */
@@ -71,17 +80,19 @@ with recursive root as (
   left join pg_catalog.pg_namespace n on n.nspname = asked.schema
   left join pg_catalog.pg_class c
     on c.relnamespace = n.oid and c.relname = asked."table" and c.relkind in ('r', 'p', 'v', 'm', 'f')
-), tree(root, oid) as (
-  select root.oid, root.oid from root where root.relkind = 'p'
+), tree(root, oid, attached) as (
+  select root.oid, root.oid, '' from root where root.relkind = 'p'
   union all
-  select t.root, i.inhrelid
+  select t.root, i.inhrelid, t.attached || ' ' || i.xmin::text
   from tree t
   join pg_catalog.pg_class p on p.oid = t.oid and p.relkind = 'p'
   join pg_catalog.pg_inherits i on i.inhparent = p.oid
   -- While it is being detached concurrently (PostgreSQL 14) it is no longer read through its parent.
   where not coalesce((to_jsonb(i) ->> 'inhdetachpending')::boolean, false)
 ), leaf as (
-  select t.root, jsonb_object_agg(c.oid::text, coalesce(pg_catalog.pg_relation_filenode(c.oid), 0)::bigint) as leaves
+  select t.root, jsonb_object_agg(
+    c.oid::text, coalesce(pg_catalog.pg_relation_filenode(c.oid), 0)::text || t.attached
+  ) as leaves
   from tree t join pg_catalog.pg_class c on c.oid = t.oid and c.relkind <> 'p'
   group by t.root
 ), type_of(root, oid) as (
@@ -138,6 +149,14 @@ with recursive root as (
     f.confrelid, f.conkey, f.confkey) order by f.conkey::text, f.confrelid, f.confkey::text)::text) as digest
   from root join pg_catalog.pg_constraint f on f.conrelid = root.oid and f.contype = 'f'
   group by f.conrelid
+), published as (
+  select root.oid, concat_ws(' ', p.oid, p.xmin, m.oid, m.xmin,
+    -- A table among all tables may be made UNLOGGED for a while, which rewrites it; one that is named may not.
+    case when p.puballtables then pg_catalog.pg_relation_filenode(root.oid) end) as mark
+  from root
+  join pg_catalog.pg_publication p on p.pubname = $2
+  left join pg_catalog.pg_publication_rel m on m.prpubid = p.oid and m.prrelid = root.oid
+  where root.relkind in ('r', 'p') and (p.puballtables or m.oid is not null)
 )
 select coalesce(jsonb_agg(jsonb_build_object(
   'schema', root.schema,
@@ -159,7 +178,8 @@ select coalesce(jsonb_agg(jsonb_build_object(
   'filenode', coalesce(pg_catalog.pg_relation_filenode(root.oid), 0)::bigint,
   'writes', case when root.relkind = 'm' then pg_catalog.pg_stat_get_tuples_inserted(root.oid)
     + pg_catalog.pg_stat_get_tuples_updated(root.oid) + pg_catalog.pg_stat_get_tuples_deleted(root.oid) else 0 end,
-  'leaves', coalesce(leaf.leaves, '{}')
+  'leaves', coalesce(leaf.leaves, '{}'),
+  'published', coalesce(published.mark, '')
 )), '[]')::text as states
 from root
 left join col on col.attrelid = root.oid
@@ -167,16 +187,24 @@ left join key on key.indrelid = root.oid
 left join foreign_key on foreign_key.conrelid = root.oid
 left join composite on composite.root = root.oid
 left join label on label.root = root.oid
-left join leaf on leaf.root = root.oid`;
+left join leaf on leaf.root = root.oid
+left join published on published.oid = root.oid`;
 
 /**
  * Reads tables as they are now, each once, in the order in which they are first named.
  *
+ * @param publication its name; it need not exist
  * @throws postgres.js' errors
  */
-export async function readTableStates(sql: Session, names: readonly QualifiedName[]): Promise<TableState[]> {
+export async function readTableStates(
+  sql: Session,
+  names: readonly QualifiedName[],
+  publication: string,
+): Promise<TableState[]> {
   const asked = JSON.stringify(names.map(({ schema, table }) => ({ schema, table })));
-  const [answer] = z.array(z.object({ states: z.string() })).parse(await sql.unsafe(TABLE_STATES, [asked]));
+  const [answer] = z.array(z.object({ states: z.string() })).parse(
+    await sql.unsafe(TABLE_STATES, [asked, publication]),
+  );
   const found = new Map(
     tableStates.parse(JSON.parse(answer?.states ?? "[]")).map((state) => [quoteQualified(state), state]),
   );

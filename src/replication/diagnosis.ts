@@ -2,8 +2,10 @@ import { PgsyncError } from "../errors/error.ts";
 import { connectPostgres, type Sql } from "../postgres/connect.ts";
 import { postgresError, sqlStateOf } from "../postgres/errors.ts";
 import type { PostgresOptions } from "../postgres/options.ts";
-import { describePublication } from "./publication.ts";
+import { describePublication, dropPublicationSql } from "./publication.ts";
 import { assertUsableSlot, inspectSlot, slotActiveError } from "./slot.ts";
+
+const UNDEFINED_OBJECT = "42704";
 
 /** Which stream is in question. */
 export interface StreamIdentity {
@@ -36,6 +38,8 @@ export async function classifyStreamError(thrown: unknown, stream: StreamIdentit
         cause: thrown,
       });
     }
+    // The slot is there and usable, so it is the publication that the server does not find.
+    if (sqlStateOf(thrown) === UNDEFINED_OBJECT) return madeTooLate(publication, slot, thrown);
     return error;
   } catch (finding) {
     // What the catalogs said, or that they could not be asked: then the first error tells more.
@@ -43,6 +47,20 @@ export async function classifyStreamError(thrown: unknown, stream: StreamIdentit
   } finally {
     await sql.end({ timeout: 0 });
   }
+}
+
+/** The server reads catalogs as they were at the slot's position. */
+function madeTooLate(publication: string, slot: string, cause: unknown): PgsyncError {
+  return new PgsyncError(
+    "PUBLICATION_MISSING",
+    `The publication "${publication}" was made after the position of the slot "${slot}", where the server does not find it.`,
+    {
+      remedy: `Run ${
+        dropPublicationSql(publication)
+      } then start with --bootstrap, which makes both anew and loads the documents anew.`,
+      cause,
+    },
+  );
 }
 
 async function isPublicationMissing(sql: Sql, publication: string): Promise<boolean> {

@@ -55,7 +55,7 @@ export async function readDatabase(
   const names = namedTables(documents);
   try {
     for (let watched: readonly QualifiedName[] = names;;) {
-      const tables = await readTableStates(admin, watched);
+      const tables = await readTableStates(admin, watched, slotName);
       const catalog = await readCatalog(admin, names);
       const [problem] = relationProblems(documents, catalog);
       if (problem !== undefined) throw problem;

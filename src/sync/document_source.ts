@@ -99,7 +99,9 @@ export function sourceChange(
 
 /** Whether rows of a table that looks the same may say something else, without a word of the stream. */
 function rowsChanged(before: TableState, now: TableState, { used, links }: UsedColumns): boolean {
-  // Detached, dropped, truncated, or only rewritten (VACUUM FULL, CLUSTER).
+  // What was changed while it was not published was told to nobody.
+  if (before.published !== now.published) return true;
+  // Detached, dropped, attached again, truncated, or only rewritten (VACUUM FULL, CLUSTER).
   if (Object.entries(before.leaves).some(([leaf, filenode]) => now.leaves[leaf] !== filenode)) return true;
   if (Object.entries(before.labels).some(([label, text]) => now.labels[label] !== text)) return true;
   if (now.kind === "m" && (before.filenode !== now.filenode || before.writes !== now.writes)) return true;

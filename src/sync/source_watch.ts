@@ -118,7 +118,7 @@ export class SourceWatch {
     const { admin, state } = this.options;
     const version = state.mapping.catalog.server.versionNumber;
     const publication = await describePublication(admin, state.slotName, version);
-    const now = await readTableStates(admin, this.#states);
+    const now = await readTableStates(admin, this.#states, state.slotName);
     const fault = sourceFault(state.mapping.tables, now, publication, state.slotName);
     if (fault !== null) {
       await this.#markUnloaded(fault.tables);
@@ -175,7 +175,7 @@ export class SourceWatch {
     }
     if (change.kind === "rows") {
       logger.info(
-        "rows of {tables} came or went without a word of the stream (a partition, a rewrite, a refresh); the documents of {index} are compared",
+        "rows of {tables} came, went or changed without a word of the stream (a partition, a rewrite, a refresh, a time out of the publication); the documents of {index} are compared",
         { tables: change.tables.map(quoteQualified).join(", "), index },
       );
     }
@@ -224,7 +224,17 @@ export function remapReason(indices: readonly string[]): string {
 /** Everything of the tables by which they are mapped, in one text. */
 function definitions(states: readonly TableState[]): string {
   return JSON.stringify(
-    states.map(({ filenode: _file, writes: _writes, leaves: _leaves, labels: _labels, ...rest }) => rest),
+    states.map((state) => {
+      const {
+        filenode: _file,
+        writes: _writes,
+        leaves: _leaves,
+        labels: _labels,
+        published: _published,
+        ...rest
+      } = state;
+      return rest;
+    }),
   );
 }
 

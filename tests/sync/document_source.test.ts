@@ -37,6 +37,7 @@ function stateOf(relation: Relation): TableState {
     filenode: relation.oid,
     writes: 0,
     leaves: {},
+    published: "1",
   };
 }
 
@@ -99,24 +100,26 @@ describe("What a document is made of", () => {
     );
     assert.deepEqual(told(column("book_id", { definedBy: "800" })), rows);
     assert.deepEqual(told(() => ({ labels: { "90": "blue" } })), rows);
+    // It was out of the publication for a while.
+    assert.deepEqual(told(() => ({ published: "2" })), rows);
   });
 });
 
 describe("What became of partitions", () => {
-  const from: TableState = { ...stateOf(RATING), kind: "p", leaves: { "21": 210, "22": 220 } };
-  const leaves = (leaves: Record<string, number>) => changed(() => ({ leaves }), from);
+  const from: TableState = { ...stateOf(RATING), kind: "p", leaves: { "21": "210 7", "22": "220 7" } };
+  const leaves = (leaves: Record<string, string>) => changed(() => ({ leaves }), from);
 
   it("nothing, whatever their order", () => {
-    assert.deepEqual(leaves({ "22": 220, "21": 210 }), { kind: "none" });
+    assert.deepEqual(leaves({ "22": "220 7", "21": "210 7" }), { kind: "none" });
   });
 
   it("one was made or attached", () => {
-    const found = leaves({ "21": 210, "22": 220, "23": 230 });
+    const found = leaves({ "21": "210 7", "22": "220 7", "23": "230 7" });
     assert.deepEqual(found.kind === "leaves" && found.leaves, [23]);
   });
 
   it("one was detached or dropped, or truncated, which gives it another file", () => {
-    assert.equal(leaves({ "21": 210 }).kind, "rows");
-    assert.equal(leaves({ "21": 211, "22": 220 }).kind, "rows");
+    assert.equal(leaves({ "21": "210 7" }).kind, "rows");
+    assert.equal(leaves({ "21": "211 7", "22": "220 7" }).kind, "rows");
   });
 });

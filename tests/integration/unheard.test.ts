@@ -1,0 +1,116 @@
+/** Changes that the stream does not carry, though everything looks the same before and after them. */
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { PgsyncError } from "../../src/errors/error.ts";
+import { Bench } from "./support.ts";
+
+const LEAVES = `
+  create table r (id int primary key, t text) partition by range (id);
+  create table r1 partition of r for values from (0) to (10);
+  create table r2 partition of r for values from (10) to (20) partition by range (id);
+  create table r21 partition of r2 for values from (10) to (15);
+  insert into r values (1, 'a'), (11, 'b')`;
+
+const SHOP = `
+  create table book (id int primary key, title text);
+  create table rating (id int primary key, book int references book, stars int);
+  insert into book values (10, 'Rocannon'), (11, 'Baudolino');
+  insert into rating values (100, 10, 5), (101, 11, 4), (102, 11, 3)`;
+const BOOKS = `
+table: book
+children:
+  - {table: rating, label: ratings, relationship: {variant: object, type: one_to_many}}`;
+
+const OPERATIONS = "insert, update, delete, truncate";
+
+/** Each is one transaction, so that no look can come between. */
+const CASES: readonly {
+  readonly what: string;
+  readonly ddl: string;
+  readonly nodes: string;
+  readonly allTables?: boolean;
+  readonly statement: (publication: string) => string;
+}[] = [
+  {
+    what: "a partition that is detached, changed and attached again",
+    ddl: LEAVES,
+    nodes: "table: r",
+    statement: () =>
+      "alter table r detach partition r1; update r1 set t = 'changed'; " +
+      "alter table r attach partition r1 for values from (0) to (10)",
+  },
+  {
+    what: "a partition below one that is detached and attached again",
+    ddl: LEAVES,
+    nodes: "table: r",
+    statement: () =>
+      "alter table r detach partition r2; update r21 set t = 'changed'; " +
+      "alter table r attach partition r2 for values from (10) to (20)",
+  },
+  {
+    what: "a table that is out of the publication for a while",
+    ddl: SHOP,
+    nodes: BOOKS,
+    statement: (publication) =>
+      `alter publication ${publication} drop table rating; update rating set stars = 9; ` +
+      `delete from rating where id = 102; alter publication ${publication} add table rating`,
+  },
+  {
+    what: "updates that are not published for a while",
+    ddl: SHOP,
+    nodes: BOOKS,
+    statement: (publication) =>
+      `alter publication ${publication} set (publish = 'insert'); update rating set stars = 9; ` +
+      `alter publication ${publication} set (publish = '${OPERATIONS}')`,
+  },
+  {
+    what: "a table that is unlogged for a while, among all tables",
+    ddl: SHOP,
+    nodes: BOOKS,
+    allTables: true,
+    statement: () =>
+      "alter table rating set unlogged; update rating set stars = 9; alter table rating set logged",
+  },
+];
+
+describe("What the stream was not to tell of is found", () => {
+  for (const { what, ddl, nodes, allTables, statement } of CASES) {
+    for (const followed of [true, false]) {
+      it(`${what}, while it is ${followed ? "" : "not "}followed`, async () => {
+        await using bench = await Bench.open(17, ddl, nodes);
+        const publication = `pgsync_${bench.database.name}`;
+        if (allTables === true) {
+          await bench.write(
+            `create publication ${publication} for all tables with (publish_via_partition_root = true)`,
+          );
+        }
+        if (followed) {
+          bench.start();
+          await bench.assertSettled("after the load");
+        } else await bench.runOnce();
+        await bench.write(statement(publication));
+        if (followed) await bench.settled();
+        else await bench.runOnce();
+        await bench.assertEqual(what);
+      });
+    }
+  }
+
+  it("a publication that somebody has made anew halts the run, and what the error says mends it", async () => {
+    await using bench = await Bench.open(17, SHOP, BOOKS);
+    await bench.runOnce();
+    const publication = `pgsync_${bench.database.name}`;
+    await bench.write(
+      `drop publication ${publication}; update rating set stars = 9; ` +
+        `create publication ${publication} for table book, rating with (publish_via_partition_root = true)`,
+    );
+    const thrown = await bench.runOnce().catch((error: unknown) => error);
+    assert.ok(thrown instanceof PgsyncError, String(thrown));
+    assert.equal(thrown.code, "PUBLICATION_MISSING", thrown.message);
+    assert.match(thrown.message, /after the position of the slot/);
+    const [mending] = /DROP PUBLICATION [^;]+;/.exec(thrown.remedy) ?? [];
+    await bench.write(mending ?? "");
+    await bench.runOnce();
+    await bench.assertEqual("after the publication was dropped");
+  });
+});
