@@ -10,6 +10,7 @@ import { versionParts } from "../search/version.ts";
 import { formatLsn, type Lsn } from "../replication/lsn.ts";
 import type { SyncObserver } from "../status/status.ts";
 import type { UnmakeableDocument } from "./document_builder.ts";
+import { RefusedVersions } from "./refused_versions.ts";
 
 /** Where refused documents are kept. */
 export type DeadLetterBox = Pick<
@@ -49,6 +50,7 @@ export class IndexWriter {
   /** Every document has been written once, and nothing of the initial load is on its way. */
   isLoaded = false;
   #averageBytes = FIRST_GUESS_BYTES;
+  readonly #refusedLately = new RefusedVersions();
 
   constructor(private readonly options: IndexWriterOptions) {}
 
@@ -100,10 +102,13 @@ export class IndexWriter {
       }));
       checkpoint.addDeadLetters(entries, new Date());
     }
-    if (checkpoint.deadLetterCount(this.index) > refusals.length) {
+    if (refusals.length > 0 || checkpoint.deadLetterCount(this.index) > 0) {
       const refused = new Set(refusals.map((item) => item.id));
-      const taken = request.items.map((item) => item.id).filter((id) => !refused.has(id));
-      checkpoint.removeDeadLetters(this.index, taken);
+      const taken = request.items.filter(({ id, version }) => {
+        if (refused.has(id)) this.#refusedLately.add(id, version);
+        return !refused.has(id) && this.#refusedLately.settles(id, version);
+      });
+      checkpoint.removeDeadLetters(this.index, taken.map(({ id }) => id));
     }
     if (outcome.conflicts.length > 0) await this.#checkVersions(outcome.conflicts, signal);
     this.#count(request);
@@ -127,9 +132,17 @@ export class IndexWriter {
   /**
    * Keeps documents that PostgreSQL cannot make among the dead letters, durably. What the index holds of them stays as
    * it is until their rows are mended.
+   *
+   * @param version that they would have had
    */
-  refuse(documents: readonly UnmakeableDocument[], source: WriteSource, position: Lsn | null): void {
+  refuse(
+    documents: readonly UnmakeableDocument[],
+    version: bigint,
+    source: WriteSource,
+    position: Lsn | null,
+  ): void {
     if (documents.length === 0) return;
+    for (const { id } of documents) this.#refusedLately.add(id, version);
     const { checkpoint, observe } = this.options;
     const entries = documents.map(({ id, fault }) => ({
       index: this.index,

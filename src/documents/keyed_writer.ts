@@ -120,7 +120,7 @@ export class KeyedWriter {
       const version = documentVersion({ ...moment, fromStream: write.source !== "verify" });
       const collect = () => new RequestCollector(this.#newBody(), version, builtAt, this.limits.bulkBytes);
       const { parts, unmakeable } = await this.#builder.collect(keys, moment, collect, signal);
-      this.index.refuse(unmakeable, write.source, write.position);
+      this.index.refuse(unmakeable, version, write.source, write.position);
       const requests = parts.flatMap((part) => part.requests());
       const bulkStart = performance.now();
       times.buildSeconds += (bulkStart - buildStart) / 1000;

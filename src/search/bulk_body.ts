@@ -5,6 +5,7 @@ export type BulkOperation = "index" | "delete";
 export interface BulkItem {
   readonly id: string;
   readonly operation: BulkOperation;
+  readonly version: bigint;
   /** Its lines are the bytes from `start` up to `end` of the body. */
   readonly start: number;
   readonly end: number;
@@ -117,14 +118,14 @@ export class BulkBody {
       lineBreak = this.#buffer.indexOf(NEWLINE, lineBreak + 1);
     }
     this.#length = end + 1;
-    this.#items.push({ id, operation: "index", start, end: this.#length });
+    this.#items.push({ id, operation: "index", version, start, end: this.#length });
   }
 
   /** Adds the deletion of a document. */
   delete(id: string, version: bigint): void {
     const start = this.#length;
     this.#line(deleteAction(id, version));
-    this.#items.push({ id, operation: "delete", start, end: this.#length });
+    this.#items.push({ id, operation: "delete", version, start, end: this.#length });
   }
 
   /**
