@@ -116,6 +116,23 @@ function rowsChanged(before: TableState, now: TableState, { used, links }: UsedC
   return used.has("xmin") || redefined.some((name) => used.has(name));
 }
 
+/** Everything of the tables by which they are mapped, in one text. */
+export function definitions(states: readonly TableState[]): string {
+  return JSON.stringify(
+    states.map((state) => {
+      const {
+        filenode: _file,
+        writes: _writes,
+        leaves: _leaves,
+        labels: _labels,
+        published: _published,
+        ...rest
+      } = state;
+      return rest;
+    }),
+  );
+}
+
 /** The text that the checkpoint file keeps. */
 export function writeSource(source: DocumentSource): string {
   return JSON.stringify(source);

@@ -33,6 +33,8 @@ export interface IndexVerifierOptions {
   /** The dead letters, by id, with the reason; null where they are not known. */
   readonly refused: ReadonlyMap<string, string> | null;
   readonly onFault: (fault: PgsyncError) => void;
+  /** Refuses where documents are built in another way than when the verification began. */
+  readonly checkSource: () => Promise<void>;
   readonly progress: ProgressBoard;
 }
 
@@ -44,9 +46,9 @@ export class IndexVerifier {
 
   constructor(private readonly options: IndexVerifierOptions) {}
 
-  /** @throws PgsyncError; the signal's reason */
+  /** @throws PgsyncError SOURCE_CHANGED, others; the signal's reason */
   async verify(signal: AbortSignal): Promise<IndexVerification> {
-    const { run, options, mapped, session, passage, refused, onFault, progress } = this.options;
+    const { run, options, mapped, session, passage, refused, onFault, checkSource, progress } = this.options;
     const contents = await session.untilDone(
       () => holdsContents(this.options, signal),
       "describe the index",
@@ -84,6 +86,8 @@ export class IndexVerifier {
       if (candidates.size >= MOST_CANDIDATES) await judge();
     }
     await judge();
+    // Nothing of what was found is told before it is known what it was compared with.
+    await session.untilDone(checkSource, "describe its tables", onFault, signal);
     const { compared, listed } = progress.now;
     return {
       database: session.database,

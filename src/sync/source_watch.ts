@@ -10,7 +10,7 @@ import type { QualifiedName } from "../schema/tree.ts";
 import type { SearchClient } from "../search/client.ts";
 import { markUnloaded } from "../documents/index_setup.ts";
 import { type DatabaseState, readDatabase } from "./database_setup.ts";
-import { documentSource, type SourceChange, sourceChange } from "./document_source.ts";
+import { definitions, documentSource, type SourceChange, sourceChange } from "./document_source.ts";
 import type { SourceKeeper } from "./source_keeper.ts";
 
 const logger = getLogger(["pgsync", "sync"]);
@@ -219,23 +219,6 @@ export async function certainChange(admin: Sql, change: SourceChange): Promise<S
 export function remapReason(indices: readonly string[]): string {
   const names = indices.map((index) => `"${index}"`).join(", ");
   return `Tables have changed: the documents of ${names} are mapped and compared anew.`;
-}
-
-/** Everything of the tables by which they are mapped, in one text. */
-function definitions(states: readonly TableState[]): string {
-  return JSON.stringify(
-    states.map((state) => {
-      const {
-        filenode: _file,
-        writes: _writes,
-        leaves: _leaves,
-        labels: _labels,
-        published: _published,
-        ...rest
-      } = state;
-      return rest;
-    }),
-  );
 }
 
 /** An error that the mapping met because a table was changed under a run. */

@@ -6,7 +6,7 @@ import { ServerClock } from "../documents/server_clock.ts";
 import { SourceSession } from "../documents/source_session.ts";
 import { PgsyncError, toPgsyncError } from "../errors/error.ts";
 import type { MappedDocument } from "../mapping/tree.ts";
-import { connectPostgres } from "../postgres/connect.ts";
+import { connectPostgres, type Sql } from "../postgres/connect.ts";
 import { didYouMean } from "../schema/suggest.ts";
 import type { DocumentSchema } from "../schema/tree.ts";
 import { connectSearch, type SearchClient } from "../search/client.ts";
@@ -14,9 +14,10 @@ import { describeIndex } from "../search/index.ts";
 import { StreamPassage } from "../verify/stream_passage.ts";
 import { checkpointPath } from "./checkpoint_path.ts";
 import { byDatabase, slotName } from "./database_mapping.ts";
-import { readDatabase } from "./database_setup.ts";
+import { type DatabaseState, readDatabase } from "./database_setup.ts";
 import { IndexVerifier } from "./index_verifier.ts";
 import type { RunOptions } from "./options.ts";
+import { UnchangedSource } from "./unchanged_source.ts";
 import type { IndexVerification, VerifyOptions, VerifyProgress } from "./verification.ts";
 import { ProgressBoard } from "./verify_progress.ts";
 
@@ -28,7 +29,7 @@ const logger = getLogger(["pgsync", "verify"]);
  *
  * @param onProgress told often
  * @returns what was found, index after index
- * @throws PgsyncError INDEX_MISSING, INDEX_FOREIGN, INDEX_CHANGED, INDEX_NOT_LOADED, STREAM_STALLED; others of the
+ * @throws PgsyncError INDEX_MISSING, INDEX_FOREIGN, INDEX_CHANGED, INDEX_NOT_LOADED, STREAM_STALLED, SOURCE_CHANGED; others of the
  *   servers; the signal's reason
  */
 export async function* verify(
@@ -86,7 +87,18 @@ class DatabaseVerifier {
   async *verify(documents: readonly DocumentSchema[]): AsyncGenerator<IndexVerification> {
     const { run, database } = this;
     const slot = slotName(run.slot, database);
-    const { mapping } = await this.#readDatabase(documents, slot);
+    const admin = connectPostgres(run.postgres, { database, purpose: "verify", max: 1, kind: "admin" });
+    try {
+      const state = await readDatabase(admin, database, documents, slot);
+      yield* this.#verify(admin, state, slot);
+    } finally {
+      await admin.end({ timeout: 1 });
+    }
+  }
+
+  async *#verify(admin: Sql, state: DatabaseState, slot: string): AsyncGenerator<IndexVerification> {
+    const { run, database } = this;
+    const { mapping } = state;
     const workers = Math.max(1, run.loadWorkers);
     // Of the primary, also where a sync reads documents of a replica: what is compared must not be older than the index.
     await using session = new SourceSession(run.postgres, database, {
@@ -97,6 +109,7 @@ class DatabaseVerifier {
     const clock = new ServerClock(session);
     for (const mapped of mapping.documents) {
       const { index } = mapped.schema;
+      const source = new UnchangedSource(admin, state, mapped);
       const generation = await this.#openIndex(mapped, mapping.catalog.server.systemIdentifier);
       const progress = new ProgressBoard(index, mapped.root.relation.estimatedRows, (now) => {
         this.#patience.progress();
@@ -128,19 +141,10 @@ class DatabaseVerifier {
         passage: followed ? passage : null,
         refused: followed ? null : deadLetters(run, slot, index),
         onFault: this.#patience.onFault,
+        checkSource: () => source.check(),
         progress,
       });
       yield await verifier.verify(this.#signal);
-    }
-  }
-
-  async #readDatabase(documents: readonly DocumentSchema[], slot: string) {
-    const { database, run } = this;
-    const admin = connectPostgres(run.postgres, { database, purpose: "verify", max: 1, kind: "admin" });
-    try {
-      return await readDatabase(admin, database, documents, slot);
-    } finally {
-      await admin.end({ timeout: 1 });
     }
   }
 

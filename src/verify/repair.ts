@@ -25,6 +25,11 @@ export interface RepairOptions {
   /** Requests under way at once. */
   readonly concurrency: number;
   readonly onFault: (fault: PgsyncError) => void;
+  /**
+   * Refuses where documents are built in another way by now. Asked after the position of their version was read: where the tables are
+   * altered later, what the sync writes then has a greater version, and stays.
+   */
+  readonly checkSource: () => Promise<void>;
 }
 
 /**
@@ -109,9 +114,10 @@ export class Repair {
 
   /** A moment later than that of anything written before. */
   async #laterMoment(): Promise<ServerMoment> {
-    const { clock } = this.options;
+    const { clock, checkSource } = this.options;
     await clock.writeSomething();
     const { timeline, lsn } = await clock.present();
+    await checkSource();
     return { timeline, lsn: lsn - lsn % 8n };
   }
 

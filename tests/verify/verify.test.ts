@@ -355,3 +355,29 @@ function startWriters(url: string, sessions: number): Writers {
     },
   };
 }
+
+describe("verify, while a table is altered", () => {
+  for (const followed of [true, false]) {
+    it(`says so and repairs nothing by the old definition, ${followed ? "" : "not "}beside a sync`, async () => {
+      await using bench = await Bench.open(17, BOOKS_DDL, ["table: rating", BOOKS]);
+      if (followed) {
+        bench.start();
+        await bench.settled();
+      } else await bench.runOnce();
+      const compared: string[] = [];
+      const work = async () => {
+        const options = { ...VERIFY_DEFAULTS, repair: true };
+        for await (const { index } of verify(bench.options, options, AbortSignal.timeout(LIMIT_MS))) {
+          compared.push(index);
+          if (compared.length > 1) continue;
+          await bench.write("ALTER TABLE book ADD COLUMN pages int DEFAULT 7");
+          if (followed) await bench.settled();
+          else await bench.runOnce();
+        }
+      };
+      await fails(work(), "SOURCE_CHANGED");
+      assert.deepEqual(compared, [bench.schema.documents[0]?.index]);
+      await bench.assertEqual("after the table was altered");
+    });
+  }
+});
