@@ -62,7 +62,7 @@ export class DatabaseRun {
     const { database } = this;
     const admin = connectPostgres(run.postgres, { database, purpose: "admin", max: 3, kind: "admin" });
     try {
-      let state = await readDatabase(admin, database, this.documents, this.#slotName);
+      let state = await this.#read(admin, control.signal);
       refuse(setupProblems(state, run.bootstrap));
       for (const warning of state.mapping.warnings) board.warn(warning);
       if (run.postgresReplica !== null) {
@@ -77,10 +77,10 @@ export class DatabaseRun {
       checkpoint.adopt(identityOf(state));
       const refreshed = await this.#refreshViews(state, control.signal);
       if (refreshed.size > 0) {
-        state = await readDatabase(admin, database, this.documents, this.#slotName);
+        state = await this.#read(admin, control.signal);
         refuse(setupProblems(state, run.bootstrap));
       }
-      let changed = await this.#changed(admin, state, checkpoint);
+      let changed = await orAborted(this.#changed(admin, state, checkpoint), control.signal);
       // The server may not have counted yet what was written.
       for (const mapped of state.mapping.documents) {
         if (materializedViews([mapped]).some((view) => refreshed.has(view.oid))) changed.add(mapped);
@@ -100,6 +100,11 @@ export class DatabaseRun {
     } finally {
       await admin.end({ timeout: 1 });
     }
+  }
+
+  /** The size of a table, among others, is told only when nobody has it locked: a run that is to end does not wait for that. */
+  async #read(admin: Sql, signal: AbortSignal): Promise<DatabaseState> {
+    return await orAborted(readDatabase(admin, this.database, this.documents, this.#slotName), signal);
   }
 
   /** Refreshes the materialised views before anything is read of them. @returns those whose rows may have changed */
@@ -152,7 +157,7 @@ export class DatabaseRun {
     // A slot waits for older transactions; a run that is to end does not wait with it.
     const report = (line: string) => logger.info("{line}", { line });
     await orAborted(makeMissing(admin, state, checkpoint, search, report), signal);
-    return await readDatabase(admin, this.database, this.documents, this.#slotName);
+    return await this.#read(admin, signal);
   }
 
   /** Reads the changed database, however long that takes. */
@@ -161,10 +166,10 @@ export class DatabaseRun {
     for (let attempt = 0;; attempt++) {
       signal.throwIfAborted();
       try {
-        const found = await readDatabase(admin, this.database, this.documents, this.#slotName);
+        const found = await this.#read(admin, signal);
         refuse(setupProblems(found, run.bootstrap, true));
         const state = await this.#bootstrap(admin, found, checkpoint, signal);
-        return { state, changed: await this.#changed(admin, state, checkpoint) };
+        return { state, changed: await orAborted(this.#changed(admin, state, checkpoint), signal) };
       } catch (thrown) {
         signal.throwIfAborted();
         if (!(thrown instanceof PgsyncError) || !isTemporary(thrown)) throw thrown;

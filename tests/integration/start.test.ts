@@ -1,6 +1,7 @@
 /** What can come between a run and its start. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { delayOrAbort } from "../../src/retry/backoff.ts";
 import { eventually } from "../support/eventually.ts";
 import { Bench } from "./support.ts";
 
@@ -52,5 +53,30 @@ describe("A start", () => {
       writer.release();
     }
     await bench.assertSettled("after the writer");
+  });
+
+  it("that waits for a locked table can be stopped", async () => {
+    await using bench = await Bench.open(17, TABLES, NODES);
+    await bench.runOnce();
+    const other = await bench.sql.reserve();
+    try {
+      await other.unsafe("begin; lock table c in access exclusive mode");
+      bench.start();
+      await eventually(async () => {
+        const waiting = await bench.sql`
+          select from pg_locks where relation = 'c'::regclass and not granted`;
+        return waiting.length > 0;
+      }, { what: "the run to wait for the lock", interval: 5 });
+      const stopped = bench.stop().then(() => "stopped");
+      const limit = new AbortController();
+      const late = delayOrAbort(10_000, limit.signal).then(() => "late");
+      assert.equal(await Promise.race([stopped, late]), "stopped");
+      limit.abort();
+    } finally {
+      await other.unsafe("rollback");
+      other.release();
+    }
+    await bench.runOnce();
+    await bench.assertEqual("after the lock");
   });
 });

@@ -7,6 +7,7 @@ import postgres from "postgres";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
 import type { DeadLetter } from "../../src/checkpoint/types.ts";
 import { type Lsn, parseLsn } from "../../src/replication/lsn.ts";
+import { delayOrAbort } from "../../src/retry/backoff.ts";
 import { parseSchema } from "../../src/schema/parse.ts";
 import type { SchemaFile } from "../../src/schema/tree.ts";
 import { SEARCH_DEFAULTS } from "../../src/search/options.ts";
@@ -118,9 +119,13 @@ export class Bench implements AsyncDisposable {
     this.#throwFailure();
   }
 
-  /** The error that the run ends with by itself. */
-  async failure(): Promise<unknown> {
-    await this.#run?.done;
+  /** The error that the run ends with by itself. @throws where it goes on */
+  async failure(limitMs = 60_000): Promise<unknown> {
+    const limit = new AbortController();
+    const ended = Promise.resolve(this.#run?.done).then(() => true);
+    const inTime = await Promise.race([ended, delayOrAbort(limitMs, limit.signal).then(() => false)]);
+    limit.abort();
+    if (!inTime) throw new Error(`the run has not failed within ${limitMs / 1000} s`);
     const failure = this.#failure;
     if (failure === null) throw new Error("the run did not fail");
     this.#run = null;
