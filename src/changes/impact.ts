@@ -30,11 +30,14 @@ export async function* touchedKeys(
 ): AsyncGenerator<readonly RootKey[]> {
   const { mapped } = writer;
   const { session } = reconcile;
+  const sources = [...batch.values].filter(([source]) => source.document === mapped);
   if (batch.reconcile.has(mapped)) {
+    // A document that the load has read, and not yet written, is in no listing: where its root is gone by now, only a
+    // deletion keeps it out.
+    if (!writer.isLoaded) yield* rootKeys(sources);
     yield* reconciledKeys(writer, reconcile, moment, signal);
     return;
   }
-  const sources = [...batch.values].filter(([source]) => source.document === mapped);
   const given = new KeySet();
   for (const [at, [source, values]] of sources.entries()) {
     let left = values.size;
@@ -50,6 +53,13 @@ export async function* touchedKeys(
         if (fresh.length > 0) yield fresh;
       }
     }
+  }
+}
+
+/** The root keys among link values. */
+function* rootKeys(sources: readonly (readonly [ChangeSource, KeySet])[]): Generator<readonly RootKey[]> {
+  for (const [source, values] of sources) {
+    if (source.sql === null) yield* values.pages(VALUES_A_STATEMENT);
   }
 }
 

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { PgsyncError } from "../../src/errors/error.ts";
+import { parseLsn } from "../../src/replication/lsn.ts";
+import { eventually } from "../support/eventually.ts";
 import { Bench } from "./support.ts";
 
 const TABLES = `
@@ -180,6 +182,41 @@ ${child("wrote", "wrote")}`,
       await bench.assertSettled("after the load");
       await bench.write("update b set beside = 'z' where id = 2");
       await bench.assertSettled("a column changed that the view does not show");
+    });
+
+    it("a root that goes with a change that has all compared, while the load holds its document", async () => {
+      const tables = `
+        create table book (id int primary key);
+        create table review (id int primary key, book_id int, stars int);
+        create function waiting(book_id int) returns int language plpgsql stable as $$
+          begin
+            if book_id = 2 then perform pg_advisory_xact_lock_shared(4); end if;
+            return book_id;
+          end $$;
+        create view v as select id, book_id, waiting(book_id) as waited, stars from review;
+        insert into book select generate_series(1, 5);
+        insert into review select g, g, 1 from generate_series(1, 5) g`;
+      await using bench = await Bench.open(major, tables, `\ntable: book\nchildren:\n${child("v", "v")}`);
+      const lock = await bench.sql.reserve();
+      await lock`select pg_advisory_lock(4)`;
+      bench.start();
+      await eventually(
+        async () =>
+          (await bench.sql`select from pg_locks where locktype = 'advisory' and not granted`).length > 0,
+        { what: "the load to wait for the lock" },
+      );
+      await bench.write("delete from book where id = 2; update review set stars = 2 where book_id = 3");
+      const [row] = await bench.sql<
+        { lsn: string }[]
+      >`select pg_logical_emit_message(true, 'test', '')::text as lsn`;
+      const written = parseLsn(row?.lsn ?? "");
+      await eventually(
+        () => (bench.synchronizer.status().databases[0]?.stream.confirmed ?? 0n) >= written,
+        { what: "the stream to be confirmed" },
+      );
+      await lock`select pg_advisory_unlock(4)`;
+      lock.release();
+      await bench.assertSettled("the load went on");
     });
 
     it("a partitioned table and one without a key below a view", async () => {
