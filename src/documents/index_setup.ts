@@ -89,7 +89,7 @@ export async function openIndex(
   const found = await ensureIndex(search, definition, signal);
   const { generation } = found;
   const verdict = checkMeta(mapped, found.meta, definition.meta, keptKey);
-  const meta = await adoptSchema(
+  const adopted = await adoptSchema(
     search,
     checkpoint,
     { index, generation },
@@ -99,7 +99,21 @@ export async function openIndex(
     signal,
   );
   await addFields(search, index, generation, definition, signal);
-  if (progress !== null && progress.generation !== generation) checkpoint.forgetLoad(index);
+  let meta = adopted;
+  if (progress !== null && progress.generation !== generation) {
+    if (meta.loaded) {
+      // The position stands for the documents of the other one.
+      logger.warn(
+        "the alias {index} names {generation}, and no longer {before}, whose documents the checkpoint file knows: the index is " +
+          "loaded anew in place",
+        { index, generation, before: progress.generation },
+      );
+      meta = { ...meta, loaded: false };
+      await updateMeta(search, generation, meta, signal);
+    }
+    // Last: whoever is interrupted before finds the same again.
+    checkpoint.forgetLoad(index);
+  }
   if (meta.loaded) return { generation, meta, loaded: true };
   if (verdict.kind !== "sources" && progress?.finished === true && progress.generation === generation) {
     // The process ended between the two notes that the load is finished.
