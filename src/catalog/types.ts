@@ -125,6 +125,8 @@ export interface ViewDefinition {
   readonly below: readonly QualifiedName[];
   /** Functions that may read tables which PostgreSQL does not tell of. */
   readonly opaque: readonly string[];
+  /** What it shows depends on the time: rows come and go with no change of a table. */
+  readonly asksForTime: boolean;
 }
 
 /** A table or view that the schema file names. */

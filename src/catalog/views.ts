@@ -38,6 +38,12 @@ type ViewReadRow = z.infer<typeof viewReadRow>;
 /** A reference to a whole row, whatever its columns: `SELECT b FROM b`. */
 const WHOLE_ROW = ":varattno 0 ";
 
+/**
+ * In a rule: CURRENT_DATE and its like (SQLValueFunctionOp 0 to 8 of primnodes.h), and calls of timeofday, now, age of one argument
+ * (timestamptz, timestamp), transaction_timestamp, statement_timestamp and clock_timestamp (pg_proc.dat).
+ */
+const TIME = /\{SQLVALUEFUNCTION :op [0-8] |:funcid (?:274|1299|1386|2059|2647|2648|2649) /;
+
 /** What views read, as it was read itself. */
 export class ViewReads {
   readonly #views: ReadonlyMap<number, ViewRow>;
@@ -69,6 +75,7 @@ export class ViewReads {
       tables: own.kind === "m" ? [] : this.#tables(view, relations),
       materializedViews: this.#materializedBelow(view.oid).map(materializedView),
       opaque: [...new Set(plain.flatMap((row) => row.opaque))],
+      asksForTime: plain.some((row) => TIME.test(row.rule)),
       below: this.#below(view.oid).filter((row) => row.oid !== view.oid)
         .map(({ schema, table }) => ({ schema, table })),
     };

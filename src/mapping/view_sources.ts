@@ -72,6 +72,12 @@ export function viewWarnings(node: NodeSchema, relation: Relation): string[] {
         "others, for PostgreSQL does not tell of them",
     );
   }
+  if (view.asksForTime) {
+    warnings.push(
+      `${name} depends on the time: what it shows by and by, without a change of a table, reaches a document only with its next ` +
+        "change, or by pgsync verify --repair",
+    );
+  }
   return warnings;
 }
 

@@ -224,7 +224,29 @@ for (const major of [13, 15, 17, 18] as const) {
       });
       assert.deepEqual(await used("select count(*) from b"), { b: [] });
       assert.deepEqual(await used("select b from b"), { b: null });
+      assert.deepEqual(await used("select id, xmin, ctid from b"), { b: ["ctid", "id", "xmin"] });
       assert.deepEqual(await used("select n from below"), { b: ["k"] });
+    });
+
+    it("whether it depends on the time", async () => {
+      for (
+        const [expression, depends] of [
+          ["now()", true],
+          ["current_date", true],
+          ["localtimestamp(0)", true],
+          ["clock_timestamp()", true],
+          ["age('2020-01-01'::timestamp)", true],
+          ["age('2020-01-01'::timestamp, '2020-01-02')", false],
+          ["current_user", false],
+          ["'now'", false],
+        ] as const
+      ) {
+        await sql.unsafe(`create view timed as select id from b where ${expression} is not null`);
+        await sql.unsafe("create view above as select * from timed");
+        const [view] = await readViews(["above"]);
+        assert.equal(view?.view?.asksForTime, depends, expression);
+        await sql.unsafe("drop view above, timed");
+      }
     });
 
     it("materialised views in the order in which they are refreshed, and what cannot be heard", async () => {
