@@ -4,7 +4,7 @@ import type { PostgresOptions } from "../postgres/options.ts";
 import { PgsyncError } from "../errors/error.ts";
 import { backoffDelay, delay } from "../retry/backoff.ts";
 import type { ServerMoment } from "./source_clock.ts";
-import { behind, lookAtStandby, refuseUnfit, type Replica } from "./standby_look.ts";
+import { behind, lookAtStandby, refuseUnfit, type Replica, standbyError } from "./standby_look.ts";
 
 /** Waits between attempts while PostgreSQL is away: up to 0.2 s at first, up to 10 s later. */
 const RETRY_LIMITS = { baseMs: 200, capMs: 10_000 };
@@ -67,8 +67,10 @@ export class SourceSession implements AsyncDisposable {
 
   /** Makes an error of ours of what a statement of the reading pools threw. */
   error(thrown: unknown, doing: string): PgsyncError {
-    const options = this.replica?.options ?? this.options;
-    return postgresError(thrown, { options, database: this.database, doing });
+    const { database, options, replica } = this;
+    return replica === null
+      ? postgresError(thrown, { options, database, doing })
+      : standbyError(thrown, { options: replica.options, database, doing });
   }
 
   /** Makes an error of ours of what a statement on the primary threw. */

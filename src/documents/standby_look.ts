@@ -2,6 +2,7 @@ import { z } from "zod";
 import { PgsyncError } from "../errors/error.ts";
 import type { Session } from "../postgres/connect.ts";
 import type { PostgresOptions } from "../postgres/options.ts";
+import { postgresError, type PostgresErrorContext, sqlStateOf } from "../postgres/errors.ts";
 import { addressOf } from "../postgres/socket.ts";
 import { formatLsn, type Lsn, parseLsn } from "../replication/lsn.ts";
 import type { ServerMoment } from "./source_clock.ts";
@@ -102,5 +103,27 @@ export function behind(
       moment.lsn - look.replayed
     } bytes short of ` +
       `${formatLsn(moment.lsn)}, which changed documents must be read at.`,
+  );
+}
+
+/** There is no such database. */
+const NO_DATABASE = "3D000";
+
+/**
+ * Makes an error of ours of what a statement on the standby threw. A database that the primary has and the standby has not is
+ * one whose making it has still to replay.
+ */
+export function standbyError(thrown: unknown, context: PostgresErrorContext): PgsyncError {
+  if (sqlStateOf(thrown) !== NO_DATABASE) return postgresError(thrown, context);
+  return new PgsyncError(
+    "REPLICA_BEHIND",
+    `The standby at ${
+      addressOf(context.options)
+    } has no database "${context.database}" yet, which the primary has.`,
+    {
+      remedy:
+        "None needed where it follows the primary: it is looked at again. If it lasts, look whether it does.",
+      cause: thrown,
+    },
   );
 }

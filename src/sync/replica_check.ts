@@ -1,7 +1,7 @@
 import { getLogger } from "@logtape/logtape";
-import { lookAtStandby, refuseUnfit, type Replica } from "../documents/standby_look.ts";
+import { lookAtStandby, refuseUnfit, type Replica, standbyError } from "../documents/standby_look.ts";
 import { connectPostgres, errorContext } from "../postgres/connect.ts";
-import { isTemporary, postgresError } from "../postgres/errors.ts";
+import { isTemporary } from "../postgres/errors.ts";
 
 const logger = getLogger(["pgsync", "sync"]);
 
@@ -16,7 +16,7 @@ export async function checkReplica(replica: Replica, database: string): Promise<
   try {
     refuseUnfit(await lookAtStandby(sql), replica);
   } catch (thrown) {
-    const error = postgresError(thrown, errorContext(sql, "tell how far it is"));
+    const error = standbyError(thrown, errorContext(sql, "tell how far it is"));
     if (!isTemporary(error)) throw error;
     logger.warn("the replica is not there yet: {message}", { message: error.message });
   } finally {

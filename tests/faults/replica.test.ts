@@ -95,6 +95,26 @@ test("a standby that goes away is waited for with bounded memory, and /ready say
   await primary.stop("immediate");
 });
 
+test("a database that the standby does not know yet is waited for", async () => {
+  const primary = await ownPostgres();
+  const standby = await ownStandby(primary);
+  const reader = superuser(standby);
+  {
+    await reader`SELECT pg_wal_replay_pause()`;
+    await using bench = await openLibrary(primary, standby);
+    bench.start();
+    await eventually(() => {
+      const [state] = bench.synchronizer.status().databases;
+      assert.match(state?.notReady.join() ?? "", /has no database/);
+    }, { what: "the standby to lack the database" });
+    await reader`SELECT pg_wal_replay_resume()`;
+    await bench.assertSettled("when the standby has it");
+  }
+  await reader.end();
+  await standby.stop("immediate");
+  await primary.stop("immediate");
+});
+
 test("a statement that a conflict with recovery cancels is repeated", async () => {
   const primary = await ownPostgres();
   const standby = await ownStandby(primary, { settings: { max_standby_streaming_delay: "0" } });
