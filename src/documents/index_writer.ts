@@ -5,6 +5,7 @@ import type { MappedDocument } from "../mapping/tree.ts";
 import type { BulkRequest } from "../search/bulk_body.ts";
 import type { BulkWriter } from "../search/bulk_writer.ts";
 import type { SearchClient } from "../search/client.ts";
+import type { RefusedItem } from "../search/bulk_answer.ts";
 import { readVersions } from "../search/stored_versions.ts";
 import { versionParts } from "../search/version.ts";
 import { formatLsn, type Lsn } from "../replication/lsn.ts";
@@ -89,7 +90,11 @@ export class IndexWriter {
     const { bulk, checkpoint, observe } = this.options;
     const outcome = await bulk.send(request, signal);
     if (outcome.stale) return false;
-    const refusals = outcome.refused.filter(({ id, operation }) => operation === "index" || id !== NO_ID);
+    const refusals = await this.#notReplaced(
+      outcome.refused.filter(({ id, operation }) => operation === "index" || id !== NO_ID),
+      request,
+      signal,
+    );
     if (refusals.length > 0) {
       const entries = refusals.map((refused) => ({
         index: this.index,
@@ -161,6 +166,30 @@ export class IndexWriter {
   refusedIds(): string[] {
     const { checkpoint } = this.options;
     return checkpoint.listDeadLetters(this.index, checkpoint.deadLetterCount(this.index)).map(({ id }) => id);
+  }
+
+  /**
+   * Leaves out refusals of documents of which the index holds a newer build: the engine reads a document before it looks
+   * at its version.
+   */
+  async #notReplaced(
+    refusals: readonly RefusedItem[],
+    request: BulkRequest,
+    signal: AbortSignal,
+  ): Promise<readonly RefusedItem[]> {
+    if (refusals.length === 0) return refusals;
+    const { client, generation } = this.options;
+    const sent = new Map(request.items.map(({ id, version }) => [id, version]));
+    const written = refusals.filter(({ id }) => id !== NO_ID).map(({ id }) => id);
+    try {
+      const held = await readVersions(client, generation, written, signal);
+      return refusals.filter(({ id }) => (held.get(id) ?? 0n) <= (sent.get(id) ?? 0n));
+    } catch (thrown) {
+      signal.throwIfAborted();
+      // Better one letter too many.
+      if (thrown instanceof PgsyncError) return refusals;
+      throw thrown;
+    }
   }
 
   /**

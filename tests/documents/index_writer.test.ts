@@ -51,6 +51,8 @@ test("an older build that arrives late does not take a newer one off the dead le
   assert.deepEqual(writer.refusedIds(), ["1"]);
   assert.deepEqual(await send(["1", V + 6n, { n: 5 }]), []);
 
+  assert.deepEqual(await send(["1", V + 4n, { n: "late" }]), [], "the index holds a newer one");
+
   const fault = { sqlState: "22003", reason: "out of range" };
   writer.refuse([{ id: "2", fault }], V + 8n, "stream", null);
   assert.deepEqual(await send(["2", V + 6n, { n: 3 }]), ["2"], "it was read before");
