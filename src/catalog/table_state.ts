@@ -23,6 +23,8 @@ const columnState = z.object({
    * FULL does not.
    */
   definedBy: z.string(),
+  /** Digest of the whole definition: the same one by another transaction was another in between, perhaps a name. */
+  definition: z.string(),
 });
 
 const tableState = z.object({
@@ -30,6 +32,11 @@ const tableState = z.object({
   table: z.string(),
   /** Null where no relation has the name. */
   oid: z.number().nullable(),
+  /**
+   * The transaction that last gave it its name, schema or owner (`xmin` of its row type in `pg_type`): another table may have had the
+   * name in between. GRANT and VACUUM change nothing here.
+   */
+  namedBy: z.string(),
   /** `pg_class.relkind`. */
   kind: z.string().nullable(),
   /** Others inherit from it by INHERITS. */
@@ -75,7 +82,7 @@ export const tableStates = z.array(tableState);
 
 const TABLE_STATES = `
 with recursive root as (
-  select distinct asked.schema, asked."table", c.oid, c.relkind, c.relreplident
+  select distinct asked.schema, asked."table", c.oid, c.reltype, c.relkind, c.relreplident
   from jsonb_to_recordset($1::text::jsonb) as asked(schema text, "table" text)
   left join pg_catalog.pg_namespace n on n.nspname = asked.schema
   left join pg_catalog.pg_class c
@@ -131,7 +138,8 @@ with recursive root as (
     'type', a.atttypid::bigint,
     'collation', a.attcollation::bigint,
     'generated', case when a.attgenerated <> '' then md5(d.adbin::text) end,
-    'definedBy', a.xmin::text
+    'definedBy', a.xmin::text,
+    'definition', md5(((to_jsonb(a) - 'attmissingval') || jsonb_build_object('default', d.oid::bigint))::text)
   ) order by a.attnum) as columns
   from root
   join pg_catalog.pg_attribute a on a.attrelid = root.oid and a.attnum > 0 and not a.attisdropped
@@ -162,6 +170,7 @@ select coalesce(jsonb_agg(jsonb_build_object(
   'schema', root.schema,
   'table', root."table",
   'oid', root.oid::bigint,
+  'namedBy', coalesce((select t.xmin::text from pg_catalog.pg_type t where t.oid = root.reltype), ''),
   'kind', root.relkind::text,
   'hasInheritors', coalesce(root.relkind <> 'p'
     and exists (select from pg_catalog.pg_inherits i where i.inhparent = root.oid), false),

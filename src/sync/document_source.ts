@@ -105,10 +105,14 @@ function rowsChanged(before: TableState, now: TableState, { used, links }: UsedC
   if (Object.entries(before.leaves).some(([leaf, filenode]) => now.leaves[leaf] !== filenode)) return true;
   if (Object.entries(before.labels).some(([label, text]) => now.labels[label] !== text)) return true;
   if (now.kind === "m" && (before.filenode !== now.filenode || before.writes !== now.writes)) return true;
-  const earlier = new Map(before.columns.map((column) => [column.name, column.definedBy]));
-  const redefined = now.columns
-    .filter((column) => earlier.get(column.name) !== column.definedBy)
-    .map((column) => column.name);
+  // Documents may have been made of another table that had its name.
+  if (before.namedBy !== now.namedBy) return true;
+  const earlier = new Map(before.columns.map((column) => [column.name, column]));
+  const others = now.columns.filter((column) => earlier.get(column.name)?.definedBy !== column.definedBy);
+  const redefined = others.map((column) => column.name);
+  // And of another column.
+  const again = others.filter((column) => earlier.get(column.name)?.definition === column.definition);
+  if (again.some((column) => used.has(column.name))) return true;
   // Two columns that have changed names and back again: changes in between were misread.
   if (redefined.some((name) => links.has(name))) return true;
   if (before.filenode === now.filenode || now.kind === "p") return false;

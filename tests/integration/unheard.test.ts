@@ -2,6 +2,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { PgsyncError } from "../../src/errors/error.ts";
+import { eventually } from "../support/eventually.ts";
+import { Vandal } from "../verify/damage.ts";
 import { Bench } from "./support.ts";
 
 const LEAVES = `
@@ -112,5 +114,56 @@ describe("What the stream was not to tell of is found", () => {
     await bench.write(mending ?? "");
     await bench.runOnce();
     await bench.assertEqual("after the publication was dropped");
+  });
+});
+
+describe("What had another name between two looks is found", () => {
+  const swap = "alter table book rename title to x; alter table book rename other to title; " +
+    "alter table book rename x to other";
+  it("a column", async () => {
+    const ddl = `${SHOP}; alter table book add other text default 'other'`;
+    // One look at the start, and no other.
+    await using bench = await Bench.open(17, ddl, BOOKS, { catalogIntervalMs: 3_600_000 });
+    bench.start();
+    await eventually(() => {
+      const { ready, databases: [database] } = bench.synchronizer.status();
+      return ready && database?.tablesLookedAt instanceof Date;
+    }, { what: "the load and the look", interval: 5 });
+    const changes = bench.events.length;
+    await bench.write(swap, "update book set other = 'changed'");
+    await eventually(
+      () => bench.events.slice(changes).some((event) => event.type === "batch" && event.changes > 0),
+      { what: "the change to be carried out", interval: 5 },
+    );
+    await bench.stop();
+    await bench.write(swap);
+    await bench.runOnce();
+    await bench.assertEqual("with its name again");
+  });
+
+  it("what changes no value costs nothing", async () => {
+    await using bench = await Bench.open(17, SHOP, BOOKS);
+    await bench.runOnce();
+    // A comparison would bring it back.
+    await new Vandal(bench).remove("11");
+    for (
+      const statements of [
+        [
+          "alter table book alter title set not null, alter title set default 'x', alter title set statistics 10",
+          "grant select on book, rating to public",
+          "alter table rating alter stars set default 1",
+          "create index on rating (stars)",
+          "vacuum analyze",
+        ],
+        ["grant select on book, rating to public", "alter table rating alter stars set default 2"],
+      ]
+    ) {
+      await bench.write(...statements);
+      await bench.runOnce();
+    }
+    await assert.rejects(bench.assertEqual("without a comparison"), /document "11" is missing/);
+    await bench.write("alter table rating add note text");
+    await bench.runOnce();
+    await bench.assertEqual("with one");
   });
 });

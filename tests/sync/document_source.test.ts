@@ -18,6 +18,7 @@ function stateOf(relation: Relation): TableState {
     schema: relation.schema,
     table: relation.table,
     oid: relation.oid,
+    namedBy: "600",
     kind: "r",
     hasInheritors: false,
     columns: relation.columns.map(({ name, number, type }) => ({
@@ -27,6 +28,7 @@ function stateOf(relation: Relation): TableState {
       collation: 0,
       generated: null,
       definedBy: "700",
+      definition: "d",
     })),
     rule: "",
     keys: "k",
@@ -71,7 +73,7 @@ describe("What a document is made of", () => {
         () => ({ keys: "other", foreignKeys: "other", identity: "f " }),
         () => ({ labels: { "90": "sad", "91": "glad" } }),
         column("note", { type: 1, number: 9, definedBy: "800" }),
-        column("value", { definedBy: "800" }),
+        column("value", { definedBy: "800", definition: "not null" }),
       ]
     ) assert.deepEqual(changed(change), { kind: "none" });
   });
@@ -95,11 +97,18 @@ describe("What a document is made of", () => {
       return found.kind === "rows" ? { ...found, tables: found.tables.map(({ table }) => table) } : found;
     };
     assert.deepEqual(
-      told((state) => ({ ...column("value", { definedBy: "800" })(state), filenode: 1 })),
+      told((state) => ({
+        ...column("value", { definedBy: "800", definition: "other" })(state),
+        filenode: 1,
+      })),
       rows,
     );
     assert.deepEqual(told(column("book_id", { definedBy: "800" })), rows);
     assert.deepEqual(told(() => ({ labels: { "90": "blue" } })), rows);
+    // Something was changed, and changed back.
+    assert.deepEqual(told(column("value", { definedBy: "800" })), rows);
+    assert.deepEqual(told(column("note", { definedBy: "800" })), { kind: "none" });
+    assert.deepEqual(told(() => ({ namedBy: "800" })), rows);
     // It was out of the publication for a while.
     assert.deepEqual(told(() => ({ published: "2" })), rows);
   });
