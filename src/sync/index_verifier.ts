@@ -38,6 +38,9 @@ export interface IndexVerifierOptions {
   readonly progress: ProgressBoard;
 }
 
+/** Places of a document that are told. */
+const MOST_PLACES = 10;
+
 /** Compares one index, judges what differs, and mends it where that is asked for. */
 export class IndexVerifier {
   readonly #told: VerifiedDifference[] = [];
@@ -55,7 +58,7 @@ export class IndexVerifier {
       onFault,
       signal,
     );
-    const comparison = new Comparison({ ...this.options, contents });
+    const comparison = new Comparison({ ...this.options, contents, places: MOST_PLACES });
     const repair = options.repair
       ? new Repair({
         ...this.options,
@@ -75,6 +78,8 @@ export class IndexVerifier {
     const found = differences({
       ...this.options,
       scope: options.scope,
+      // Whether it counts, and where it differs, is seen at the second look.
+      places: 0,
       workers: Math.max(1, run.loadWorkers),
       chunkRows: run.loadChunkRows,
       onProgress: ({ compared, listed }) =>

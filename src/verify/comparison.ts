@@ -4,6 +4,7 @@ import {
   DocumentBuilder,
   type UnmakeableDocument,
 } from "../documents/document_builder.ts";
+import { havePassed } from "../documents/garbage.ts";
 import { joinKey, keyColumns, type RootKey } from "../documents/root_keys.ts";
 import type { SourceSession } from "../documents/source_session.ts";
 import type { PgsyncError } from "../errors/error.ts";
@@ -28,7 +29,7 @@ export interface Difference {
    * - `unmakeable`: PostgreSQL cannot make it of its rows; what the index holds cannot be judged
    */
   readonly kind: "missing" | "extra" | "different" | "unmakeable";
-  /** Where the contents differ: the first ten places. */
+  /** Where the contents differ: the first places. */
   readonly changes: readonly ValueDifference[];
   /** Why PostgreSQL cannot make it; null for the other kinds. */
   readonly reason: string | null;
@@ -47,14 +48,16 @@ export interface ComparisonOptions {
   readonly search: SearchClient;
   /** False: only existence is compared, because the index does not hold contents as PostgreSQL made them. */
   readonly contents: boolean;
+  /** So many places of a document that differs are told; 0 where only its key is wanted. */
+  readonly places: number;
   /** Told of each failure that is followed by another attempt. */
   readonly onFault: (fault: PgsyncError) => void;
 }
 
 /** Documents compared at once by their ids. */
 const IDS_AT_ONCE = 500;
-/** Places of a document that are told. */
-const MOST_PLACES = 10;
+/** How many documents' worth of garbage a comparison leaves: the document, what the index has of it, the answer they came in. */
+const GARBAGE_A_COMPARISON = 3;
 
 /**
  * Compares documents as PostgreSQL makes them with those that the index holds: byte by byte first, and by their values
@@ -76,6 +79,7 @@ export class Comparison {
    */
   async built(documents: readonly BuiltDocument[], signal: AbortSignal): Promise<Difference[]> {
     const stored = await this.#stored(documents.map(({ id }) => id), signal);
+    havePassed(documents.length * GARBAGE_A_COMPARISON);
     return documents.flatMap((built, at) => this.#compare(built, stored[at] ?? null, null));
   }
 
@@ -136,8 +140,10 @@ export class Comparison {
     const { source, version } = stored;
     if (!this.options.contents || (source !== null && document.equals(source))) return [];
     // An index that keeps sources has one of every document; a hand that left it out has changed the document.
-    const changes = valueDifferences(document, source ?? EMPTY_DOCUMENT, MOST_PLACES);
-    return changes.length === 0 ? [] : { ...common, kind: "different", changes, version };
+    const { places } = this.options;
+    const changes = valueDifferences(document, source ?? EMPTY_DOCUMENT, Math.max(1, places));
+    if (changes.length === 0) return [];
+    return { ...common, kind: "different", changes: places === 0 ? [] : changes, version };
   }
 
   /** @param impossible keys of which `#rows` has found that they are none */

@@ -47,6 +47,8 @@ export interface DifferencesOptions {
   readonly workers: number;
   /** Rows of a chunk, about. */
   readonly chunkRows: number;
+  /** So many places of a document that differs are told; 0 where only its key is wanted. */
+  readonly places: number;
   readonly onFault: (fault: PgsyncError) => void;
   readonly onProgress?: (progress: ComparisonProgress) => void;
 }

@@ -105,6 +105,7 @@ export async function compare(
       search,
       scope,
       workers: 2,
+      places: 10,
       chunkRows: settings.chunkRows ?? 70,
       onFault: () => {},
       ...(settings.onProgress === undefined ? {} : { onProgress: settings.onProgress }),
