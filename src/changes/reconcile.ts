@@ -43,7 +43,7 @@ export async function* reconciledKeys(
   // what is written leaves the list.
   yield keysOf(writer.refusedIds(), mapped);
   if (writer.isLoaded && !session.hasReplica && await holdsContents({ mapped, search, generation }, signal)) {
-    for await (const page of differences({ ...options, mapped, generation, places: 0 }, signal)) {
+    for await (const page of differences({ ...options, workers: 1, mapped, generation, places: 0 }, signal)) {
       // An id that no row can have was written by somebody else, and is left alone.
       yield page.flatMap(({ key }) => key ?? []);
     }

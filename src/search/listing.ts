@@ -7,11 +7,16 @@ import { quoteVersions } from "./stored_versions.ts";
 /** How many ids one page of a listing holds. */
 const LIST_BATCH = 5_000;
 
+/** What of a page is wanted: by default each hit repeats the name of its index, and more. */
+const PAGE_FILTER = "_scroll_id,timed_out,_shards.failed,hits.hits._id,hits.hits._version,error,status";
+
 const pageSchema = z.object({
   _scroll_id: z.string().optional(),
   timed_out: z.boolean(),
   _shards: z.object({ failed: z.number() }),
-  hits: z.object({ hits: z.array(z.object({ _id: z.string(), _version: z.string().optional() })) }),
+  // The filter leaves out what is empty: the last page has no hits at all.
+  hits: z.object({ hits: z.array(z.object({ _id: z.string(), _version: z.string().optional() })) })
+    .default({ hits: [] }),
 });
 
 /** A document of a listing. */
@@ -55,7 +60,7 @@ export async function* listDocuments(
   const first = await client.request({
     method: "POST",
     path: `/${encodeURIComponent(index)}/_search`,
-    query: { scroll: "5m", allow_partial_search_results: false },
+    query: { scroll: "5m", allow_partial_search_results: false, filter_path: PAGE_FILTER },
     body: {
       size: LIST_BATCH,
       _source: false,
@@ -82,6 +87,7 @@ export async function* listDocuments(
       const next = await client.request({
         method: "POST",
         path: "/_search/scroll",
+        query: { filter_path: PAGE_FILTER },
         body: { scroll: "5m", scroll_id: page._scroll_id },
         doing,
         // Sent twice, it would leave out a page.

@@ -14,7 +14,7 @@ import type { Comparison, Difference } from "./comparison.ts";
 
 /** A page of documents is compared when it has so many, or so many bytes. */
 const PAGE_DOCUMENTS = 1_000;
-const PAGE_BYTES = 1024 * 1024;
+const PAGE_BYTES = 512 * 1024;
 /** Pages of one chunk that are compared while the next documents are read. */
 const PAGES_UNDER_WAY = 2;
 

@@ -47,7 +47,7 @@ export interface DifferencesOptions {
   readonly workers: number;
   /** Rows of a chunk, about. */
   readonly chunkRows: number;
-  /** So many places of a document that differs are told; 0 where only its key is wanted. */
+  /** So many places of a document that differs are told; 0: documents are compared by their bytes only. */
   readonly places: number;
   readonly onFault: (fault: PgsyncError) => void;
   readonly onProgress?: (progress: ComparisonProgress) => void;
