@@ -20,8 +20,9 @@ import { type Servers, startServers } from "./servers.ts";
 import { initialLoad } from "./workloads/initial_load.ts";
 import { latency } from "./workloads/latency.ts";
 import { startUp } from "./workloads/start_up.ts";
+import { verification } from "./workloads/verification.ts";
 
-const WORKLOADS = ["load", "latency", "startup"] as const;
+const WORKLOADS = ["load", "verify", "latency", "startup"] as const;
 type Workload = typeof WORKLOADS[number];
 
 const HELP = `deno task bench [options]
@@ -103,6 +104,10 @@ async function run(
       log,
     });
   } else await pgsync.load();
+  if (wants("verify")) {
+    const { books: documents, rounds } = options;
+    result.verification = await verification(servers, pgsync, { documents, rounds, log });
+  }
   if (wants("startup")) result.startUp = await startUp(pgsync, options.starts);
   if (wants("latency")) {
     const daemon = await startDaemon(pgsync);

@@ -2,6 +2,7 @@
 import type { LatencyResult } from "./workloads/latency.ts";
 import type { LoadResult } from "./workloads/initial_load.ts";
 import type { StartUpResult } from "./workloads/start_up.ts";
+import type { VerificationResult } from "./workloads/verification.ts";
 
 /** All that a run of the benchmark has found; what goes into the JSON file. */
 export interface BenchResult {
@@ -10,6 +11,7 @@ export interface BenchResult {
   readonly versions: Readonly<Record<string, string>>;
   readonly books: number;
   readonly load?: readonly LoadResult[];
+  readonly verification?: VerificationResult;
   readonly latency?: LatencyResult;
   readonly startUp?: StartUpResult;
 }
@@ -18,6 +20,7 @@ export interface BenchResult {
 export function report(result: BenchResult): string {
   return [
     ...(result.load === undefined ? [] : loadLines(result.load)),
+    ...(result.verification === undefined ? [] : verificationLines(result.verification)),
     ...(result.latency === undefined ? [] : latencyLines(result.latency)),
     ...(result.startUp === undefined ? [] : startUpLines(result.startUp)),
   ].join("\n");
@@ -42,6 +45,21 @@ function loadLines(results: readonly LoadResult[]): string[] {
     ...["PostgreSQL's CPU", "Elasticsearch's CPU", "others' CPU"],
   ];
   return markdown(head, rows);
+}
+
+function verificationLines({ median, rounds, documentsPerSecond }: VerificationResult): string[] {
+  return markdown(
+    ["verify", "rounds", "documents/s", "CPU", "peak RSS", "PostgreSQL's CPU", "Elasticsearch's CPU"],
+    [[
+      `${median.seconds.toFixed(2)} s`,
+      rounds.map(({ seconds }) => seconds.toFixed(2)).join(", "),
+      documentsPerSecond.toFixed(0),
+      `${median.cpu.toFixed(2)} s`,
+      megabytes(median.peakRss),
+      `${median.postgresCpu.toFixed(1)} s`,
+      `${median.searchCpu.toFixed(1)} s`,
+    ]],
+  );
 }
 
 function latencyLines({ changes, visible, acknowledged, stages, idleRss }: LatencyResult): string[] {

@@ -119,6 +119,20 @@ export class JsonReader {
     return { start, end: this.#at };
   }
 
+  /**
+   * As `skip`, without a look at each byte where the next value is just this text.
+   *
+   * @param text an object or array: what begins with one has it for its value
+   */
+  skipExpected(text: Uint8Array): JsonSpan {
+    this.#skipSpace();
+    const start = this.#at;
+    const end = start + text.length;
+    if (end > this.#end || Buffer.compare(this.bytes.subarray(start, end), text) !== 0) return this.skip();
+    this.#at = end;
+    return { start, end };
+  }
+
   /** @returns whether the object or array that was entered ends here */
   #leave(close: number): boolean {
     this.#skipSpace();

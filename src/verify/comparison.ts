@@ -80,7 +80,8 @@ export class Comparison {
    * @throws PgsyncError of the search engine; the signal's reason
    */
   async built(documents: readonly BuiltDocument[], signal: AbortSignal): Promise<Difference[]> {
-    const stored = await this.#stored(documents.map(({ id }) => id), signal);
+    const ids = documents.map(({ id }) => id);
+    const stored = await this.#stored(ids, documents.map(({ document }) => document), signal);
     havePassed(documents.length * GARBAGE_A_COMPARISON);
     return documents.flatMap((built, at) => this.#compare(built, stored[at] ?? null, null));
   }
@@ -113,7 +114,7 @@ export class Comparison {
   }
 
   async #ids(ids: readonly string[], signal: AbortSignal): Promise<Difference[]> {
-    const stored = await this.#stored(ids, signal);
+    const stored = await this.#stored(ids, [], signal);
     const { marks, impossible } = await this.#rows(ids, signal);
     const keys = ids.flatMap((id) => marks.has(id) ? this.#key(id) ?? [] : []);
     const { documents, unmakeable } = await this.#build(keys, signal);
@@ -168,10 +169,15 @@ export class Comparison {
     return values === null || id.includes("\0") ? null : joinKey(values);
   }
 
-  async #stored(ids: readonly string[], signal: AbortSignal): Promise<(StoredDocument | null)[]> {
+  /** @param expected what PostgreSQL has of them, as far as that is known */
+  async #stored(
+    ids: readonly string[],
+    expected: readonly (Buffer | null)[],
+    signal: AbortSignal,
+  ): Promise<(StoredDocument | null)[]> {
     const { search, generation, contents } = this.options;
     return await this.#patiently(
-      () => getDocuments(search, generation, ids, { source: contents }, signal),
+      () => getDocuments(search, generation, ids, { source: contents, expected }, signal),
       "compare documents",
       signal,
     );

@@ -69,6 +69,16 @@ describe("A JSON reader", () => {
     }));
   });
 
+  it("finds the same end where the value was expected, and where another was", () => {
+    const objects = fc.dictionary(fc.string({ unit: "grapheme" }), fc.jsonValue());
+    fc.assert(fc.property(objects, objects, fc.boolean(), (value, other, known) => {
+      const text = JSON.stringify(value);
+      const json = bytes(` ${text},"rest":1}`);
+      const { start, end } = new JsonReader(json).skipExpected(bytes(JSON.stringify(known ? value : other)));
+      assert.equal(json.subarray(start, end).toString(), text);
+    }));
+  });
+
   it("goes through objects as JSON.parse does", () => {
     fc.assert(fc.property(fc.dictionary(fc.string({ unit: "grapheme" }), fc.jsonValue()), (object) => {
       const text = bytes(JSON.stringify(object, null, 1));

@@ -63,7 +63,8 @@ export async function initialLoad(
   });
 }
 
-function medianCost(rounds: readonly Cost[]): Cost {
+/** Of each figure by itself. */
+export function medianCost(rounds: readonly Cost[]): Cost {
   const of = (key: keyof Cost) => median(rounds.map((cost) => cost[key]));
   return {
     seconds: of("seconds"),
