@@ -51,6 +51,7 @@ export type {
   NodePlanSummary,
   ReplicaIdentityNeed,
   RunPlan,
+  ViewPlan,
 } from "./src/sync/plan.ts";
 export { planRun } from "./src/sync/plan_run.ts";
 export { preview, type PreviewDocument } from "./src/sync/preview.ts";

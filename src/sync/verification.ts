@@ -1,5 +1,5 @@
-import type { Difference } from "../verify/comparison.ts";
 import type { ComparisonScope } from "../verify/differences.ts";
+import type { ValueDifference } from "../verify/value_differences.ts";
 
 /** What is to be verified, and how. */
 export interface VerifyOptions {
@@ -25,7 +25,11 @@ export const VERIFY_DEFAULTS: VerifyOptions = {
 };
 
 /** A difference that counts. */
-export interface VerifiedDifference extends Pick<Difference, "id" | "changes"> {
+export interface VerifiedDifference {
+  /** The document's `_id`. */
+  readonly id: string;
+  /** Where the contents differ: the first places. */
+  readonly changes: readonly ValueDifference[];
   /** `refused`: the search engine or PostgreSQL refuses the document; `unsettled`: it changed whenever it was looked at. */
   readonly kind: "missing" | "extra" | "different" | "refused" | "unsettled";
   /** Why it was refused. */
@@ -36,7 +40,9 @@ export interface VerifiedDifference extends Pick<Difference, "id" | "changes"> {
 
 /** What was found out of one index. */
 export interface IndexVerification {
+  /** The PostgreSQL database. */
   readonly database: string;
+  /** The index, by its alias. */
   readonly index: string;
   /** False: only the existence of documents was compared, for an ingest pipeline or the mapping changes what is stored. */
   readonly contents: boolean;
@@ -45,11 +51,15 @@ export interface IndexVerification {
    * - `present`: none runs; what differs now counts
    */
   readonly judged: "stream" | "present";
-  /** Documents of PostgreSQL that were compared, and ids of the index that were looked at. */
+  /** Documents of PostgreSQL that were compared. */
   readonly compared: number;
+  /** Ids of the index that were looked for in PostgreSQL. */
   readonly listed: number;
+  /** Documents that have a root row and are not in the index. */
   readonly missing: number;
+  /** Documents that are in the index and have no root row. */
   readonly extra: number;
+  /** Documents whose contents differ. */
   readonly different: number;
   /** Documents that are not as they should be because they are refused; they do not count as differences. */
   readonly refused: number;
@@ -65,9 +75,13 @@ export interface IndexVerification {
 
 /** How far a verification is. */
 export interface VerifyProgress {
+  /** The index, by its alias. */
   readonly index: string;
+  /** What it does: `waiting` is for the stream to pass what was seen. */
   readonly phase: "comparing" | "listing" | "waiting" | "repairing";
+  /** Documents of PostgreSQL that were compared so far. */
   readonly compared: number;
+  /** Ids of the index that were looked for in PostgreSQL so far. */
   readonly listed: number;
   /** About how many documents there are to compare. */
   readonly estimate: number;
