@@ -1,3 +1,4 @@
+import type { MappedDocument } from "../mapping/tree.ts";
 import type { Lsn } from "../replication/lsn.ts";
 import type { BatchProcessor } from "./batch_processor.ts";
 import { ChangeBatch } from "./change_batch.ts";
@@ -82,6 +83,13 @@ export class ChangePipeline {
       this.#pumpScheduled = false;
       this.#pump();
     });
+  }
+
+  /** Has every root of a document read again, and documents without a row removed. @param whenDone told when all is acknowledged */
+  reconcile(document: MappedDocument, whenDone: () => void): void {
+    this.#collecting.addAll(document, null);
+    this.#collecting.whenDone.push(whenDone);
+    this.changed();
   }
 
   #pump(): void {

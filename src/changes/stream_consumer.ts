@@ -1,5 +1,6 @@
 import type { Lsn } from "../replication/lsn.ts";
 import type { PgoutputMessage, RowChange } from "../replication/pgoutput_types.ts";
+import type { WalPlace } from "../replication/stream.ts";
 import type { ChangeCollector } from "./change_collector.ts";
 import type { ChangePipeline } from "./change_pipeline.ts";
 import type { SyncObserver } from "../status/status.ts";
@@ -14,6 +15,8 @@ export class StreamConsumer {
   #counts = new Map<string, { table: string; operation: Operation; count: number }>();
   /** Commit time of the last transaction received, in milliseconds since 1970. */
   lastCommitAt: number | null = null;
+  /** How far the stream has been read. */
+  received: Lsn = 0n;
 
   constructor(
     private readonly collector: ChangeCollector,
@@ -28,7 +31,8 @@ export class StreamConsumer {
   }
 
   /** @throws PgsyncError OLD_VALUE_MISSING */
-  onMessage(message: PgoutputMessage): void {
+  onMessage(message: PgoutputMessage, { walEnd }: Pick<WalPlace, "walEnd">): void {
+    this.#receivedUpTo(walEnd);
     switch (message.kind) {
       case "begin":
         this.#transaction = {
@@ -68,7 +72,12 @@ export class StreamConsumer {
 
   /** Everything before `walEnd` was sent, so an idle database's position can follow a busy server's. */
   onKeepalive(walEnd: Lsn): void {
+    this.#receivedUpTo(walEnd);
     if (this.#transaction === null) this.#moveTo(walEnd);
+  }
+
+  #receivedUpTo(walEnd: Lsn): void {
+    if (walEnd > this.received) this.received = walEnd;
   }
 
   #moveTo(position: Lsn): void {

@@ -14,10 +14,11 @@ import { slotName } from "./database_mapping.ts";
 import { type DatabaseState, identityOf, readDatabase, setupProblems } from "./database_setup.ts";
 import { DatabaseSync, type DatabaseSyncOptions } from "./database_sync.ts";
 import { documentSource, sourceChange } from "./document_source.ts";
+import { materializedViews } from "./materialized_views.ts";
 import { checkReplica } from "./replica_check.ts";
 import { SourceKeeper } from "./source_keeper.ts";
 import { certainChange } from "./source_watch.ts";
-import { materializedViews, ViewRefresher } from "./view_refresh.ts";
+import { ViewRefresher } from "./view_refresher.ts";
 import type { MappedDocument } from "../mapping/tree.ts";
 
 const logger = getLogger(["pgsync", "sync"]);
@@ -109,23 +110,8 @@ export class DatabaseRun {
 
   /** Refreshes the materialised views before anything is read of them. @returns those whose rows may have changed */
   async #refreshViews(state: DatabaseState, signal: AbortSignal): Promise<ReadonlySet<number>> {
-    const { run, board } = this.shared;
-    const { catalog: { server }, documents } = state.mapping;
-    if (materializedViews(documents).length === 0) return new Set();
-    const sql = connectPostgres(run.postgres, {
-      database: this.database,
-      purpose: "refresh",
-      max: 1,
-      kind: "admin",
-    });
-    try {
-      const intervalSeconds = run.viewRefreshSeconds;
-      const onWarning = (message: string) => board.warn(message);
-      const refresher = new ViewRefresher({ sql, server, documents, intervalSeconds, onWarning });
-      return await orAborted(refresher.refresh(signal), signal);
-    } finally {
-      await sql.end({ timeout: 0 });
-    }
+    await using refresher = new ViewRefresher({ ...this.shared, state });
+    return await orAborted(refresher.refresh(signal), signal);
   }
 
   /** Which documents are made of something else than when the position was stored. @throws PgsyncError of PostgreSQL */

@@ -21,7 +21,7 @@ import {
 } from "../replication/publication.ts";
 import { assertUsableSlot, createSlotSql, inspectSlot, type SlotState } from "../replication/slot.ts";
 import type { DocumentSchema, QualifiedName } from "../schema/tree.ts";
-import { materializedViews, refreshSql } from "./view_refresh.ts";
+import { materializedViews, refreshSql } from "./materialized_views.ts";
 import { type DatabaseMapping, mapDatabase, namedTables, relationProblems } from "./database_mapping.ts";
 
 const DEADLOCK = "40P01";

@@ -6,7 +6,7 @@ import { quoteQualified } from "../postgres/quote.ts";
 import type { Report } from "./bootstrap.ts";
 import { byDatabase, mapDatabase, namedTables, relationProblems } from "./database_mapping.ts";
 import type { RunOptions } from "./options.ts";
-import { materializedViews, refreshView } from "./view_refresh.ts";
+import { materializedViews, refreshView } from "./materialized_views.ts";
 
 /**
  * Refreshes once the materialised views that the documents of a schema file read, each after those that it reads itself. A run

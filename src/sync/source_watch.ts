@@ -1,19 +1,31 @@
 import { getLogger } from "@logtape/logtape";
 import { readTableStates, type TableState } from "../catalog/table_state.ts";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
+import type { ErrorCode } from "../errors/codes.ts";
 import { PgsyncError } from "../errors/error.ts";
 import type { MappedDocument } from "../mapping/tree.ts";
 import type { Sql } from "../postgres/connect.ts";
 import { quoteQualified } from "../postgres/quote.ts";
-import { describePublication, missingTables, type PublicationState } from "../replication/publication.ts";
+import { describePublication } from "../replication/publication.ts";
 import type { QualifiedName } from "../schema/tree.ts";
 import type { SearchClient } from "../search/client.ts";
 import { markUnloaded } from "../documents/index_setup.ts";
 import { type DatabaseState, readDatabase } from "./database_setup.ts";
 import { definitions, documentSource, type SourceChange, sourceChange } from "./document_source.ts";
+import type { Remap } from "./run_signals.ts";
+import { sourceFault } from "./source_fault.ts";
 import type { SourceKeeper } from "./source_keeper.ts";
 
 const logger = getLogger(["pgsync", "sync"]);
+
+/** Errors that a changed table may explain. */
+const EXPLICABLE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  "POSTGRES_QUERY",
+  "TABLE_MISSING",
+  "COLUMN_MISSING",
+  "SOURCE_CHANGED",
+  "OLD_VALUE_MISSING",
+]);
 
 /**
  * What the stream does not tell of its tables: that a table was taken out of the publication, or was dropped and made again
@@ -21,70 +33,12 @@ const logger = getLogger(["pgsync", "sync"]);
  * truncated by itself, attached, detached or dropped. So the catalog is looked at now and then.
  */
 
-/** Why the stream no longer tells of the tables what it should, and of which. */
-export interface SourceFault {
-  readonly error: PgsyncError;
-  readonly tables: readonly QualifiedName[];
-}
-
-/** A table with what tells one from another of its name. */
-export type TableOid = QualifiedName & { readonly oid: number | null };
-
-/**
- * Whether the stream still carries all changes of the tables. Pure.
- *
- * @param name of the publication
- * @returns SOURCE_CHANGED or PUBLICATION_MISSING; null when all is well
- */
-export function sourceFault(
-  before: readonly TableOid[],
-  now: readonly TableOid[],
-  publication: PublicationState | null,
-  name: string,
-): SourceFault | null {
-  const found = new Map(now.map((table) => [quoteQualified(table), table.oid]));
-  const others = before.filter((table) => {
-    const oid = found.get(quoteQualified(table)) ?? null;
-    // Where all tables are published, the other one is, too, from its first row on; it only has to be mapped.
-    return oid !== table.oid && (oid === null || publication?.allTables !== true);
-  });
-  if (others.length > 0) {
-    return {
-      tables: others,
-      error: new PgsyncError(
-        "SOURCE_CHANGED",
-        `While it was followed, ${
-          others.map(quoteQualified).join(", ")
-        } was dropped or renamed, or another table got its name.`,
-        {
-          remedy: "Mend the schema file if the table has another name now; then start with --bootstrap, " +
-            "which loads its documents anew.",
-        },
-      ),
-    };
-  }
-  const lacking = missingTables(publication, before);
-  if (lacking.length === 0) return null;
-  return {
-    tables: lacking,
-    error: new PgsyncError(
-      "PUBLICATION_MISSING",
-      publication === null
-        ? `The publication "${name}" does not exist any more.`
-        : `The publication "${name}" no longer carries all changes of ${
-          lacking.map(quoteQualified).join(", ")
-        }.`,
-      { remedy: "Start with --bootstrap, which mends the publication and loads the documents anew." },
-    ),
-  };
-}
-
 /** What a look comes to. */
 export type LookResult =
   /** The run can go on. */
   | { readonly kind: "fine" }
   /** Documents are built in another way now. */
-  | { readonly kind: "remap"; readonly reason: string }
+  | ({ readonly kind: "remap" } & Remap)
   /** The run cannot go on. */
   | { readonly kind: "fault"; readonly error: PgsyncError };
 
@@ -135,6 +89,38 @@ export class SourceWatch {
       if (this.options.isLoaded(mapped)) await this.#compareRows(mapped, now);
     }
     return { kind: "fine" };
+  }
+
+  /**
+   * What was done to the tables while nobody looked. To be called before anything of the stream is carried out: it goes before
+   * all that the stream will tell.
+   *
+   * @param changed documents that were made of something else when the position was stored
+   */
+  compareChanged(changed: ReadonlySet<MappedDocument>): void {
+    const { state, keeper, isLoaded, onReconcile } = this.options;
+    for (const mapped of state.mapping.documents) {
+      const { index } = mapped.schema;
+      const source = documentSource(mapped, state.tables);
+      if (!changed.has(mapped) || !isLoaded(mapped)) keeper.found(index, source);
+      else {
+        logger.info("tables of index {index} have changed; its documents are compared", { index });
+        onReconcile(mapped, keeper.demands(index, source));
+      }
+    }
+  }
+
+  /** What a look says of an error: why to map anew, or a better error; null where it says nothing. */
+  async explain(error: PgsyncError): Promise<Remap | PgsyncError | null> {
+    if (!EXPLICABLE.has(error.code)) return null;
+    try {
+      const result = await this.look();
+      if (result.kind === "fine") return null;
+      return result.kind === "fault" ? result.error : result;
+    } catch (thrown) {
+      logger.debug("the tables could not be looked at: {error}", { error: thrown });
+      return null;
+    }
   }
 
   /** Definitions have changed: do they change a document? */

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { PublicationState } from "../../src/replication/publication.ts";
-import { sourceFault, type TableOid } from "../../src/sync/source_watch.ts";
+import { sourceFault, type TableOid } from "../../src/sync/source_fault.ts";
 
 const PUBLICATION: PublicationState = {
   name: "shop",

@@ -1,0 +1,136 @@
+import type { Checkpoint } from "../checkpoint/checkpoint.ts";
+import { openIndex } from "../documents/index_setup.ts";
+import { IndexWriter } from "../documents/index_writer.ts";
+import { KeyedWriter } from "../documents/keyed_writer.ts";
+import { NOTHING_TO_SEE } from "../documents/source_clock.ts";
+import { IndexLoad } from "../load/index_load.ts";
+import type { MappedDocument } from "../mapping/tree.ts";
+import { BulkWriter } from "../search/bulk_writer.ts";
+import type { SearchClient } from "../search/client.ts";
+import type { SearchHealth } from "../search/health.ts";
+import type { Semaphore } from "../search/semaphore.ts";
+import type { SyncObserver } from "../status/status.ts";
+import type { IndexView, StatusBoard } from "../status/status_board.ts";
+import type { DatabaseState } from "./database_setup.ts";
+import type { RunOptions } from "./options.ts";
+import type { RowSource } from "./row_source.ts";
+import type { SourceKeeper } from "./source_keeper.ts";
+
+/** What the indices of one database are opened with. */
+export interface IndexOpening {
+  readonly run: RunOptions;
+  readonly state: DatabaseState;
+  readonly checkpoint: Checkpoint;
+  readonly keeper: SourceKeeper;
+  /** Documents that were made of something else when the position was stored: all of them are read again. */
+  readonly changed: ReadonlySet<MappedDocument>;
+  readonly search: SearchClient;
+  readonly health: SearchHealth;
+  /** Limits the bulk requests under way. */
+  readonly requests: Semaphore;
+  readonly board: StatusBoard;
+  readonly observe: SyncObserver;
+}
+
+/** One index that a run keeps equal: what loads it, and what writes it from then on. */
+export class FollowedIndex {
+  constructor(
+    readonly load: IndexLoad,
+    readonly keyed: KeyedWriter,
+    private readonly checkpoint: Checkpoint,
+  ) {}
+
+  get mapped(): MappedDocument {
+    return this.keyed.index.mapped;
+  }
+
+  get isLoaded(): boolean {
+    return this.load.status.state === "done";
+  }
+
+  /** What is told of it. */
+  get view(): IndexView {
+    const { index, generation, indexed, deleted } = this.keyed.index;
+    const deadLetters = this.checkpoint.deadLetterCount(index);
+    const { status: load, endLsn: equalFrom } = this.load;
+    return { index, generation, indexed, deleted, deadLetters, load, equalFrom };
+  }
+}
+
+/**
+ * Finds or makes the indices of a database, and what loads and writes each.
+ *
+ * @param working holds as long as the run
+ * @param ending cuts the opening short
+ * @throws PgsyncError as `openIndex`; a signal's reason
+ */
+export async function openIndices(
+  opening: IndexOpening,
+  source: RowSource,
+  working: AbortSignal,
+  ending: AbortSignal,
+): Promise<FollowedIndex[]> {
+  const opened: FollowedIndex[] = [];
+  for (const mapped of opening.state.mapping.documents) {
+    opened.push(await openOne(opening, source, mapped, working, ending));
+  }
+  working.throwIfAborted();
+  return opened;
+}
+
+async function openOne(
+  opening: IndexOpening,
+  source: RowSource,
+  mapped: MappedDocument,
+  working: AbortSignal,
+  ending: AbortSignal,
+): Promise<FollowedIndex> {
+  const { run, state, keeper, changed, search, checkpoint, requests, health, board, observe } = opening;
+  const { session, clock, onFault } = source;
+  const { index } = mapped.schema;
+  // Chunks that were loaded before the tables changed are no better than none.
+  if (changed.has(mapped) && checkpoint.load(index)?.finished === false) checkpoint.forgetLoad(index);
+  const open = await openIndex(
+    search,
+    mapped,
+    state.mapping.catalog.server.systemIdentifier,
+    checkpoint,
+    run.bootstrap,
+    keeper.keptKey(mapped, state.tables),
+    ending,
+  );
+  const bulk = new BulkWriter({
+    client: search,
+    generation: open.generation,
+    semaphore: requests,
+    health,
+    onRetry: (error) => board.retry("search", error),
+  });
+  const writer = new IndexWriter({
+    mapped,
+    generation: open.generation,
+    client: search,
+    bulk,
+    checkpoint,
+    newestVersion: () => clock.newestVersion(),
+    observe,
+  });
+  const limits = { bulkBytes: run.bulkBytes, bulkDocuments: run.bulkDocuments };
+  const freshMoment = () => clock.afterVisible(NOTHING_TO_SEE, working);
+  const keyed = new KeyedWriter(writer, session, limits, run.bulkConcurrency, freshMoment, onFault);
+  const load = new IndexLoad({
+    open,
+    keyed,
+    session,
+    clock,
+    search,
+    checkpoint,
+    limits,
+    workers: run.loadWorkers,
+    chunkRows: run.loadChunkRows,
+    describeRoot: () => source.describe(mapped.root.relation),
+    observe,
+    onFault,
+  });
+  return new FollowedIndex(load, keyed, checkpoint);
+}
