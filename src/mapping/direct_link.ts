@@ -4,6 +4,7 @@ import { quoteIdentifier, quoteQualified } from "../postgres/quote.ts";
 import { didYouMean } from "../schema/suggest.ts";
 import type { NodeSchema } from "../schema/tree.ts";
 import { areComparable } from "./comparable_types.ts";
+import { keepsEquality } from "./equal_sql.ts";
 import { formatName } from "./fields.ts";
 import { type KeyBetween, keysBetween, type LinkPair, samePairs } from "./foreign_keys.ts";
 import { placeOfRelationship, relationshipYaml } from "./relationship_text.ts";
@@ -44,7 +45,7 @@ export function resolveDeclared(
     requireComparable(parent, parentColumn, child, childColumn, node);
     return { parent: parentColumn.name, child: childColumn.name };
   });
-  return directLink(pairs, keySide(parent, child, pairs), child);
+  return directLink(pairs, keySide(parent, child, pairs), parent, child);
 }
 
 /** Takes the one foreign key between the two tables. @throws PgsyncError as `resolveLink` */
@@ -105,11 +106,20 @@ export function resolveDiscovered(parent: Relation, child: Relation, node: NodeS
       },
     );
   }
-  return directLink(only.pairs, only.keyOn, child);
+  return directLink(only.pairs, only.keyOn, parent, child);
 }
 
-function directLink(pairs: DirectLink["pairs"], keyOn: DirectLink["keyOn"], child: Relation): DirectLink {
-  return { kind: "direct", pairs, keyOn, unique: isUnique(child, pairs.map((pair) => pair.child)) };
+function directLink(
+  pairs: DirectLink["pairs"],
+  keyOn: DirectLink["keyOn"],
+  parent: Relation,
+  child: Relation,
+): DirectLink {
+  // An index tells rows apart by their own types' equality.
+  const kept = pairs.filter((pair) =>
+    keepsEquality({ relation: child, column: pair.child }, { relation: parent, column: pair.parent })
+  );
+  return { kind: "direct", pairs, keyOn, unique: isUnique(child, kept.map((pair) => pair.child)) };
 }
 
 /**

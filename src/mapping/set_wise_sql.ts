@@ -1,6 +1,6 @@
 import { quoteIdentifier, quoteQualified } from "../postgres/quote.ts";
-import { collationsConflict, equalSql, ownEquals } from "./equal_sql.ts";
-import { columnSql, isArray, orderSql, side, throughAlias, valueSql } from "./node_sql.ts";
+import { collationsConflict, comparedSql, equalSql, ownEquals } from "./equal_sql.ts";
+import { isArray, orderSql, side, throughAlias, valueSql } from "./node_sql.ts";
 import type { MappedNode } from "./tree.ts";
 
 /** Below this many rows a table is aggregated whole: to pick out the rows of a chunk first would cost more. */
@@ -36,13 +36,15 @@ function setWiseChild(child: MappedNode, parent: MappedNode, restricted: boolean
   const through = throughAlias(child);
 
   // The link columns on the child's side of the edge, and those of the parent that they equal.
-  const near = link.kind === "through"
-    ? link.toParent.map((pair) => `${through}.${quoteIdentifier(pair.link)}`)
-    : link.pairs.map((pair) => columnSql(child, pair.child));
-  const far = link.kind === "through"
-    ? link.toParent.map((pair) => pair.parent)
-    : link.pairs.map((pair) => pair.parent);
-  const keys = near.map((column, index) => `${column} AS k${index + 1}`).join(", ");
+  const edge = link.kind === "through"
+    ? link.toParent.map((pair) => ({ near: side(link.table, through, pair.link), far: pair.parent }))
+    : link.pairs.map((pair) => ({ near: side(child.relation, child.alias, pair.child), far: pair.parent }));
+  const near = edge.map((pair) => pair.near.sql);
+  const far = edge.map((pair) => pair.far);
+  const compared = edge.map((pair) =>
+    comparedSql(pair.near, { relation: parent.relation, column: pair.far })
+  );
+  const keys = compared.map((column, index) => `${column} AS k${index + 1}`).join(", ");
 
   const from = link.kind === "through"
     ? `${quoteQualified(link.table)} ${through} JOIN ${table} ON ${
@@ -60,21 +62,15 @@ function setWiseChild(child: MappedNode, parent: MappedNode, restricted: boolean
   const grouped = isArray(child)
     ? `SELECT ${keys}, pg_catalog.json_agg(${value} ORDER BY ${orderSql(child)}) AS v
   FROM ${from}${where}
-  GROUP BY ${near.join(", ")}`
+  GROUP BY ${compared.join(", ")}`
     : link.kind === "direct" && link.unique
     ? `SELECT ${keys}, ${value} AS v
   FROM ${from}${where}`
-    : `SELECT DISTINCT ON (${near.join(", ")}) ${keys}, ${value} AS v
+    : `SELECT DISTINCT ON (${compared.join(", ")}) ${keys}, ${value} AS v
   FROM ${from}${where}
-  ORDER BY ${near.join(", ")}, ${orderSql(child)}`;
-  const pairs = link.kind === "through"
-    ? link.toParent.map((pair) => ({ relation: link.table, column: pair.link }))
-    : link.pairs.map((pair) => ({ relation: child.relation, column: pair.child }));
-  const on = far.map((column, index) =>
-    equalSql(
-      { ...pairs[index] ?? { relation: parent.relation, column }, sql: `${group}.k${index + 1}` },
-      side(parent.relation, parent.alias, column),
-    )
+  ORDER BY ${compared.join(", ")}, ${orderSql(child)}`;
+  const on = edge.map((pair, index) =>
+    equalSql({ ...pair.near, sql: `${group}.k${index + 1}` }, side(parent.relation, parent.alias, pair.far))
   ).join(" AND ");
   return { value: `${group}.v`, joins: `LEFT JOIN (\n  ${grouped}\n) ${group} ON ${on}` };
 }

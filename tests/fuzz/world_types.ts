@@ -96,10 +96,20 @@ function trimmed(random: Random, type: KeyType): KeyType {
   return { ...type, values: some(random, type.values, between(random, 5, 12)) };
 }
 
-const WIDER: Readonly<Record<string, readonly { readonly kind: string; readonly fits: RegExp }[]>> = {
+interface OtherType {
+  readonly kind: string;
+  /** Which values it can hold. */
+  readonly fits: RegExp;
+  /** Other values that are equal to one. */
+  readonly also?: (value: string) => readonly string[];
+}
+
+const WIDER: Readonly<Record<string, readonly OtherType[]>> = {
   int: [{ kind: "bigint", fits: /^/ }, { kind: "smallint", fits: /^-?\d{1,4}$/ }],
   bigint: [{ kind: "int", fits: /^-?\d{1,9}$/ }],
   smallint: [{ kind: "int", fits: /^/ }, { kind: "bigint", fits: /^/ }],
+  // Blanks at the end count among varchar, but not between it and char(n).
+  char: [{ kind: "varchar", fits: /^/, also: (value) => [`${value} `, `${value}   `] }],
   text: [{ kind: "varchar", fits: /^/ }],
   varchar: [{ kind: "text", fits: /^/ }],
   numeric: [{ kind: "int", fits: /^-?\d{1,9}$/ }],
@@ -109,9 +119,10 @@ const WIDER: Readonly<Record<string, readonly { readonly kind: string; readonly 
 export function comparableType(random: Random, type: KeyType): KeyType | null {
   const choices = WIDER[type.kind];
   if (choices === undefined) return null;
-  const { kind, fits } = pick(random, choices);
+  const { kind, fits, also } = pick(random, choices);
   const found = PLAIN.find((candidate) => candidate.kind === kind);
-  const values = type.values.filter((value) => fits.test(value));
+  const values = type.values.filter((value) => fits.test(value))
+    .flatMap((value) => [value, ...also?.(value) ?? []]);
   return found === undefined || values.length < 2 ? null : { ...found, values };
 }
 

@@ -216,6 +216,77 @@ children:
     },
   },
   {
+    name: "char(n) linked to varchar, which blanks at the end do not tell apart, and to text, which they do",
+    tables: `
+      create table a (id int primary key, c char(4) unique, v varchar(9), t text);
+      create table b (id int primary key, v varchar(9) unique, c char(4) references a (c) on update cascade, x text);
+      create table ab (c char(4), v varchar(9));
+      insert into a values (1, 'ab', 'k ', 'p'), (2, 'q', 'k', 'q '), (3, null, 'ab', 'ab');
+      insert into b values (1, 'ab', 'ab', 'x'), (2, 'ab ', 'q', 'y'), (3, 'ab  ', null, 'z'), (4, 'k', 'q', 'q'), (5, 'q ', null, null);
+      insert into ab values ('ab', 'k'), ('q', 'ab '), ('ab', 'ab')`,
+    nodes: [
+      `
+table: a
+children:
+  - {table: b, label: many, relationship: {variant: object, type: one_to_many, foreign_key: {parent: [c], child: [v]}}}
+  - {table: b, label: one, relationship: {variant: object, type: one_to_one, foreign_key: {parent: [c], child: [v]}}}
+  - {table: b, label: back, relationship: {variant: object, type: one_to_many, foreign_key: {parent: [v], child: [c]}}}
+  - {table: b, label: text, relationship: {variant: object, type: one_to_many, foreign_key: {parent: [t], child: [c]}}}`,
+      `
+table: b
+children:
+  - {table: a, label: one, relationship: {variant: object, type: one_to_one, foreign_key: {parent: [v], child: [c]}}}
+  - table: ab
+    label: links
+    relationship: {variant: object, type: one_to_many, foreign_key: {parent: [c], child: [v]}}
+    children:
+      - {table: a, label: many, relationship: {variant: object, type: one_to_many, foreign_key: {parent: [c], child: [v]}}}`,
+    ],
+    changes: {
+      "a child changes": "update b set x = 'X' where id in (2, 3)",
+      "a child takes other blanks": "update b set v = 'ab   ' where id = 2",
+      "a child moves": "update b set v = 'q  ' where id = 1",
+      "a root's own blanks": "update a set v = 'q  ' where id = 2",
+      "a text takes a blank": "update a set t = 'q' where id = 2",
+      "a link row comes": "insert into ab values ('q', 'q '), ('q', 'q  ')",
+      "a key changes": "update a set c = 'k' where id = 1",
+      "the first of several goes": "delete from b where id = 1",
+    },
+  },
+  {
+    name: "columns that tell more apart, or less, than the comparison with another type",
+    tables: `
+      create extension citext;
+      create collation nocase (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+      create collation nocase2 (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+      create table a (id int primary key, f float8 unique, t text, ci citext unique, nc text collate nocase, nc2 text collate nocase2);
+      create table b (id int primary key, n numeric unique, big bigint unique, ci citext unique, t text unique, x text,
+        nc text collate nocase unique);
+      insert into a values (1, 0.1, 'Ab', 'K', 'K', 'ab'), (2, 9007199254740992, 'ab', 'k2', 'k', 'AB');
+      insert into b values (1, 0.1, 9007199254740992, 'Ab', 'K', 'x', 'AB'), (2, 0.10000000000000000001, 9007199254740993, 'q', 'k', 'y', 'q')`,
+    nodes: `
+table: a
+children:
+  - {table: b, label: numerics, relationship: {variant: object, type: one_to_many, foreign_key: {parent: [f], child: [n]}}}
+  - {table: b, label: numeric, relationship: {variant: object, type: one_to_one, foreign_key: {parent: [f], child: [n]}}}
+  - {table: b, label: bigs, relationship: {variant: object, type: one_to_many, foreign_key: {parent: [f], child: [big]}}}
+  - {table: b, label: big, relationship: {variant: object, type: one_to_one, foreign_key: {parent: [f], child: [big]}}}
+  - {table: b, label: text, relationship: {variant: object, type: one_to_many, foreign_key: {parent: [t], child: [ci]}}}
+  - {table: b, label: citext, relationship: {variant: object, type: one_to_many, foreign_key: {parent: [ci], child: [t]}}}
+  - {table: b, label: folded, relationship: {variant: object, type: one_to_many, foreign_key: {parent: [nc], child: [t]}}}
+  - {table: b, label: first, relationship: {variant: object, type: one_to_one, foreign_key: {parent: [nc], child: [t]}}}
+  - {table: b, label: folding, relationship: {variant: object, type: one_to_many, foreign_key: {parent: [t], child: [nc]}}}
+  - {table: b, label: exact, relationship: {variant: object, type: one_to_many, foreign_key: {parent: [nc2], child: [nc]}}}`,
+    changes: {
+      "children change": "update b set x = 'X' where id = 2",
+      "a child moves by a digit that the other type has not":
+        "update b set n = 0.1000000000000000000001, big = 5 where id = 1",
+      "a case changes":
+        "update b set ci = 'ab', nc = 'Ab', t = 'k ' where id = 1; update a set ci = 'k', nc = 'k ' where id = 1",
+      "roots change": "update a set f = 5 where id = 1",
+    },
+  },
+  {
     name: "keys whose equality is not identity: citext, which an empty search path would compare as text",
     tables: `
       create extension citext;

@@ -5,7 +5,7 @@
 import type postgres from "postgres";
 import type { DocumentSchema, NodeSchema, QualifiedName } from "../../src/schema/tree.ts";
 import { Digits, type Exact, isList, isObject } from "../../scripts/demo/digits.ts";
-import { type Cell, readTable, type Row, type Table } from "./tables.ts";
+import { type Cell, identity, readTable, type Row, type Table } from "./tables.ts";
 
 /** Equal columns, as pairs. */
 type Pairs = readonly (readonly [left: string, right: string])[];
@@ -82,7 +82,7 @@ class Builder {
   #children(child: NodeSchema, parent: NodeSchema, row: Row): Exact {
     const through = child.relationship?.throughTables[0];
     const found = through === undefined
-      ? this.#equal(child, row, this.#pairs(parent, child))
+      ? this.#equal(child, row, parent, this.#pairs(parent, child))
       : this.#far(child, parent, through, row);
     const values = found.map((far) => this.#value(child, far));
     const many = child.relationship?.type === "one_to_many" || through !== undefined;
@@ -95,8 +95,8 @@ class Builder {
     const table = this.#table(through);
     const toParent = only(keysTo(table, parent), `${keyOf(through)} and ${keyOf(parent)}`);
     const toChild = only(keysTo(table, child), `${keyOf(through)} and ${keyOf(child)}`);
-    const linked = this.#equal(through, row, toParent.map(([link, target]) => [target, link]));
-    const far = linked.flatMap((link) => this.#equal(child, link, toChild));
+    const linked = this.#equal(through, row, parent, flipped(toParent));
+    const far = linked.flatMap((link) => this.#equal(child, link, through, toChild));
     const order = this.#table(child).rows;
     const places = new Map(order.map((found, place) => [found, place]));
     return far.toSorted((a, b) => (places.get(a) ?? 0) - (places.get(b) ?? 0));
@@ -112,20 +112,22 @@ class Builder {
     return only([...down, ...up], `${keyOf(child)} and ${keyOf(parent)}`);
   }
 
-  /** The rows of a table whose right columns equal the row's left ones. */
-  #equal(name: QualifiedName, row: Row, pairs: Pairs): readonly Row[] {
-    const wanted = identityOf(row, pairs.map(([left]) => left));
+  /** The rows of a table whose right columns equal the left ones of a row of another. */
+  #equal(name: QualifiedName, row: Row, of: QualifiedName, pairs: Pairs): readonly Row[] {
+    const [table, other] = [this.#table(name), this.#table(of)];
+    const lefts = pairs.map(([left, right]) => ({ column: left, other: typeOf(table, right) }));
+    const rights = pairs.map(([left, right]) => ({ column: right, other: typeOf(other, left) }));
+    const wanted = identityOf(row, lefts);
     if (wanted === null) return [];
-    const columns = pairs.map(([, right]) => right);
-    const lookupKey = JSON.stringify([keyOf(name), columns]);
+    const lookupKey = JSON.stringify([keyOf(name), rights]);
     let lookup = this.#lookups.get(lookupKey);
     if (lookup === undefined) {
       lookup = new Map();
-      for (const candidate of this.#table(name).rows) {
-        const identity = identityOf(candidate, columns);
-        if (identity === null) continue;
-        const list = lookup.get(identity);
-        if (list === undefined) lookup.set(identity, [candidate]);
+      for (const candidate of table.rows) {
+        const found = identityOf(candidate, rights);
+        if (found === null) continue;
+        const list = lookup.get(found);
+        if (list === undefined) lookup.set(found, [candidate]);
         else list.push(candidate);
       }
       this.#lookups.set(lookupKey, lookup);
@@ -159,9 +161,19 @@ function only(found: readonly Pairs[], between: string): Pairs {
   return first;
 }
 
-function identityOf(row: Row, columns: readonly string[]): string | null {
-  const parts = columns.map((column) => cellOf(row, column).identity);
+/** @param columns each with the type of the column that it is compared with */
+function identityOf(
+  row: Row,
+  columns: readonly { readonly column: string; readonly other: string }[],
+): string | null {
+  const parts = columns.map(({ column, other }) => identity(cellOf(row, column), other));
   return parts.includes(null) ? null : JSON.stringify(parts);
+}
+
+function typeOf(table: Table, column: string): string {
+  const type = table.types.get(column);
+  if (type === undefined) throw new Error(`no column ${column}`);
+  return type;
 }
 
 function cellOf(row: Row, column: string): Cell {

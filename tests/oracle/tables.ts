@@ -3,14 +3,17 @@ import type postgres from "postgres";
 import type { QualifiedName } from "../../src/schema/tree.ts";
 import { type Exact, parseExact } from "../../scripts/demo/digits.ts";
 
+/** Before the name of a nondeterministic collation. Those of the tests ignore case, and nothing else. */
+const INSENSITIVE = "collation ";
+
 /** One value of a row. */
 export interface Cell {
   /** As `to_json` prints it; a `json` value as `jsonb` does. */
   readonly json: Exact;
   /** Its text form; null for NULL. */
   readonly text: string | null;
-  /** Two cells are equal to PostgreSQL when these texts are; null is equal to nothing. */
-  readonly identity: string | null;
+  /** The base type; of text under a nondeterministic collation, the collation. */
+  readonly type: string;
 }
 
 export type Row = ReadonlyMap<string, Cell>;
@@ -25,6 +28,8 @@ export interface TableKey {
 /** A whole table. */
 export interface Table {
   readonly columns: readonly string[];
+  /** The base type of each column. */
+  readonly types: ReadonlyMap<string, string>;
   readonly primaryKey: readonly string[];
   /** False for a view, whose key nobody enforces. */
   readonly hasOwnKey: boolean;
@@ -46,9 +51,10 @@ export async function readTable(
 ): Promise<Table> {
   const quoted = `${quote(name.schema)}.${quote(name.table)}`;
   const columns = await sql.unsafe<{ name: string; type: string }[]>(
-    `select attname as name, (select t.typname from pg_type t
-         where t.oid = case when own.typtype = 'd' then own.typbasetype else own.oid end) as type
-     from pg_attribute join pg_type own on own.oid = atttypid
+    `select attname as name, case when collisdeterministic is false then '${INSENSITIVE}' || collname else
+         (select t.typname from pg_type t
+           where t.oid = case when own.typtype = 'd' then own.typbasetype else own.oid end) end as type
+     from pg_attribute join pg_type own on own.oid = atttypid left join pg_collation l on l.oid = attcollation
      where attrelid = $1::regclass and attnum > 0 and not attisdropped order by attnum`,
     [quoted],
   );
@@ -82,6 +88,7 @@ export async function readTable(
     .values();
   return {
     columns: columns.map((column) => column.name),
+    types: new Map(columns.map((column) => [column.name, column.type])),
     primaryKey,
     hasOwnKey: ownKey.length > 0,
     foreignKeys: foreignKeys.map((key) => ({
@@ -102,21 +109,38 @@ function cell(type: string, json: string | null, text: string | null): Cell {
   const value = json === null ? null : parseExact(json);
   // A cast to text strips the blanks that fill up char(n); they belong to the value as it prints.
   const printed = type === "bpchar" && typeof value === "string" ? value : text;
-  return { json: value, text: printed, identity: text === null ? null : identity(type, text) };
+  return { json: value, text: printed, type };
 }
 
-function identity(type: string, text: string): string {
+/**
+ * Two cells are equal to PostgreSQL when these texts are, each made with the other's type; null is equal to nothing.
+ *
+ * @param other the type of the column that the cell is compared with
+ */
+export function identity({ text, type }: Cell, other: string): string | null {
+  if (text === null) return null;
+  const types = [type, other];
+  const collations = new Set(types.filter((name) => name.startsWith(INSENSITIVE)));
+  // Of two different ones neither decides.
+  if (collations.size === 1 && types.every((name) => collations.has(name) || name === "text")) {
+    return text.toLowerCase();
+  }
+  // Between char(n) and varchar the blanks at the end do not count; text and char(n) are compared as texts, of which the
+  // second has none.
+  const padded = types.includes("bpchar") && types.every((name) => ["bpchar", "varchar"].includes(name));
+  if (padded || type === "bpchar") return text.replace(/ +$/, "");
+  if (types.includes("float4") || types.includes("float8")) {
+    return String(type === "float4" ? Math.fround(Number(text)) : Number(text));
+  }
   switch (type) {
     case "int2":
     case "int4":
     case "int8":
     case "numeric":
       return text.includes(".") ? text.replace(/\.?0+$/, "") : text;
-    case "float4":
-    case "float8":
-      return text === "-0" ? "0" : text;
     case "citext":
-      return text.toLowerCase();
+      // With another type it is compared as text.
+      return other === "citext" ? text.toLowerCase() : text;
     default:
       return text;
   }
