@@ -2,6 +2,8 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { testCases } from "./cases.ts";
 import { indexedDocuments } from "../oracle/compare.ts";
+import { VERIFY_DEFAULTS } from "../../src/sync/verification.ts";
+import { verify } from "../../src/sync/verify_run.ts";
 import { Bench } from "./support.ts";
 
 const ODD = [
@@ -131,6 +133,38 @@ for (const major of [17, 15] as const) {
       await bench.assertSettled("one has a shorter key, the other is gone");
       await bench.stop();
       assert.deepEqual(letters(bench), []);
+    });
+
+    it("do not hold up a comparison of all documents", async () => {
+      await using bench = await Bench.open(
+        major,
+        `create table k (k text primary key, t text); insert into k values ('', 'empty'), (${LONG}, 'long'), ('a', 'short');
+         create table c (id int primary key, k text references k);
+         insert into c values (1, ''), (2, ${LONG}), (3, 'a')`,
+        `
+table: k
+children:
+  - table: c
+    columns: [id]
+    relationship: { variant: scalar, type: one_to_many }`,
+      );
+      const index = bench.schema.documents[0]?.index ?? "";
+      bench.start();
+      await bench.settled();
+      await bench.write("truncate c");
+      await bench.settled();
+      assert.deepEqual((await indexedDocuments(bench.searchUrl, index)).get("a"), {
+        k: "a",
+        t: "short",
+        c: null,
+      });
+      await bench.stop();
+      assert.equal(letters(bench).length, 2);
+
+      const [found] = await Array.fromAsync(
+        verify(bench.options, VERIFY_DEFAULTS, new AbortController().signal),
+      );
+      assert.deepEqual([found?.missing, found?.different, found?.refused], [0, 0, 2]);
     });
 
     it("are found missing by their documents when they are loaded anew", async () => {
