@@ -88,6 +88,37 @@ testCases("Ids", [
       "rows go": ["a", "b", "c", "d", "e", "f"].map((table) => `delete from ${table}`).join("; "),
     },
   },
+  {
+    name: "of arrays, alone and beside others, which join rows to documents, too",
+    tables: `
+      create domain trail as text[];
+      create table a (k bigint[] primary key, t text); insert into a values ('{1,2}', 'x'), ('{}', 'y'), ('{{1,2},{3,NULL}}', 'z');
+      create table b (id int primary key, k bigint[] references a on update cascade on delete cascade);
+      insert into b values (1, '{1,2}'), (2, '{1,2}'), (3, '{}'), (4, '{{1,2},{3,NULL}}'), (5, null);
+      create table c (id int primary key, b_id int references b on delete cascade); insert into c select g, g from generate_series(1, 5) g;
+      create table d (n int, k trail, t text, primary key (n, k)); insert into d values (1, '{"a|b","\\"q\\\\,",NULL,"null",""}', 'x'), (2, '{}', 'y')`,
+    nodes: [
+      `
+table: a
+children:
+  - table: b
+    columns: [id]
+    relationship: { variant: object, type: one_to_many }
+    children:
+      - table: c
+        columns: [id]
+        relationship: { variant: scalar, type: one_to_many }`,
+      "\ntable: d",
+    ],
+    changes: {
+      "children move": "update b set k = '{{1,2},{3,NULL}}' where id < 3; update c set b_id = 3 where id = 5",
+      "rows change": "update a set t = 'T'; update d set t = 'T'; delete from b where id = 2",
+      "keys change": "update a set k = k || 7::bigint where k = '{}'; update d set k = k || 'z'::text",
+      "all are compared": "truncate c",
+      "rows go":
+        "delete from a where k = '{1,2,7}'; delete from a where cardinality(k) = 4; delete from d where n = 1",
+    },
+  },
 ]);
 
 const LONG = "repeat('é', 257)";
