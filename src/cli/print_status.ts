@@ -14,7 +14,8 @@ export function describeStatus(status: StatusJson, now: Date): string {
   ];
   for (const reason of status.notReady) lines.push(`  ${reason}`);
   for (
-    const { database, phase, postgresVersion, searchEngine, stream, indices, faults } of status.databases
+    const { database, phase, postgresVersion, searchEngine, stream, indices, warnings, faults } of status
+      .databases
   ) {
     const connected = stream.connected ? "" : ", stream not connected";
     const safe = stream.safeBytes === null ? "" : `, ${formatBytes(stream.safeBytes)} until it is lost`;
@@ -34,6 +35,7 @@ export function describeStatus(status: StatusJson, now: Date): string {
         ]),
       ]).map((line) => `  ${line}`),
     );
+    lines.push(...warnings.map((warning) => `  warning: ${warning}`));
     const last = faults.at(-1);
     if (last !== undefined) {
       lines.push(`  last fault, ${since(last.at)} ago: ${last.code}: ${last.message}`, `    ${last.remedy}`);

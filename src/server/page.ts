@@ -79,6 +79,11 @@ function databaseSection(database: DatabaseJson): Markup {
 <tr><th>Index</th><th>Load</th><th>Documents loaded</th><th>Indexed</th><th>Deleted</th><th>Dead letters</th></tr>
 ${database.indices.map(indexRow)}
 </table>
+${
+    database.warnings.length === 0
+      ? ""
+      : html`<ul>${database.warnings.map((warning) => html`<li>${warning}</li>`)}</ul>`
+  }
 ${database.faults.length === 0 ? "" : faultTable(database.faults)}
 </section>`;
 }

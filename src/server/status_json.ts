@@ -66,6 +66,7 @@ const databaseJson = z.object({
   stream: streamJson,
   /** When the last look at the tables' definitions began that is completed. */
   tablesLookedAt: time.nullable(),
+  warnings: z.array(z.string()),
   faults: z.array(faultJson),
 });
 
@@ -137,6 +138,7 @@ function databaseToJson(status: SyncStatus, now: Date): StatusJson["databases"][
       reconnects: stream.reconnects,
     },
     tablesLookedAt: status.tablesLookedAt?.toISOString() ?? null,
+    warnings: [...status.warnings],
     faults: status.faults.map(({ code, message, remedy, next, at }) => ({
       code,
       message,

@@ -113,6 +113,8 @@ export interface SyncStatus {
   readonly ready: boolean;
   /** Why it is not ready: one sentence each. */
   readonly notReady: readonly string[];
+  /** What the operator should know of, and nothing ends by, for as long as it lasts: one sentence each. */
+  readonly warnings: readonly string[];
   /** The newest faults, newest last, at most 20. */
   readonly faults: readonly Fault[];
 }

@@ -57,6 +57,8 @@ export class StatusBoard {
   #reconnects = 0;
   /** When each kind of fault was last logged, in milliseconds since 1970. */
   readonly #loggedAt = new Map<string, number>();
+  /** Warnings that stand, by what they are about. */
+  readonly #standing = new Map<string, string>();
   postgresVersion = "";
   searchEngine = "";
   /** When the last look at the tables' definitions began that is completed. */
@@ -104,6 +106,20 @@ export class StatusBoard {
     this.observe({ type: "warning", message });
   }
 
+  /**
+   * Something that the operator should know for as long as it lasts: told when it begins or changes, shown until it is over.
+   *
+   * @param about tells one such thing from another
+   * @param message null where it is over
+   */
+  stand(about: string, message: string | null): void {
+    if (message === null) this.#standing.delete(about);
+    else if (this.#standing.get(about) !== message) {
+      this.#standing.set(about, message);
+      this.warn(message);
+    }
+  }
+
   /** Something failed for good. */
   halt(error: PgsyncError): void {
     const fault = toFault(error);
@@ -128,6 +144,7 @@ export class StatusBoard {
       tablesLookedAt: this.tablesLookedAt,
       ready: notReady.length === 0,
       notReady,
+      warnings: [...this.#standing.values()],
       faults: this.#faults,
     };
   }

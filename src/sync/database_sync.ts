@@ -5,11 +5,13 @@ import { BATCHES_IN_MEMORY, ChangePipeline } from "../changes/change_pipeline.ts
 import { PositionKeeper } from "../changes/position_keeper.ts";
 import { StreamConsumer } from "../changes/stream_consumer.ts";
 import { PgsyncError, toPgsyncError } from "../errors/error.ts";
-import type { Sql } from "../postgres/connect.ts";
+import { errorContext, type Sql } from "../postgres/connect.ts";
+import { postgresError } from "../postgres/errors.ts";
 import { followSlot, type SlotFollower } from "../replication/follow.ts";
 import { formatLsn } from "../replication/lsn.ts";
 import { delayOrAbort } from "../retry/backoff.ts";
 import { type FollowedIndex, type IndexOpening, openIndices } from "./followed_index.ts";
+import { forgetFailingLooks, tellFailingLooks } from "./failing_looks.ts";
 import { RowSource } from "./row_source.ts";
 import { type Remap, RunSignals } from "./run_signals.ts";
 import { watchSlot } from "./slot_watch.ts";
@@ -167,13 +169,18 @@ export class DatabaseSync {
   }
 
   #sourceLoop(watch: SourceWatch): SourceLoop {
-    const { run, board } = this.options;
-    return new SourceLoop(watch, run.catalogIntervalMs, (result, began) => {
-      if (result.kind === "fault") this.#signals.fail(result.error);
-      else if (result.kind === "remap") {
-        board.remapping = result.reason;
-        this.#signals.mapAnew(result);
-      } else board.tablesLookedAt = began;
+    const { run, admin, board } = this.options;
+    return new SourceLoop(watch, run.catalogIntervalMs, {
+      onLook: (result, began) => {
+        forgetFailingLooks(board);
+        if (result.kind === "fault") this.#signals.fail(result.error);
+        else if (result.kind === "remap") {
+          board.remapping = result.reason;
+          this.#signals.mapAnew(result);
+        } else board.tablesLookedAt = began;
+      },
+      onFailure: (error, since) =>
+        tellFailingLooks(board, postgresError(error, errorContext(admin, "look at the tables")), since),
     });
   }
 

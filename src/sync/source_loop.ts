@@ -1,22 +1,28 @@
-import { getLogger } from "@logtape/logtape";
 import { delayOrAbort } from "../retry/backoff.ts";
 import type { LookResult, SourceWatch } from "./source_watch.ts";
-
-const logger = getLogger(["pgsync", "sync"]);
 
 /** What the stream shows may ask for a look at once, but not oftener than this. */
 const SHORTEST_PAUSE_MS = 50;
 
+/** Who is told of looks. */
+export interface LookListener {
+  /** A look was completed. @param began when */
+  readonly onLook: (result: LookResult, began: Date) => void;
+  /** A look failed. @param since when the first of those began that have failed without one between that was completed */
+  readonly onFailure: (error: unknown, since: Date) => void;
+}
+
 /** Looks at the tables at an interval, and at once when somebody has reason to think that they have changed. */
 export class SourceLoop {
   #hurry = new AbortController();
+  /** When the first of the looks began that have failed since the last one that did not; null where none has. */
+  #failingSince: Date | null = null;
 
   constructor(
-    private readonly watch: SourceWatch,
+    private readonly watch: Pick<SourceWatch, "look">,
     /** Milliseconds. */
     private readonly interval: number,
-    /** Told of each completed look, with the time when it began. */
-    private readonly onLook: (result: LookResult, began: Date) => void,
+    private readonly listener: LookListener,
   ) {}
 
   /** Asks for a look at once. */
@@ -31,9 +37,11 @@ export class SourceLoop {
       const began = new Date();
       try {
         const result = await this.watch.look();
-        if (!signal.aborted) this.onLook(result, began);
+        this.#failingSince = null;
+        if (!signal.aborted) this.listener.onLook(result, began);
       } catch (error) {
-        logger.debug("the tables could not be looked at: {error}", { error });
+        this.#failingSince ??= began;
+        if (!signal.aborted) this.listener.onFailure(error, this.#failingSince);
       }
       const shortest = Math.min(SHORTEST_PAUSE_MS, this.interval);
       await delayOrAbort(shortest, signal);

@@ -20,6 +20,7 @@ shop: loading
   slot pgsync_shop keeps 4.1 kB of WAL, 1.0 MB until it is lost
   index  load  loaded  indexed  deleted  dead letters
   books  done  20,000   20,345        6             2
+  warning: Two rows of <view> have one key.
   last fault, 30 min ago: SEARCH_UNREACHABLE: The search engine <script> did not answer.
     Check that it runs.`,
   );

@@ -39,6 +39,7 @@ test("/status is JSON: positions as PostgreSQL prints them, sizes in bytes, time
   assert.equal(database.stream.safeBytes, 1_000_000);
   assert.equal(database.indices[0]?.load.finishedAt, "2026-01-01T00:00:05.000Z");
   assert.equal(database.faults[0]?.code, "SEARCH_UNREACHABLE");
+  assert.deepEqual(database.warnings, ["Two rows of <view> have one key."]);
 });
 
 test("the lag in seconds is 0 when everything received is confirmed, else the age of the last change", async () => {
@@ -59,6 +60,7 @@ test("/ is a page for people; what comes from outside is escaped", async () => {
   assert.match(page, /not ready/);
   assert.match(page, /20,345/);
   assert.match(page, /The search engine &lt;script&gt; did not answer/);
+  assert.match(page, /Two rows of &lt;view&gt; have one key/);
   assert.doesNotMatch(page, /<script/);
   assert.doesNotMatch(page, /(src|href)="(https?:)?\/\//, "no assets from elsewhere");
 });

@@ -39,6 +39,7 @@ export const STREAMING: SyncStatus = {
   tablesLookedAt: new Date("2026-01-01T00:59:58Z"),
   ready: true,
   notReady: [],
+  warnings: [],
   faults: [],
 };
 
@@ -48,6 +49,7 @@ export const LOADING: SyncStatus = {
   phase: "loading",
   ready: false,
   notReady: ["books is being loaded"],
+  warnings: ["Two rows of <view> have one key."],
   stream: { ...STREAMING.stream, confirmed: parseLsn("16/B374D800"), safeBytes: 1_000_000 },
   faults: [{
     code: "SEARCH_UNREACHABLE",

@@ -80,4 +80,22 @@ describe("The status board", () => {
     board.slot = { server: 30n, retainedBytes: 1, safeBytes: null };
     assert.equal(board.snapshot().stream.server, 30n);
   });
+
+  it("shows a warning for as long as it stands, and tells it when it begins or changes", () => {
+    const { board, events } = streaming();
+    const told = () => events.flatMap((event) => event.type === "warning" ? [event.message] : []);
+    board.stand("rows", "One row.");
+    board.stand("looks", "No look.");
+    board.stand("rows", "One row.");
+    assert.deepEqual(board.snapshot().warnings, ["One row.", "No look."]);
+    board.stand("rows", "Two rows.");
+    assert.deepEqual(board.snapshot().warnings, ["Two rows.", "No look."]);
+    assert.deepEqual(told(), ["One row.", "No look.", "Two rows."]);
+    board.stand("rows", null);
+    board.stand("rows", null);
+    assert.deepEqual(board.snapshot().warnings, ["No look."]);
+    assert.equal(board.snapshot().ready, true, "nothing waits for it");
+    board.stand("rows", "Two rows.");
+    assert.equal(told().length, 4, "it is told again when it comes again");
+  });
 });
