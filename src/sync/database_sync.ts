@@ -12,6 +12,7 @@ import { formatLsn } from "../replication/lsn.ts";
 import { delayOrAbort } from "../retry/backoff.ts";
 import { type FollowedIndex, type IndexOpening, openIndices } from "./followed_index.ts";
 import { forgetFailingLooks, tellFailingLooks } from "./failing_looks.ts";
+import { watchLeftOutRows } from "./left_out_rows.ts";
 import { RowSource } from "./row_source.ts";
 import { type Remap, RunSignals } from "./run_signals.ts";
 import { watchSlot } from "./slot_watch.ts";
@@ -143,7 +144,8 @@ export class DatabaseSync {
     await keeper.waitFor(target, ending);
     board.remapping = null;
     board.phase = "streaming";
-    if (!daemon) return;
+    const counting = watchLeftOutRows(this.options, ending, { once: !daemon });
+    if (!daemon) return await counting;
     await new Promise<never>((_, reject) => {
       if (ending.aborted) reject(ending.reason);
       ending.addEventListener("abort", () => reject(ending.reason), { once: true });

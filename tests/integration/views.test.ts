@@ -101,6 +101,43 @@ ${child("first_best", "first")}
       await bench.assertSettled("children without a key stand in the order of their columns");
     });
 
+    it("as a root: rows that are no documents are counted, and told of as long as there are some", async () => {
+      const loose = `
+        create table paper (id int, code text, title text);
+        create view loose as select id, code, title from paper;
+        create materialized view firm as select id, title from paper where id > 100;
+        create unique index on firm (id);
+        insert into paper values (1, 'a|b', 'one'), (1, 'a|b', 'two'), (1, 'a|b', 'three'), (2, null, 'x'), (null, null, 'y'), (3, 'c', 'z')`;
+      await using bench = await Bench.open(major, loose, [
+        "\ntable: loose\nprimary_key: [id, code]",
+        "\ntable: firm\nprimary_key: [id]",
+        "\ntable: loose\nprimary_key: [id]",
+      ]);
+      const [both, firm, byId] = bench.schema.documents.map((document) => document.index);
+      const warnings = () => bench.synchronizer.status().databases[0]?.warnings ?? [];
+      bench.start();
+      await bench.assertSettled("after the load");
+      await eventually(() => warnings().length === 2, { what: "both counts" });
+      const view = `rows of "public"."loose", by the primary_key that the schema file gives it:`;
+      assert.deepEqual(warnings(), [
+        `The index "${both}" lacks ${view} 2 rows, in whose key there is a NULL; ` +
+        String.raw`2 rows, whose key is another row's, too (of _id "a\|b|1", say).`,
+        `The index "${byId}" lacks ${view} 1 row, in whose key there is a NULL; ` +
+        `2 rows, whose key is another row's, too (of _id "1", say).`,
+      ]);
+      const told = bench.events.filter((event) => event.type === "warning").map((event) => event.message);
+      assert.deepEqual(told, warnings(), "each is told once");
+      await bench.stop();
+      await bench.write(
+        "delete from paper where id = 1 and title <> 'one'; update paper set id = 4 where id is null",
+        "insert into paper values (101, null, 'firm')",
+        "drop view loose; create view loose as select id, coalesce(code, '-') as code, title from paper",
+      );
+      await bench.runOnce();
+      await bench.assertEqual("after the rows were mended");
+      assert.deepEqual(warnings(), [], `nothing is told of ${firm}, and no more of the others`);
+    });
+
     it("as a root: with children, and with a parent's rows that come and go", async () => {
       const views = `
         create view top as select b.id, b.title, count(r.id) as reviews from book b left join review r on r.book_id = b.id
