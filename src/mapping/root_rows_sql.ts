@@ -36,7 +36,7 @@ WHERE NOT (${whole})`;
   }
   const id = idSql(key.map((column) => ({ column, sql: columnSql(root, column.name) })));
   return `SELECT
-  coalesce(pg_catalog.sum(k.rows - 1) FILTER (WHERE k.id IS NULL), 0) AS nameless,
+  coalesce(pg_catalog.sum(k.rows) FILTER (WHERE k.id IS NULL), 0) AS nameless,
   coalesce(pg_catalog.sum(k.rows - 1) FILTER (WHERE k.id IS NOT NULL), 0) AS repeated,
   pg_catalog.min(k.id) FILTER (WHERE k.id IS NOT NULL AND k.rows > 1) AS example
 FROM (
