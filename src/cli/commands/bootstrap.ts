@@ -1,28 +1,21 @@
 import { Command } from "@commander-js/extra-typings";
 import { type Context, prepare } from "../context.ts";
+import { withLogAndEnvironment, withPostgres, withSchemaFile } from "../option_groups.ts";
 import * as options from "../options.ts";
 
 /** `pgsync bootstrap`: make what a run needs. */
 export function bootstrapCommand(context: Context) {
-  return new Command("bootstrap")
-    .description("make what a run needs and is missing: publication, replica identities, slot, index")
-    .option("-t, --teardown", "remove it all instead, as `pgsync teardown`")
-    .option("--no-create", "as PGSync's -nc; what exists is never made again anyway")
-    .addOption(options.config)
-    .addOption(options.schemaUrl)
-    .addOption(options.s3SchemaUrl)
-    .addOption(options.host)
-    .addOption(options.port)
-    .addOption(options.user)
-    .addOption(options.password)
-    .addOption(options.sslmode)
-    .addOption(options.sslrootcert)
-    .addOption(options.slot)
-    .addOption(options.checkpoint)
-    .addOption(options.logFormat)
-    .addOption(options.verbose)
-    .addOption(options.envFile)
-    .addOption(options.noEnvFile)
+  const command = withPostgres(withSchemaFile(
+    new Command("bootstrap")
+      .description("make what a run needs and is missing: publication, replica identities, slot, index")
+      .option("-t, --teardown", "remove it all instead, as `pgsync teardown`")
+      .option("--no-create", "as PGSync's -nc; what exists is never made again anyway"),
+  ));
+  return withLogAndEnvironment(
+    command
+      .addOption(options.slot)
+      .addOption(options.checkpoint),
+  )
     .action(async (flags) => {
       const environment = await prepare(context, flags);
       const [{ loadRunOptions }, { bootstrap, teardown }] = await Promise.all([

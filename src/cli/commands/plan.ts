@@ -1,29 +1,20 @@
 import { Command } from "@commander-js/extra-typings";
 import { EXIT } from "../../errors/codes.ts";
 import { type Context, prepare } from "../context.ts";
+import { withLogAndEnvironment, withPostgres, withSchemaFile } from "../option_groups.ts";
 import * as options from "../options.ts";
 
 /** `pgsync plan`: what a run would do, and what stands in its way. */
 export function planCommand(context: Context) {
-  return new Command("plan")
-    .description(
-      "show what a run would do and what is missing, without doing it; exits 1 where something is wrong",
-    )
-    .option("--json", "as JSON, with all statements and mappings")
-    .addOption(options.config)
-    .addOption(options.schemaUrl)
-    .addOption(options.s3SchemaUrl)
-    .addOption(options.host)
-    .addOption(options.port)
-    .addOption(options.user)
-    .addOption(options.password)
-    .addOption(options.sslmode)
-    .addOption(options.sslrootcert)
-    .addOption(options.slot)
-    .addOption(options.logFormat)
-    .addOption(options.verbose)
-    .addOption(options.envFile)
-    .addOption(options.noEnvFile)
+  const command = withPostgres(withSchemaFile(
+    new Command("plan")
+      .description(
+        "show what a run would do and what is missing, without doing it; exits 1 where something is wrong",
+      )
+      .option("--json", "as JSON, with all statements and mappings"),
+  ));
+  return withLogAndEnvironment(command
+    .addOption(options.slot))
     .action(async (flags) => {
       const environment = await prepare(context, flags);
       const [{ loadRunOptions }, { planRun }, { describePlan }, { toJson }] = await Promise.all([

@@ -1,29 +1,24 @@
 import { Command } from "@commander-js/extra-typings";
 import { type Context, prepare } from "../context.ts";
+import { withLogAndEnvironment, withPostgres, withSchemaFile } from "../option_groups.ts";
 import * as options from "../options.ts";
 import { SIGNAL_EXIT, stopOnSignals } from "../signals.ts";
 
 /** `pgsync preview`: the documents on stdout, without a search engine. */
 export function previewCommand(context: Context) {
-  return new Command("preview")
-    .description("print the documents, one JSON object {_index,_id,_source} a line, without a search engine")
-    .option("--limit <count>", "at most so many documents of each index")
-    .addOption(options.config)
-    .addOption(options.schemaUrl)
-    .addOption(options.s3SchemaUrl)
-    .addOption(options.host)
-    .addOption(options.port)
-    .addOption(options.user)
-    .addOption(options.password)
-    .addOption(options.sslmode)
-    .addOption(options.sslrootcert)
-    .addOption(options.replicaHost)
-    .addOption(options.replicaPort)
-    .addOption(options.timeZone)
-    .addOption(options.logFormat)
-    .addOption(options.verbose)
-    .addOption(options.envFile)
-    .addOption(options.noEnvFile)
+  const command = withPostgres(withSchemaFile(
+    new Command("preview")
+      .description(
+        "print the documents, one JSON object {_index,_id,_source} a line, without a search engine",
+      )
+      .option("--limit <count>", "at most so many documents of each index"),
+  ));
+  return withLogAndEnvironment(
+    command
+      .addOption(options.replicaHost)
+      .addOption(options.replicaPort)
+      .addOption(options.timeZone),
+  )
     .action(async (flags) => {
       const environment = await prepare(context, flags);
       const [{ loadRunOptions }, { preview }, { wholeNumber }] = await Promise.all([

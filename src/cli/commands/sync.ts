@@ -2,26 +2,21 @@ import { Command } from "@commander-js/extra-typings";
 import { getLogger } from "@logtape/logtape";
 import { PgsyncError } from "../../errors/error.ts";
 import { type Context, prepare } from "../context.ts";
+import { withLogAndEnvironment, withPostgres, withSchemaFile } from "../option_groups.ts";
 import * as options from "../options.ts";
 import { VERSION } from "../../version.ts";
 
 /** `pgsync [sync]`: load, catch up, and with `--daemon` stay. */
 export function syncCommand(context: Context) {
-  return new Command("sync")
-    .description(
-      "load the documents and catch up with the changes; with --daemon stay and follow them (the default command)",
-    )
-    .addOption(options.config)
-    .addOption(options.schemaUrl)
-    .addOption(options.s3SchemaUrl)
+  const started = withSchemaFile(
+    new Command("sync")
+      .description(
+        "load the documents and catch up with the changes; with --daemon stay and follow them (the default command)",
+      ),
+  )
     .addOption(options.daemon)
-    .addOption(options.bootstrap)
-    .addOption(options.host)
-    .addOption(options.port)
-    .addOption(options.user)
-    .addOption(options.password)
-    .addOption(options.sslmode)
-    .addOption(options.sslrootcert)
+    .addOption(options.bootstrap);
+  const connected = withPostgres(started)
     .addOption(options.replicaHost)
     .addOption(options.replicaPort)
     .addOption(options.timeZone)
@@ -29,11 +24,8 @@ export function syncCommand(context: Context) {
     .addOption(options.checkpoint)
     .addOption(options.numWorkers)
     .addOption(options.viewRefresh)
-    .addOption(options.listen)
-    .addOption(options.logFormat)
-    .addOption(options.verbose)
-    .addOption(options.envFile)
-    .addOption(options.noEnvFile)
+    .addOption(options.listen);
+  return withLogAndEnvironment(connected)
     .addOption(options.wal)
     .addOption(options.producer)
     .addOption(options.consumer)

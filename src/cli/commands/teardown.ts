@@ -1,26 +1,19 @@
 import { Command } from "@commander-js/extra-typings";
 import { type Context, prepare } from "../context.ts";
+import { withLogAndEnvironment, withPostgres, withSchemaFile } from "../option_groups.ts";
 import * as options from "../options.ts";
 
 /** `pgsync teardown`: remove what bootstrap and runs have made. */
 export function teardownCommand(context: Context) {
-  return new Command("teardown")
-    .description("remove what bootstrap and runs have made: slot, publication, index, checkpoint file")
-    .addOption(options.config)
-    .addOption(options.schemaUrl)
-    .addOption(options.s3SchemaUrl)
-    .addOption(options.host)
-    .addOption(options.port)
-    .addOption(options.user)
-    .addOption(options.password)
-    .addOption(options.sslmode)
-    .addOption(options.sslrootcert)
-    .addOption(options.slot)
-    .addOption(options.checkpoint)
-    .addOption(options.logFormat)
-    .addOption(options.verbose)
-    .addOption(options.envFile)
-    .addOption(options.noEnvFile)
+  const command = withPostgres(withSchemaFile(
+    new Command("teardown")
+      .description("remove what bootstrap and runs have made: slot, publication, index, checkpoint file"),
+  ));
+  return withLogAndEnvironment(
+    command
+      .addOption(options.slot)
+      .addOption(options.checkpoint),
+  )
     .action(async (flags) => {
       const environment = await prepare(context, flags);
       const [{ loadRunOptions }, { teardown }] = await Promise.all([

@@ -1,19 +1,15 @@
 import { Command } from "@commander-js/extra-typings";
 import type { NodeSchema } from "../../schema/tree.ts";
 import { type Context, prepare } from "../context.ts";
-import * as options from "../options.ts";
+import { withLogAndEnvironment, withSchemaFile } from "../option_groups.ts";
 
 /** `pgsync validate`: check the schema file by itself, without any server. */
 export function validateCommand(context: Context) {
-  return new Command("validate")
-    .description("check the schema file, without asking any server")
-    .addOption(options.config)
-    .addOption(options.schemaUrl)
-    .addOption(options.s3SchemaUrl)
-    .addOption(options.logFormat)
-    .addOption(options.verbose)
-    .addOption(options.envFile)
-    .addOption(options.noEnvFile)
+  const command = withSchemaFile(
+    new Command("validate")
+      .description("check the schema file, without asking any server"),
+  );
+  return withLogAndEnvironment(command)
     .action(async (flags) => {
       const environment = await prepare(context, flags);
       const [{ schemaSource }, { readSchema }] = await Promise.all([
