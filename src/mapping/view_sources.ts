@@ -3,6 +3,7 @@ import { PgsyncError } from "../errors/error.ts";
 import { quoteQualified } from "../postgres/quote.ts";
 import type { NodeSchema, QualifiedName } from "../schema/tree.ts";
 import { formatPlace } from "./fields.ts";
+import { sameTable } from "./foreign_keys.ts";
 
 /** How the rows of a table bear on the rows of a plain view. */
 export interface BaseTable {
@@ -36,7 +37,7 @@ export function baseTables(node: NodeSchema, relation: Relation, catalog: Catalo
   const distinct = new Map(given.map((name) => [quoteQualified(name), name]));
   return [...distinct.values()].map((name) => {
     const table = found(node, name, catalog);
-    const known = view.tables.find((candidate) => sameName(candidate, name));
+    const known = view.tables.find((candidate) => sameTable(candidate, name));
     return {
       relation: table,
       passed: known?.passed ?? new Map(),
@@ -57,7 +58,7 @@ export function viewWarnings(node: NodeSchema, relation: Relation): string[] {
       : [`${name} is a materialised view: what is refreshed counts, and its base_tables have no effect`];
   }
   const warnings: string[] = [];
-  const left = view.tables.filter((table) => !given.some((other) => sameName(other, table)));
+  const left = view.tables.filter((table) => !given.some((other) => sameTable(other, table)));
   if (given.length > 0 && left.length > 0) {
     warnings.push(
       `${name} reads ${left.map(quoteQualified).join(", ")} as well, which its base_tables leave out: ` +
@@ -113,8 +114,4 @@ function unheard(node: NodeSchema, table: ViewTable): PgsyncError {
         "Name the other tables in base_tables, if its changes need not be followed; or make a materialised view.",
     },
   );
-}
-
-function sameName(a: QualifiedName, b: QualifiedName): boolean {
-  return a.schema === b.schema && a.table === b.table;
 }
