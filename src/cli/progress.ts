@@ -1,10 +1,9 @@
 /** Shows how a run goes on: a bar for each index while it loads, on a terminal; otherwise a line now and then. */
-import process from "node:process";
 import { getLogger } from "@logtape/logtape";
-import { MultiBar, type SingleBar } from "cli-progress";
+import type { SingleBar } from "cli-progress";
 import type { IndexStatus, RunStatus, SyncEvent, SyncStatus } from "../status/status.ts";
+import { Bars } from "./bars.ts";
 import { formatBytes, formatCount, formatDuration } from "./format.ts";
-import { redirectLog } from "./logging.ts";
 import { RateMeter } from "./rate.ts";
 
 const logger = getLogger(["pgsync", "progress"]);
@@ -118,11 +117,10 @@ class ProgressLines {
   }
 }
 
-/** The bars, one for each index that is loading; log lines appear above them. */
+/** The bars, one for each index that is loading. */
 class ProgressBars {
-  #multiBar: MultiBar | null = null;
-  #restoreLog: (() => void) | null = null;
-  readonly #bars = new Map<string, { readonly bar: SingleBar; readonly meter: RateMeter }>();
+  #bars: Bars | null = null;
+  readonly #shown = new Map<string, { readonly bar: SingleBar; readonly meter: RateMeter }>();
 
   constructor(private readonly status: () => RunStatus) {}
 
@@ -130,44 +128,27 @@ class ProgressBars {
     const indices = this.status().databases.flatMap((database) => database.indices);
     for (const { index, load } of indices) {
       if (load.state === "pending") continue;
-      let shown = this.#bars.get(index);
+      let shown = this.#shown.get(index);
       if (shown === undefined) {
         if (load.state === "done") continue; // it was so at the start
-        shown = { bar: this.#start().create(1, 0, { index, rate: "0", left: "?" }), meter: new RateMeter() };
-        this.#bars.set(index, shown);
+        this.#bars ??= new Bars(
+          "{index} [{bar}] {percentage}% | {value} of {total} | {rate}/s | {left} left",
+        );
+        shown = { bar: this.#bars.add({ index, rate: "0", left: "?" }), meter: new RateMeter() };
+        this.#shown.set(index, shown);
       }
       shown.meter.add(performance.now(), load.documents);
       const { rate, left } = loadFigures(load, shown.meter);
       shown.bar.setTotal(load.state === "done" ? load.documents : Math.max(load.estimate, load.documents, 1));
       shown.bar.update(load.documents, { index, rate, left: load.state === "done" ? "0 s" : left });
     }
-    if (this.#bars.size > 0 && indices.every(({ load }) => load.state === "done")) this.stop();
+    if (this.#shown.size > 0 && indices.every(({ load }) => load.state === "done")) this.stop();
   }
 
   stop(): void {
-    if (this.#multiBar === null) return;
-    this.#multiBar.update(); // prints log lines that still wait
-    this.#multiBar.stop();
-    this.#multiBar = null;
-    this.#bars.clear();
-    this.#restoreLog?.();
-  }
-
-  #start(): MultiBar {
-    if (this.#multiBar !== null) return this.#multiBar;
-    const multiBar = new MultiBar({
-      stream: process.stderr,
-      format: "{index} [{bar}] {percentage}% | {value} of {total} | {rate}/s | {left} left",
-      formatValue: (value, _options, type) =>
-        type === "percentage" ? String(value).padStart(3) : formatCount(value),
-      barsize: 30,
-      fps: 5,
-      hideCursor: true,
-      forceRedraw: true,
-    });
-    this.#restoreLog = redirectLog((line) => multiBar.log(line));
-    this.#multiBar = multiBar;
-    return multiBar;
+    this.#bars?.stop();
+    this.#bars = null;
+    this.#shown.clear();
   }
 }
 

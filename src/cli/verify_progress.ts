@@ -1,10 +1,9 @@
 /** Shows how a comparison goes on: a bar on a terminal, otherwise a line now and then. */
-import process from "node:process";
 import { getLogger } from "@logtape/logtape";
-import { MultiBar, type SingleBar } from "cli-progress";
+import type { SingleBar } from "cli-progress";
 import type { VerifyProgress } from "../sync/verification.ts";
+import { Bars } from "./bars.ts";
 import { formatBytes, formatCount, formatDuration } from "./format.ts";
-import { redirectLog } from "./logging.ts";
 import { RateMeter } from "./rate.ts";
 
 const logger = getLogger(["pgsync", "progress"]);
@@ -110,10 +109,8 @@ function printLine(
   );
 }
 
-/** The bar; log lines appear above it. */
 class Bar {
-  #shown: { readonly multiBar: MultiBar; readonly bar: SingleBar } | null = null;
-  #restoreLog: (() => void) | null = null;
+  #shown: { readonly bars: Bars; readonly bar: SingleBar } | null = null;
 
   draw({ value, total, ...payload }: VerifyFigures & Record<"index" | "rate" | "left", string>): void {
     this.#shown ??= this.#start(payload);
@@ -122,25 +119,14 @@ class Bar {
   }
 
   stop(): void {
-    this.#shown?.multiBar.update(); // prints log lines that still wait
-    this.#shown?.multiBar.stop();
+    this.#shown?.bars.stop();
     this.#shown = null;
-    this.#restoreLog?.();
-    this.#restoreLog = null;
   }
 
-  #start(payload: object): { readonly multiBar: MultiBar; readonly bar: SingleBar } {
-    const multiBar = new MultiBar({
-      stream: process.stderr,
-      format: "{index} [{bar}] {percentage}% | {value} of {total} {what} | {rate}/s | {left} left{more}",
-      formatValue: (value, _options, type) =>
-        type === "percentage" ? String(value).padStart(3) : formatCount(value),
-      barsize: 30,
-      fps: 5,
-      hideCursor: true,
-      forceRedraw: true,
-    });
-    this.#restoreLog = redirectLog((line) => multiBar.log(line));
-    return { multiBar, bar: multiBar.create(1, 0, payload) };
+  #start(payload: object): { readonly bars: Bars; readonly bar: SingleBar } {
+    const bars = new Bars(
+      "{index} [{bar}] {percentage}% | {value} of {total} {what} | {rate}/s | {left} left{more}",
+    );
+    return { bars, bar: bars.add(payload) };
   }
 }
