@@ -67,8 +67,8 @@ export type {
   SyncStatus,
 } from "./src/status/status.ts";
 export { type RunControl, Synchronizer } from "./src/sync/synchronizer.ts";
-export { VERIFY_DEFAULTS, type VerifyOptions } from "./src/sync/verification.ts";
-export type { IndexVerification, VerifiedDifference, VerifyProgress } from "./src/sync/verification.ts";
+export { VERIFY_DEFAULTS, type VerifyOptions } from "./src/verify/verification.ts";
+export type { IndexVerification, VerifiedDifference, VerifyProgress } from "./src/verify/verification.ts";
 export type { ComparisonScope } from "./src/verify/differences.ts";
 export type { ValueDifference } from "./src/verify/value_differences.ts";
 export { verify } from "./src/sync/verify_run.ts";

@@ -1,4 +1,4 @@
-import { type IndexVerification, remaining, type VerifiedDifference } from "../sync/verification.ts";
+import { type IndexVerification, remaining, type VerifiedDifference } from "../verify/verification.ts";
 import { formatCount } from "./format.ts";
 
 /** What was found out of an index, for people. */

@@ -8,7 +8,7 @@ import {
   remaining,
   VERIFY_DEFAULTS,
   type VerifyOptions,
-} from "../sync/verification.ts";
+} from "../verify/verification.ts";
 import { verify } from "../sync/verify_run.ts";
 import type { ComparisonScope } from "../verify/differences.ts";
 import type { Context } from "./context.ts";

@@ -1,7 +1,7 @@
 /** Shows how a comparison goes on: a bar on a terminal, otherwise a line now and then. */
 import { getLogger } from "@logtape/logtape";
 import type { SingleBar } from "cli-progress";
-import type { VerifyProgress } from "../sync/verification.ts";
+import type { VerifyProgress } from "../verify/verification.ts";
 import { Bars } from "./bars.ts";
 import { formatBytes, formatCount, formatDuration } from "./format.ts";
 import { RateMeter } from "./rate.ts";

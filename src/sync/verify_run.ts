@@ -11,15 +11,15 @@ import { didYouMean } from "../schema/suggest.ts";
 import type { DocumentSchema } from "../schema/tree.ts";
 import { connectSearch, type SearchClient } from "../search/client.ts";
 import { describeIndex } from "../search/index.ts";
+import { IndexVerifier } from "../verify/index_verifier.ts";
+import { ProgressBoard } from "../verify/progress_board.ts";
 import { StreamPassage } from "../verify/stream_passage.ts";
+import type { IndexVerification, VerifyOptions, VerifyProgress } from "../verify/verification.ts";
 import { checkpointPath } from "./checkpoint_path.ts";
 import { byDatabase, slotName } from "./database_mapping.ts";
 import { type DatabaseState, readDatabase } from "./database_setup.ts";
-import { IndexVerifier } from "./index_verifier.ts";
 import type { RunOptions } from "./options.ts";
 import { UnchangedSource } from "./unchanged_source.ts";
-import type { IndexVerification, VerifyOptions, VerifyProgress } from "./verification.ts";
-import { ProgressBoard } from "./verify_progress.ts";
 
 const logger = getLogger(["pgsync", "verify"]);
 
@@ -131,8 +131,11 @@ class DatabaseVerifier {
         });
       }
       const verifier = new IndexVerifier({
-        run,
         options: this.options,
+        workers,
+        chunkRows: run.loadChunkRows,
+        limits: { bulkBytes: run.bulkBytes, bulkDocuments: run.bulkDocuments },
+        concurrency: run.bulkConcurrency,
         mapped,
         generation,
         session,

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { testCases } from "./cases.ts";
 import { indexedDocuments } from "../oracle/compare.ts";
-import { VERIFY_DEFAULTS } from "../../src/sync/verification.ts";
+import { VERIFY_DEFAULTS } from "../../src/verify/verification.ts";
 import { verify } from "../../src/sync/verify_run.ts";
 import { Bench } from "./support.ts";
 

@@ -4,7 +4,11 @@ import { describe, it } from "node:test";
 import { randomBytes } from "node:crypto";
 import postgres from "postgres";
 import { PgsyncError } from "../../src/errors/error.ts";
-import { type IndexVerification, VERIFY_DEFAULTS, type VerifyOptions } from "../../src/sync/verification.ts";
+import {
+  type IndexVerification,
+  VERIFY_DEFAULTS,
+  type VerifyOptions,
+} from "../../src/verify/verification.ts";
 import { verify } from "../../src/sync/verify_run.ts";
 import { Bench } from "../integration/support.ts";
 import { client, useElasticsearch } from "../support/elasticsearch.ts";

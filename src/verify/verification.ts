@@ -1,5 +1,5 @@
-import type { ComparisonScope } from "../verify/differences.ts";
-import type { ValueDifference } from "../verify/value_differences.ts";
+import type { ComparisonScope } from "./differences.ts";
+import type { ValueDifference } from "./value_differences.ts";
 
 /** What is to be verified, and how. */
 export interface VerifyOptions {

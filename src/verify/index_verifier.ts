@@ -1,16 +1,16 @@
+import type { RequestLimits } from "../documents/keyed_writer.ts";
 import type { ServerClock } from "../documents/server_clock.ts";
 import type { SourceSession } from "../documents/source_session.ts";
 import type { PgsyncError } from "../errors/error.ts";
 import type { MappedDocument } from "../mapping/tree.ts";
 import type { SearchClient } from "../search/client.ts";
-import { Comparison, type Difference } from "../verify/comparison.ts";
-import { differences, holdsContents } from "../verify/differences.ts";
-import { Repair } from "../verify/repair.ts";
-import { settle } from "../verify/settle.ts";
-import type { StreamPassage } from "../verify/stream_passage.ts";
-import type { RunOptions } from "./options.ts";
+import { Comparison, type Difference } from "./comparison.ts";
+import { differences, holdsContents } from "./differences.ts";
+import { Repair } from "./repair.ts";
+import { settle } from "./settle.ts";
+import type { StreamPassage } from "./stream_passage.ts";
 import type { IndexVerification, VerifiedDifference, VerifyOptions } from "./verification.ts";
-import type { ProgressBoard } from "./verify_progress.ts";
+import type { ProgressBoard } from "./progress_board.ts";
 
 /** Documents that seem to differ are judged when there are so many, so that they do not fill the memory. */
 const MOST_CANDIDATES = 5_000;
@@ -19,10 +19,19 @@ const MOST_REPAIRS = 3;
 /** The longest id that the search engine takes, in bytes. */
 const LONGEST_ID_BYTES = 512;
 
+/** Places of a document that are told. */
+const MOST_PLACES = 10;
+
 /** What the verification of one index works with. */
 export interface IndexVerifierOptions {
-  readonly run: RunOptions;
   readonly options: VerifyOptions;
+  /** Chunks compared at once. */
+  readonly workers: number;
+  /** Rows of a chunk, about. */
+  readonly chunkRows: number;
+  readonly limits: RequestLimits;
+  /** Requests of a repair under way at once. */
+  readonly concurrency: number;
   readonly mapped: MappedDocument;
   readonly generation: string;
   readonly session: SourceSession;
@@ -38,9 +47,6 @@ export interface IndexVerifierOptions {
   readonly progress: ProgressBoard;
 }
 
-/** Places of a document that are told. */
-const MOST_PLACES = 10;
-
 /** Compares one index, judges what differs, and mends it where that is asked for. */
 export class IndexVerifier {
   readonly #told: VerifiedDifference[] = [];
@@ -51,7 +57,7 @@ export class IndexVerifier {
 
   /** @throws PgsyncError SOURCE_CHANGED, others; the signal's reason */
   async verify(signal: AbortSignal): Promise<IndexVerification> {
-    const { run, options, mapped, session, passage, refused, onFault, checkSource, progress } = this.options;
+    const { options, mapped, session, passage, refused, onFault, checkSource, progress } = this.options;
     const contents = await session.untilDone(
       () => holdsContents(this.options, signal),
       "describe the index",
@@ -59,14 +65,7 @@ export class IndexVerifier {
       signal,
     );
     const comparison = new Comparison({ ...this.options, contents, places: MOST_PLACES });
-    const repair = options.repair
-      ? new Repair({
-        ...this.options,
-        comparison,
-        limits: { bulkBytes: run.bulkBytes, bulkDocuments: run.bulkDocuments },
-        concurrency: run.bulkConcurrency,
-      })
-      : null;
+    const repair = options.repair ? new Repair({ ...this.options, comparison }) : null;
 
     const candidates = new Set<string>();
     const judge = async () => {
@@ -80,8 +79,6 @@ export class IndexVerifier {
       scope: options.scope,
       // Whether it counts, and where it differs, is seen at the second look.
       places: 0,
-      workers: Math.max(1, run.loadWorkers),
-      chunkRows: run.loadChunkRows,
       onProgress: ({ compared, listed }) =>
         progress.update({ compared, listed, phase: listed > 0 ? "listing" : "comparing" }),
     }, signal);
