@@ -9,14 +9,9 @@ import { connectSearch, type SearchClient } from "../search/client.ts";
 import { describeIndex, dropIndex, ensureIndex, updateMeta } from "../search/index.ts";
 import { checkpointPath } from "./checkpoint_path.ts";
 import { byDatabase, slotName } from "./database_mapping.ts";
-import {
-  type DatabaseState,
-  identityOf,
-  makeIdentitiesAndPublication,
-  readDatabase,
-  setupProblems,
-  unpublishedTables,
-} from "./database_setup.ts";
+import { type DatabaseState, identityOf, readDatabase, unpublishedTables } from "./database_state.ts";
+import { setupProblems } from "./setup_problems.ts";
+import { makeIdentitiesAndPublication } from "./setup_statements.ts";
 import { checkMeta, indexDefinition, markUnloaded } from "../documents/index_setup.ts";
 import { SourceKeeper } from "./source_keeper.ts";
 import type { RunOptions } from "./options.ts";

@@ -11,7 +11,7 @@ import type { SearchHealth } from "../search/health.ts";
 import type { Semaphore } from "../search/semaphore.ts";
 import type { SyncObserver } from "../status/status.ts";
 import type { IndexView, StatusBoard } from "../status/status_board.ts";
-import type { DatabaseState } from "./database_setup.ts";
+import type { DatabaseState } from "./database_state.ts";
 import type { RunOptions } from "./options.ts";
 import type { RowSource } from "./row_source.ts";
 import type { SourceKeeper } from "./source_keeper.ts";

@@ -7,7 +7,7 @@ import { postgresError } from "../postgres/errors.ts";
 import { quoteQualified } from "../postgres/quote.ts";
 import { delayOrAbort } from "../retry/backoff.ts";
 import type { StatusBoard } from "../status/status_board.ts";
-import type { DatabaseState } from "./database_setup.ts";
+import type { DatabaseState } from "./database_state.ts";
 import type { RunOptions } from "./options.ts";
 
 const logger = getLogger(["pgsync", "sync"]);

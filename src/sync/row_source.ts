@@ -9,7 +9,7 @@ import { PgsyncError } from "../errors/error.ts";
 import { connectPostgres, type Sql } from "../postgres/connect.ts";
 import { delayOrAbort } from "../retry/backoff.ts";
 import type { StatusBoard } from "../status/status_board.ts";
-import type { DatabaseState } from "./database_setup.ts";
+import type { DatabaseState } from "./database_state.ts";
 import type { RunOptions } from "./options.ts";
 
 const logger = getLogger(["pgsync", "sync"]);

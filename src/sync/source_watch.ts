@@ -10,7 +10,7 @@ import { describePublication } from "../replication/publication.ts";
 import type { QualifiedName } from "../schema/tree.ts";
 import type { SearchClient } from "../search/client.ts";
 import { markUnloaded } from "../documents/index_setup.ts";
-import { type DatabaseState, readDatabase } from "./database_setup.ts";
+import { type DatabaseState, readDatabase } from "./database_state.ts";
 import { definitions, documentSource, type SourceChange, sourceChange } from "./document_source.ts";
 import type { Remap } from "./run_signals.ts";
 import { sourceFault } from "./source_fault.ts";

@@ -3,7 +3,7 @@ import { PgsyncError } from "../errors/error.ts";
 import type { MappedDocument } from "../mapping/tree.ts";
 import type { Sql } from "../postgres/connect.ts";
 import { isTemporary } from "../postgres/errors.ts";
-import { type DatabaseState, readDatabase } from "./database_setup.ts";
+import { type DatabaseState, readDatabase } from "./database_state.ts";
 import { definitions, documentSource } from "./document_source.ts";
 
 /**

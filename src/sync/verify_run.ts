@@ -17,7 +17,7 @@ import { StreamPassage } from "../verify/stream_passage.ts";
 import type { IndexVerification, VerifyOptions, VerifyProgress } from "../verify/verification.ts";
 import { checkpointPath } from "./checkpoint_path.ts";
 import { byDatabase, slotName } from "./database_mapping.ts";
-import { type DatabaseState, readDatabase } from "./database_setup.ts";
+import { type DatabaseState, readDatabase } from "./database_state.ts";
 import type { RunOptions } from "./options.ts";
 import { UnchangedSource } from "./unchanged_source.ts";
 

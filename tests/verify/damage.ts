@@ -4,7 +4,7 @@ import { SourceSession } from "../../src/documents/source_session.ts";
 import { connectPostgres } from "../../src/postgres/connect.ts";
 import { connectSearch } from "../../src/search/client.ts";
 import { describeIndex } from "../../src/search/index.ts";
-import { readDatabase } from "../../src/sync/database_setup.ts";
+import { readDatabase } from "../../src/sync/database_state.ts";
 import { slotName } from "../../src/sync/database_mapping.ts";
 import type { Difference } from "../../src/verify/comparison.ts";
 import { type ComparisonProgress, type ComparisonScope, differences } from "../../src/verify/differences.ts";
