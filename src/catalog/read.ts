@@ -46,18 +46,6 @@ export async function readCatalog(sql: Sql, names: readonly QualifiedName[]): Pr
 }
 
 /**
- * Reads what the server says of itself and of the role.
- *
- * @throws {PgsyncError} as `readCatalog`
- */
-export async function readServer(sql: Sql): Promise<ServerFacts> {
-  return await sql.begin("isolation level repeatable read read only", async (transaction) => {
-    await settle(transaction);
-    return await readServerIn(transaction);
-  });
-}
-
-/**
  * An empty search_path makes the server qualify the types it prints; compilation would cost more than all the
  * statements together.
  */

@@ -278,7 +278,7 @@ export class Checkpoint implements Disposable {
 }
 
 /** What of `expected` the stored identity contradicts, in words for the operator; empty when nothing. */
-export function identityDifferences(found: Identity, expected: Identity): string[] {
+function identityDifferences(found: Identity, expected: Identity): string[] {
   const differences: string[] = [];
   const compare = (what: string, was: string, is: string) => {
     if (was !== is) differences.push(`${what} ${was}, now ${is}`);

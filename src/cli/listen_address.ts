@@ -11,7 +11,7 @@ export interface ListenAddress {
 }
 
 /** Where it listens when nothing is said. */
-export const DEFAULT_LISTEN = "127.0.0.1:9399";
+const DEFAULT_LISTEN = "127.0.0.1:9399";
 
 /** What was asked for: an address, or null for no server. */
 export interface ListenSetting {

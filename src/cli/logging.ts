@@ -25,7 +25,7 @@ export function redirectLog(to: LineWriter): () => void {
 }
 
 /** Writes a line where the log goes. */
-export function writeLogLine(line: string): void {
+function writeLogLine(line: string): void {
   writer(`${line}\n`);
 }
 

@@ -153,7 +153,7 @@ class ProgressBars {
 }
 
 /** The figures of a running load, as they are shown. */
-export function loadFigures(load: IndexStatus["load"], meter: RateMeter) {
+function loadFigures(load: IndexStatus["load"], meter: RateMeter) {
   const goal = Math.max(load.estimate, load.documents);
   const left = meter.secondsTo(goal);
   return {

@@ -69,7 +69,7 @@ export async function runVerify(
 }
 
 /** Reads the command's own options. @throws PgsyncError USAGE */
-export function verifyOptions(flags: VerifyFlags): VerifyOptions {
+function verifyOptions(flags: VerifyFlags): VerifyOptions {
   const { limit, wait, index } = flags;
   return {
     scope: scopeOf(flags),

@@ -71,7 +71,7 @@ function addressOf(environment: Environment): Address {
  *
  * @throws PgsyncError USAGE
  */
-export function parseSearchUrls(text: string): Address {
+function parseSearchUrls(text: string): Address {
   let login: SearchLogin | null = null;
   const urls = text.replace(/\s/g, "").split(/,(?=https?:)/i).map((one) => {
     const url = parseSearchUrl(one, "ELASTICSEARCH_URL holds");

@@ -75,7 +75,7 @@ export interface VerifyFigures {
 }
 
 /** The figures of the step that a comparison is at. */
-export function verifyFigures(progress: VerifyProgress): VerifyFigures {
+function verifyFigures(progress: VerifyProgress): VerifyFigures {
   const { phase, compared, listed, estimate, candidates, behindBytes } = progress;
   const step = listed > 0
     ? { what: "looked up", value: listed, total: Math.max(estimate, compared, listed) }

@@ -107,7 +107,7 @@ export function errorContext(sql: Sql, doing?: string): PostgresErrorContext {
  * `search_path` is set to an empty name (`""`, what `SET search_path = ''` stores): only pg_catalog is searched, so a
  * planted function cannot be called by mistake. postgres.js would leave out an empty text.
  */
-export function sessionSettings(
+function sessionSettings(
   options: PostgresOptions,
   purpose: ConnectPurpose,
 ): Record<string, string> {

@@ -101,12 +101,12 @@ const childKeys = z.strictObject({
 export type ChildInput = z.output<typeof childKeys> & { children?: ChildInput[] | null | undefined };
 
 /** A node below another; the nodes below it are of the same shape. */
-export const childShape: z.ZodType<ChildInput> = childKeys.extend({
+const childShape: z.ZodType<ChildInput> = childKeys.extend({
   children: z.array(z.lazy(() => childShape)).nullish(),
 });
 
 /** The node at the top. */
-export const rootShape = z.strictObject({
+const rootShape = z.strictObject({
   ...nodeKeys,
   children: z.array(childShape).nullish(),
   relationship: relationshipShape.nullish(),

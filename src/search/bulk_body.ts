@@ -58,7 +58,7 @@ export class BodyMemory {
  * The action line that writes a document, without its line break. `JSON.stringify` escapes all that could end the
  * string or the line, lone surrogates included.
  */
-export function indexAction(id: string, version: bigint, pipeline: string | null = null): string {
+function indexAction(id: string, version: bigint, pipeline: string | null = null): string {
   const through = pipeline === null ? "" : `,"pipeline":${JSON.stringify(pipeline)}`;
   return `{"index":{"_id":${
     JSON.stringify(id)
@@ -66,7 +66,7 @@ export function indexAction(id: string, version: bigint, pipeline: string | null
 }
 
 /** The action line that deletes a document, without its line break. */
-export function deleteAction(id: string, version: bigint): string {
+function deleteAction(id: string, version: bigint): string {
   return `{"delete":{"_id":${JSON.stringify(id)},"version":${version},"version_type":"external_gte"}}`;
 }
 

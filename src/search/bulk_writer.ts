@@ -14,7 +14,7 @@ import type { Semaphore } from "./semaphore.ts";
  * A document older than this is not sent: the engine forgets the versions of deleted documents after
  * `index.gc_deletes` (60 s), and then an old build could bring a deleted document back.
  */
-export const STALE_AFTER_MS = 30_000;
+const STALE_AFTER_MS = 30_000;
 
 const BACKOFF = { baseMs: 100, capMs: 15_000 };
 
@@ -281,7 +281,7 @@ export function isStale(builtAt: number, now: number): boolean {
 }
 
 /** The lines of some items; no bytes are copied where they stand together. */
-export function bytesOf(body: Buffer, items: readonly BulkItem[]): Buffer {
+function bytesOf(body: Buffer, items: readonly BulkItem[]): Buffer {
   const runs: { start: number; end: number }[] = [];
   for (const { start, end } of items) {
     const last = runs.at(-1);

@@ -218,7 +218,7 @@ export async function restoreRefresh(
 }
 
 /** Sets the refresh interval (`30s`, `-1` for never); null means the engine's default. @throws PgsyncError of the search engine */
-export async function setRefreshInterval(
+async function setRefreshInterval(
   client: SearchClient,
   generation: string,
   interval: string | null,

@@ -210,7 +210,7 @@ export class StatusBoard {
 }
 
 /** An error as it is shown, now. */
-export function toFault(error: PgsyncError): Fault {
+function toFault(error: PgsyncError): Fault {
   return { code: error.code, message: error.message, remedy: error.remedy, next: error.next, at: new Date() };
 }
 

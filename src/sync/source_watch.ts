@@ -202,7 +202,7 @@ export async function certainChange(admin: Sql, change: SourceChange): Promise<S
 }
 
 /** Says in one sentence that documents are mapped anew. */
-export function remapReason(indices: readonly string[]): string {
+function remapReason(indices: readonly string[]): string {
   const names = indices.map((index) => `"${index}"`).join(", ");
   return `Tables have changed: the documents of ${names} are mapped and compared anew.`;
 }

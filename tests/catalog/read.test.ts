@@ -4,7 +4,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { after, before, describe, it } from "node:test";
 import postgres from "postgres";
-import { readCatalog, readServer } from "../../src/catalog/read.ts";
+import { readCatalog } from "../../src/catalog/read.ts";
 import type { Catalog, Column, Relation } from "../../src/catalog/types.ts";
 import { PgsyncError } from "../../src/errors/error.ts";
 import { eventually } from "../support/eventually.ts";
@@ -105,7 +105,7 @@ for (const major of [15, 17] as const) {
     it("counts the slots in use", async () => {
       const slot = `counted_${database.name}`;
       await sql`SELECT pg_create_logical_replication_slot(${slot}, 'pgoutput')`;
-      const { usedReplicationSlots } = await readServer(sql);
+      const { usedReplicationSlots } = (await readCatalog(sql, [])).server;
       await sql`SELECT pg_drop_replication_slot(${slot})`;
       // Other tests share the server and may hold more.
       assert.ok(usedReplicationSlots >= 1);
@@ -376,7 +376,7 @@ for (const major of [15, 17] as const) {
         `CREATE ROLE ${role} LOGIN; REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC`,
       );
       const plain = postgres(withDatabase(database.url, database.name, role), { max: 1 });
-      await assert.rejects(readServer(plain), (error) => {
+      await assert.rejects(readCatalog(plain, []), (error) => {
         assert.ok(error instanceof PgsyncError);
         assert.equal(error.code, "PRIVILEGE_MISSING");
         assert.equal(error.remedy, `GRANT EXECUTE ON FUNCTION pg_catalog.pg_control_system() TO "${role}";`);
@@ -397,15 +397,15 @@ describe("a promoted standby", () => {
     const started = server.start();
     const sql = postgres(server.url, { max: 1, onnotice: () => {} });
     await eventually(async () => {
-      assert.equal((await readServer(sql)).inRecovery, true);
+      assert.equal((await readCatalog(sql, [])).server.inRecovery, true);
     }, { what: "the standby to answer" });
-    assert.equal((await readServer(sql)).timeline, 1);
+    assert.equal((await readCatalog(sql, [])).server.timeline, 1);
     const [checkpointer] = await sql`SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'`;
     const pid = Number(checkpointer?.["pid"]);
     process.kill(pid, "SIGSTOP");
     try {
       await sql`SELECT pg_promote()`;
-      const { inRecovery, timeline } = await readServer(sql);
+      const { inRecovery, timeline } = (await readCatalog(sql, [])).server;
       assert.deepEqual({ inRecovery, timeline }, { inRecovery: false, timeline: 2 });
       const [controlFile] = await sql`SELECT timeline_id FROM pg_control_checkpoint()`;
       assert.equal(controlFile?.["timeline_id"], 1);
