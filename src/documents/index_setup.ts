@@ -6,6 +6,7 @@ import { describeChanges, type IndexChange, indexChanges } from "../mapping/inde
 import {
   descriptionText,
   hasOtherKey,
+  type IndexDescription,
   indexDescription,
   parseDescription,
 } from "../mapping/index_description.ts";
@@ -198,16 +199,13 @@ export function checkMeta(
     );
   }
   const before = found.description === null ? null : parseDescription(found.description);
-  const { key, root: { relation } } = mapped;
+  const { relation } = mapped.root;
   const now = indexDescription(mapped);
   if (before?.root.table === now.root.table && hasOtherKey(before, now, keptKey)) {
-    const was = before.keyColumns ?? before.key;
     throw new PgsyncError(
       "INDEX_CHANGED",
       `The primary key of "${relation.schema}"."${relation.table}" is another than the one that the index "${index}" was made for: ` +
-        `it was (${was.join(", ")}) and is (${
-          key.map((column) => column.name).join(", ")
-        }), so its documents have other _ids.`,
+        `it was (${keyText(before)}) and is (${keyText(now)}), so its documents have other _ids.`,
     );
   }
   if (found.schemaHash === expected.schemaHash) return { kind: "same" };
@@ -227,6 +225,11 @@ export function checkMeta(
       describeChanges(changes)
     }.`,
   );
+}
+
+/** The columns of a key with their types, either of which may have changed; an index of an older version knows no names. */
+function keyText({ key, keyColumns = [] }: IndexDescription): string {
+  return key.map((type, at) => [...keyColumns.slice(at, at + 1), type].join(" ")).join(", ");
 }
 
 /** Notes in the index for which schema file it is from now on. @returns what it says of itself then */

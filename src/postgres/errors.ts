@@ -116,9 +116,16 @@ function serverError(
     `${server} refused to ${doing ?? "carry out a statement"}: ${said}${
       detailOf(thrown)
     } (SQLSTATE ${sqlState}).`,
-    details,
+    { ...details, ...(NOT_THERE.has(sqlState) ? { remedy: NOT_THERE_REMEDY } : {}) },
   );
 }
+
+/** A schema, table, column, function or type that does not exist. */
+const NOT_THERE: ReadonlySet<string> = new Set(["3F000", "42P01", "42703", "42883", "42704"]);
+/** What the schema file names was there when the run began. */
+const NOT_THERE_REMEDY =
+  "If a table was altered, or had another name for a moment, start again: the position is kept, and `pgsync plan` says what " +
+  "is missing. A function that a view calls must name its tables with the schema.";
 
 /** Conflicts, locks, lack of resources, cancellation: the same statement may well succeed later. */
 function isBusy(sqlState: string): boolean {

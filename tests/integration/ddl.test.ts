@@ -184,6 +184,18 @@ children:
 });
 
 describe("The primary key of a root", () => {
+  it("halts the run with both types when its column gets one that prints otherwise", async () => {
+    await using bench = await Bench.open(
+      17,
+      "create table r (id int primary key); insert into r values (1)",
+      "table: r",
+    );
+    await bench.runOnce();
+    await bench.write("alter table r alter id type text");
+    const thrown = await bench.runOnce().catch((error: unknown) => error);
+    assert.ok(fault("INDEX_CHANGED", /was \(id integer\) and is \(id text\)/, /teardown/)(thrown));
+  });
+
   for (const followed of [true, false]) {
     it(`halts the run when it is replaced while it is ${followed ? "" : "not "}followed`, async () => {
       await using bench = await Bench.open(
@@ -201,7 +213,13 @@ describe("The primary key of a root", () => {
         ? await bench.failure()
         : await bench.runOnce().catch((error: unknown) => error);
       assert.ok(
-        fault("INDEX_CHANGED", /primary key of "public"\."r"/, /\(id\)/, /\(code\)/, /teardown/)(thrown),
+        fault(
+          "INDEX_CHANGED",
+          /primary key of "public"\."r"/,
+          /\(id integer\)/,
+          /\(code integer\)/,
+          /teardown/,
+        )(thrown),
       );
       await bench.write(
         "delete from r where code = 3",

@@ -59,6 +59,15 @@ test("the sentence names server, user and database, never the password", () => {
   }
 });
 
+test("what is not there any more has a remedy of its own", () => {
+  for (const code of ["3F000", "42P01", "42703", "42883", "42704"]) {
+    const error = postgresError(thrown(code), { options, database: "shop" });
+    assert.equal(error.code, "POSTGRES_QUERY");
+    assert.match(error.remedy, /start again: the position is kept/);
+  }
+  assert.doesNotMatch(postgresError(thrown("42601"), { options, database: "shop" }).remedy, /start again/);
+});
+
 test("only the server's errors have an SQLSTATE", () => {
   assert.equal(sqlStateOf(thrown("42P01")), "42P01");
   assert.equal(sqlStateOf(thrown("EPIPE")), null);
