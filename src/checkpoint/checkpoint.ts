@@ -236,6 +236,25 @@ export class Checkpoint implements Disposable {
   }
 
   /**
+   * Forgets what the documents of all other indices were made of: they miss the changes from now on.
+   *
+   * @param indices those that are followed
+   * @returns those that were forgotten
+   */
+  keepSources(indices: readonly string[]): string[] {
+    return this.transaction(() =>
+      this.#sqlite(() => {
+        const names = this.#database.prepare("SELECT index_name FROM source").all()
+          .map((row) => text(row, "index_name"));
+        const others = names.filter((name) => !indices.includes(name));
+        const forget = this.#database.prepare("DELETE FROM source WHERE index_name = ?");
+        for (const name of others) forget.run(name);
+        return others;
+      })
+    );
+  }
+
+  /**
    * Adds refused documents. One that is there already keeps its first time, counts a further try, and takes the new
    * reason.
    */

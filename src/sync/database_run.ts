@@ -77,6 +77,7 @@ export class DatabaseRun {
       state = await this.#bootstrap(admin, state, checkpoint, control.signal);
       if (state.slot !== null) checkPosition(state.slot, checkpoint);
       checkpoint.adopt(identityOf(state));
+      this.#forgetOthers(checkpoint);
       const refreshed = await this.#refreshViews(state, control.signal);
       if (refreshed.size > 0) {
         state = await this.#read(admin, control.signal);
@@ -101,6 +102,16 @@ export class DatabaseRun {
       }
     } finally {
       await admin.end({ timeout: 1 });
+    }
+  }
+
+  /** An index that the schema file has no more misses what the stream tells from now on: should it come back, its documents are compared. */
+  #forgetOthers(checkpoint: Checkpoint): void {
+    for (const index of checkpoint.keepSources(this.documents.map((document) => document.index))) {
+      logger.warn(
+        "index {index} is in the schema file no more and is left as it is; when it comes back, its documents are compared",
+        { index },
+      );
     }
   }
 

@@ -287,6 +287,18 @@ test("reset leaves what a new file holds", () => {
   assert.equal(checkpoint.deadLetterCount("books"), 0);
 });
 
+test("what other documents were made of is forgotten, once", () => {
+  using checkpoint = Checkpoint.open(path);
+  for (const index of ["books", "authors", "shops"]) checkpoint.saveSource(index, index);
+  assert.deepEqual(checkpoint.keepSources(["books", "new"]).toSorted(), ["authors", "shops"]);
+  assert.deepEqual(["books", "authors", "shops"].map((index) => checkpoint.source(index)), [
+    "books",
+    null,
+    null,
+  ]);
+  assert.deepEqual(checkpoint.keepSources(["books"]), []);
+});
+
 test("remove leaves no file, unless somebody holds it", () => {
   const checkpoint = Checkpoint.open(path);
   fails("CHECKPOINT_LOCKED", /Another process/, () => Checkpoint.remove(path));

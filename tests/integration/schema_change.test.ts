@@ -72,6 +72,22 @@ table: book`,
     assert.notEqual(after.pgsync["schema_hash"], before.pgsync["schema_hash"]);
   });
 
+  it("that lacks a document for a while has its index compared when it is back", async () => {
+    await using bench = await Bench.open(17, TABLES, [NODES, "\ntable: rating"]);
+    await bench.runOnce();
+    const [document] = bench.schema.documents;
+    assert.ok(document !== undefined);
+    const without = { ...bench.schema, documents: [document] };
+    await bench.write("update rating set value = 7 where id = 1");
+    await bench.runOnce({ schema: without, bootstrap: false });
+    await bench.write("update rating set value = 8 where id = 2", "delete from rating where id = 3");
+    await bench.runOnce({ schema: without, bootstrap: false });
+    await bench.write("insert into rating values (100, 1, 9)");
+    await bench.runOnce({ bootstrap: false });
+    await bench.assertEqual("with both documents again");
+    assert.equal(loads(bench), 2);
+  });
+
   it("of which documents keep their shape has the index loaded anew in place", async () => {
     await using bench = await Bench.open(17, TABLES, NODES);
     await bench.runOnce();
