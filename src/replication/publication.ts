@@ -201,12 +201,15 @@ export function dropPublicationSql(name: string): string {
 /**
  * Drops a publication if it exists.
  *
+ * @returns whether there was one
  * @throws PgsyncError PRIVILEGE_MISSING with the SQL to give to the owner; else as `postgresError`
  */
-export async function dropPublication(sql: Sql, name: string): Promise<void> {
+export async function dropPublication(sql: Sql, name: string): Promise<boolean> {
   const statement = dropPublicationSql(name);
   try {
+    const found = await sql`SELECT FROM pg_catalog.pg_publication WHERE pubname = ${name}`;
     await sql.unsafe(statement);
+    return found.length > 0;
   } catch (error) {
     throw withStatements(postgresError(error, errorContext(sql, `drop the publication "${name}"`)), [
       statement,

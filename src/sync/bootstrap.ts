@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { PgsyncError } from "../errors/error.ts";
 import { connectPostgres, type Sql } from "../postgres/connect.ts";
@@ -166,10 +167,11 @@ async function teardownDatabase(
   const admin = connectPostgres(options.postgres, { database, purpose: "teardown", max: 1, kind: "admin" });
   try {
     if (await dropSlot(admin, name)) report(`dropped the replication slot "${name}"`);
-    await dropPublication(admin, name);
-    report(`dropped the publication "${name}"`);
-    Checkpoint.remove(checkpointPath(options, name));
-    report(`removed the checkpoint file ${checkpointPath(options, name)}`);
+    if (await dropPublication(admin, name)) report(`dropped the publication "${name}"`);
+    const path = checkpointPath(options, name);
+    const hadFile = existsSync(path);
+    Checkpoint.remove(path);
+    if (hadFile) report(`removed the checkpoint file ${path}`);
   } finally {
     await admin.end({ timeout: 1 });
   }

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { delayOrAbort } from "../../src/retry/backoff.ts";
 import { eventually } from "../support/eventually.ts";
+import { teardown } from "../../src/sync/bootstrap.ts";
 import { Bench } from "./support.ts";
 
 const TABLES = `
@@ -78,5 +79,23 @@ describe("A start", () => {
     }
     await bench.runOnce();
     await bench.assertEqual("after the lock");
+  });
+});
+
+describe("A teardown", () => {
+  it("tells what it removed, and the second time that is nothing", async () => {
+    await using bench = await Bench.open(17, "create table r (id int primary key)", "table: r");
+    await bench.runOnce();
+    const first: string[] = [];
+    await teardown(bench.options, (line) => first.push(line));
+    assert.deepEqual(first.map((line) => line.replace(/ "?[^ ]+$/, "")), [
+      "dropped the replication slot",
+      "dropped the publication",
+      "removed the checkpoint file",
+      "removed the index",
+    ]);
+    const second: string[] = [];
+    await teardown(bench.options, (line) => second.push(line));
+    assert.deepEqual(second, []);
   });
 });
