@@ -45,7 +45,9 @@ export async function* touchedKeys(
       left -= part.length;
       // A statement gives each key once, and so does a set of root keys: what the last one gives need not be remembered.
       const remember = at < sources.length - 1 || (source.sql !== null && left > 0);
-      const pages = source.sql === null ? [part] : lookedUp(source, source.sql, part, session, moment);
+      const pages = source.sql === null
+        ? [part]
+        : lookedUp(source, source.sql, part, session, moment, signal);
       for await (const page of pages) {
         signal.throwIfAborted();
         if (given.bytes > REMEMBERED_BYTES) given.clear();
@@ -69,8 +71,9 @@ async function* lookedUp(
   values: readonly RootKey[],
   session: SourceSession,
   moment: ServerMoment,
+  signal: AbortSignal,
 ): AsyncGenerator<RootKey[]> {
   const columns = keyColumns(values, source.linkColumns.length);
   using lease = await session.lease(session.lookups, moment);
-  yield* cursorKeys(lease.sql, statement, columns.map(arrayLiteral));
+  yield* cursorKeys(lease.sql, statement, columns.map(arrayLiteral), signal);
 }

@@ -51,7 +51,7 @@ export async function* reconciledKeys(
   }
   {
     using lease = await session.lease(session.lookups, moment);
-    yield* cursorKeys(lease.sql, allKeysSql(mapped), []);
+    yield* cursorKeys(lease.sql, allKeysSql(mapped), [], signal);
   }
   yield* missingRoots(indexedKeys(writer, search, signal), writer, session, moment);
 }

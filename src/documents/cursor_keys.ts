@@ -1,21 +1,96 @@
+import { getLogger } from "@logtape/logtape";
+import { endConnectionOf } from "../postgres/backend.ts";
+import { cancelledBy } from "../postgres/cancel.ts";
 import type { Session } from "../postgres/connect.ts";
+import { oneSession } from "../postgres/session.ts";
 import { joinKey, type RootKey } from "./root_keys.ts";
 
-/** Rows of a cursor's page: a country renamed touches a million cities, which must not come at once. */
+const logger = getLogger(["pgsync", "documents"]);
+
+/** Rows of a page: a country renamed touches a million cities, which must not come at once. */
 const PAGE = 5_000;
 
+/** Makes the names of cursors unique, whatever else is open on a session. */
+let cursors = 0;
+
 /**
- * The keys that a statement gives, page by page.
+ * The keys that a statement gives, each once, page by page. While a page is being used, nothing is held in PostgreSQL but rows that were computed:
+ * no lock, no snapshot. Pages wait for the search engine, and an open transaction would keep an ALTER TABLE waiting as long,
+ * and behind it every query of the application.
  *
- * @throws postgres.js' errors
+ * A result of one page costs one statement. A larger one is computed anew, wholly, into a cursor WITH HOLD: the server keeps its
+ * rows, in a temporary file where they are many, and ends the transaction
+ * (https://www.postgresql.org/docs/current/sql-declare.html). That works on a standby, and where transactions are read-only.
+ *
+ * @param sql a pool, of which one connection is used until the last page; or a reserved connection
+ * @param signal an abort cancels the statement on the server
+ * @throws postgres.js' errors; the signal's reason
  */
 export async function* cursorKeys(
   sql: Session,
   statement: string,
   parameters: readonly string[],
+  signal: AbortSignal,
 ): AsyncGenerator<RootKey[]> {
-  const query = sql.unsafe(statement, [...parameters], { prepare: true });
-  for await (const rows of query.values().cursor(PAGE)) {
-    yield rows.map((row) => joinKey(row.map(String)));
+  const first = await firstPage(sql, statement, parameters);
+  if (first.length < PAGE) {
+    if (first.length > 0) yield first;
+    return;
   }
+  using session = await oneSession(sql);
+  // Given at once, so that documents are built while the server computes all the rows.
+  yield first;
+  const given = new Set(first);
+  for await (const page of heldKeys(session.sql, statement, parameters, signal)) {
+    const fresh = page.filter((key) => !given.delete(key));
+    if (fresh.length > 0) yield fresh;
+  }
+}
+
+/** The first rows, however many more there would be. */
+async function firstPage(
+  sql: Session,
+  statement: string,
+  parameters: readonly string[],
+): Promise<RootKey[]> {
+  const query = sql.unsafe(statement, [...parameters], { prepare: true });
+  // To leave the loop closes the portal, and with it the transaction ends.
+  for await (const rows of query.values().cursor(PAGE)) return keysOf(rows);
+  return [];
+}
+
+async function* heldKeys(
+  sql: Session,
+  statement: string,
+  parameters: readonly string[],
+  signal: AbortSignal,
+): AsyncGenerator<RootKey[]> {
+  const cursor = `pgsync_keys_${++cursors}`;
+  const declare = `DECLARE ${cursor} NO SCROLL CURSOR WITH HOLD FOR ${statement}`;
+  await cancelledBy(sql.unsafe(declare, [...parameters]), signal);
+  try {
+    for (;;) {
+      signal.throwIfAborted();
+      const rows = await sql.unsafe(`FETCH ${PAGE} FROM ${cursor}`).values();
+      yield keysOf(rows);
+      if (rows.length < PAGE) return;
+    }
+  } finally {
+    await close(sql, cursor);
+  }
+}
+
+/** Closes a cursor. Where the server refuses, the connection is ended, and the cursor with it. */
+async function close(sql: Session, cursor: string): Promise<void> {
+  const closing = sql.unsafe(`CLOSE ${cursor}`);
+  try {
+    await closing;
+  } catch (error) {
+    logger.debug("a cursor could not be closed: {error}", { error });
+    await endConnectionOf(closing);
+  }
+}
+
+function keysOf(rows: readonly (readonly unknown[])[]): RootKey[] {
+  return rows.map((row) => joinKey(row.map(String)));
 }

@@ -3,15 +3,13 @@ import { keysSql } from "../mapping/document_sql.ts";
 import { joinId } from "../mapping/id_sql.ts";
 import type { MappedDocument } from "../mapping/tree.ts";
 import { arrayLiteral } from "../postgres/array.ts";
-import { type RowFault, rowFaultOf, sqlStateOf } from "../postgres/errors.ts";
+import { type RowFault, rowFaultOf } from "../postgres/errors.ts";
 import { keyColumns, type RootKey, splitKey } from "./root_keys.ts";
 import type { ServerMoment } from "./source_clock.ts";
 import type { SourceSession } from "./source_session.ts";
 
 /** From this many keys on, children are gathered set-wise. */
 const SET_WISE_FROM = 500;
-/** The lock was not had within the session's lock_timeout. */
-const LOCK_NOT_AVAILABLE = "55P03";
 
 /** A document as PostgreSQL has made it. */
 export interface BuiltDocument {
@@ -70,14 +68,13 @@ export class DocumentBuilder {
 
   /**
    * Builds documents; those that PostgreSQL cannot make are found by halving, so that one bad value does not keep the
-   * others from being built. While PostgreSQL is away it waits and begins again; but where it waits for a lock, the caller
-   * has to begin again: a cursor or COPY of its own may be what somebody waits for who comes before us.
+   * others from being built. While PostgreSQL is away, or a table is locked, it waits and begins again.
    *
    * @param keys each at most once
    * @param moment the documents hold everything before it; null: they are as the session finds them
    * @param begin makes what takes the documents of one statement
    * @returns the collectors of the statements that succeeded
-   * @throws PgsyncError of PostgreSQL that is not temporary; POSTGRES_BUSY for a lock; the signal's reason
+   * @throws PgsyncError of PostgreSQL that is not temporary; the signal's reason
    */
   async collect<Collector extends DocumentCollector>(
     keys: readonly RootKey[],
@@ -94,16 +91,14 @@ export class DocumentBuilder {
         } catch (thrown) {
           collector.discard();
           const fault = rowFaultOf(thrown);
-          if (fault !== null) return { fault };
-          if (sqlStateOf(thrown) === LOCK_NOT_AVAILABLE) return { locked: thrown };
-          throw thrown;
+          if (fault === null) throw thrown;
+          return { fault };
         }
       },
       "build documents",
       this.onFault,
       signal,
     );
-    if ("locked" in built) throw this.session.error(built.locked, "build documents");
     if ("collector" in built) return { parts: [built.collector], unmakeable: [] };
     const [only, ...others] = keys;
     if (only !== undefined && others.length === 0) {

@@ -11,7 +11,7 @@ const RETRY_LIMITS = { baseMs: 200, capMs: 10_000 };
 
 /** How many sessions each kind of work may hold at once. */
 export interface SessionLimits {
-  /** Finding root keys (cursors that may stay open for long). */
+  /** Finding root keys (sessions that may keep their rows for long). */
   readonly lookups: number;
   /** Building the documents of keys. */
   readonly builders: number;
@@ -20,9 +20,8 @@ export interface SessionLimits {
 }
 
 /**
- * How long the building of documents waits for a lock. Somebody who wants to change a table waits for the cursor or COPY
- * whose keys are built, the building waits behind him, and the cursor waits for us: no server sees that circle, so after
- * this time the cursor is given up, and all begins again.
+ * After so long the building of documents says that it waits for a lock, and asks again. To wait is right: what we hold ourselves
+ * meanwhile is at most a COPY, which is given up where it is held back (`CopyWork`).
  */
 const BUILD_LOCK_TIMEOUT = "5s";
 

@@ -7,9 +7,10 @@ import { splitId } from "../mapping/id_sql.ts";
 import type { Session } from "../postgres/connect.ts";
 import { copyOut } from "../postgres/copy.ts";
 import { CopyBinaryReader } from "../postgres/copy_binary.ts";
-import { type RowFault, rowFaultOf } from "../postgres/errors.ts";
+import { rowFaultOf } from "../postgres/errors.ts";
 import { BodyMemory, BulkBody, type BulkRequest } from "../search/bulk_body.ts";
 import { documentVersion } from "../search/version.ts";
+import { CopyWork, HeldUpError } from "../documents/copy_work.ts";
 import { cursorKeys } from "../documents/cursor_keys.ts";
 import type { IndexWriter } from "../documents/index_writer.ts";
 import type { KeyedWriter, RequestLimits } from "../documents/keyed_writer.ts";
@@ -91,17 +92,15 @@ async function loadChunk(
     acknowledged += count;
     onDocuments(count);
   };
-  let fault: RowFault | null = null;
+  let byKeys = false;
   await session.untilDone(
     async () => {
       beginAgain();
-      if (fault === null) {
-        fault = await new ChunkReader(index, options, memory, onAcknowledged, signal).read(chunk);
-        if (fault === null) return;
-        logger.warn("a document of index {index} cannot be made ({reason}); its chunk is loaded by keys", {
-          index: index.index,
-          reason: fault.reason,
-        });
+      if (!byKeys) {
+        const outcome = await new ChunkReader(index, options, memory, onAcknowledged, signal).read(chunk);
+        if (outcome.kind === "loaded") return;
+        byKeys = true;
+        tell(outcome, index.index);
         beginAgain();
       }
       onAcknowledged(await loadByKeys(chunk, options, signal));
@@ -115,7 +114,29 @@ async function loadChunk(
   onChunk();
 }
 
-/** Loads a chunk in which some document cannot be made: that one becomes a dead letter. @returns how many documents */
+function tell(outcome: Exclude<ChunkOutcome, { kind: "loaded" }>, index: string): void {
+  if (outcome.kind === "held-up") {
+    logger.info(
+      "the search engine is slow or away; a chunk of index {index} is loaded by keys, so that no lock is held",
+      {
+        index,
+      },
+    );
+    return;
+  }
+  const { reason } = outcome;
+  logger.warn("a document of index {index} cannot be made ({reason}); its chunk is loaded by keys", {
+    index,
+    reason,
+  });
+}
+
+/**
+ * Loads a chunk without holding anything in PostgreSQL while it waits for the search engine, however long that takes. A document that
+ * cannot be made becomes a dead letter.
+ *
+ * @returns how many documents
+ */
 async function loadByKeys(
   chunk: LoadChunkProgress,
   { keyed, session, clock }: InitialLoadOptions,
@@ -123,16 +144,22 @@ async function loadByKeys(
 ): Promise<number> {
   const moment = await clock.afterVisible(NOTHING_TO_SEE, signal);
   using lease = await session.lease(session.loaders, moment);
-  const keys = cursorKeys(lease.sql, allKeysSql(keyed.index.mapped, chunkRange(chunk)), []);
+  const keys = cursorKeys(lease.sql, allKeysSql(keyed.index.mapped, chunkRange(chunk)), [], signal);
   const { documents } = await keyed.write(keys, { moment, source: "load", position: null }, signal);
   return documents;
 }
 
+/** What became of a chunk that was read by COPY. */
+type ChunkOutcome =
+  | { readonly kind: "loaded" }
+  /** PostgreSQL can make no document of some row. */
+  | { readonly kind: "unmakeable"; readonly reason: string }
+  /** The COPY was given up, for the search engine kept it waiting. */
+  | { readonly kind: "held-up" };
+
 /** Reads one chunk by COPY and sends its documents, their bytes untouched. */
 class ChunkReader {
   readonly #body: BulkBody;
-  readonly #underWay = new Set<Promise<void>>();
-  #failure: { readonly error: unknown } | null = null;
   #version = 0n;
   #builtAt = 0;
 
@@ -146,16 +173,16 @@ class ChunkReader {
     this.#body = new BulkBody(index.mapped.schema.pipeline, memory);
   }
 
-  /** @returns what PostgreSQL said of a row of which it can make no document; null where there is none */
-  async read(chunk: LoadChunkProgress): Promise<RowFault | null> {
+  async read(chunk: LoadChunkProgress): Promise<ChunkOutcome> {
     const reserved = await this.options.session.loaders.reserve();
     try {
       await this.#readFrom(reserved, chunk);
-      return null;
+      return { kind: "loaded" };
     } catch (thrown) {
+      if (thrown instanceof HeldUpError) return { kind: "held-up" };
       const fault = rowFaultOf(thrown);
       if (fault === null) throw thrown;
-      return fault;
+      return { kind: "unmakeable", reason: fault.reason };
     } finally {
       reserved.release();
     }
@@ -169,6 +196,7 @@ class ChunkReader {
     this.#builtAt = Date.now();
     const statement = `COPY (${loadSql(this.index.mapped, chunkRange(chunk))}) TO STDOUT (FORMAT binary)`;
     const reader = new CopyBinaryReader();
+    const work = new CopyWork(REQUESTS_UNDER_WAY);
     try {
       await copyOut(session, statement, (bytes) => {
         reader.push(bytes, ([id, document]) => {
@@ -178,26 +206,22 @@ class ChunkReader {
           this.#body.index(id.toString("utf8"), this.#version, document);
         });
         if (this.#body.byteLength >= limits.bulkBytes || this.#body.count >= limits.bulkDocuments) {
-          return this.#flush();
+          this.#flush(work);
+          return work.room();
         }
       }, this.signal);
       reader.end();
-      await this.#flush();
+      if (this.#body.count > 0) this.#flush(work);
     } finally {
-      while (this.#underWay.size > 0) await Promise.all(this.#underWay);
+      await work.end();
     }
-    this.#throwFailure();
+    work.throwFailure();
   }
 
-  /** Sends what is collected; returns as soon as there is room for more. */
-  async #flush(): Promise<void> {
-    this.#throwFailure();
-    if (this.#body.count === 0) return;
-    const sending = this.#send(this.#body.take(this.#builtAt))
-      .catch((error: unknown) => void (this.#failure ??= { error }))
-      .finally(() => this.#underWay.delete(sending));
-    this.#underWay.add(sending);
-    while (this.#underWay.size >= REQUESTS_UNDER_WAY) await Promise.race(this.#underWay);
+  /** Begins to send what is collected. */
+  #flush(work: CopyWork): void {
+    const request = this.#body.take(this.#builtAt);
+    work.begin(() => this.#send(request));
   }
 
   async #send(request: BulkRequest): Promise<void> {
@@ -216,9 +240,5 @@ class ChunkReader {
     });
     const moment = await clock.afterVisible(NOTHING_TO_SEE, this.signal);
     await keyed.write([keys], { moment, source: "load", position: null }, this.signal);
-  }
-
-  #throwFailure(): void {
-    if (this.#failure !== null) throw this.#failure.error;
   }
 }

@@ -158,6 +158,16 @@ export function backendOfQuery(query: object): Backend | undefined {
   return isBackendKey(state) ? backends.get(nameOf(state)) : undefined;
 }
 
+/** Ends the connection on which a query has run; resolves when it is known to be gone. Does nothing where it is gone already. */
+export async function endConnectionOf(query: object): Promise<void> {
+  const backend = backendOfQuery(query);
+  if (backend === undefined) return;
+  const { promise: gone, resolve } = Promise.withResolvers<void>();
+  backend.onLoss(() => resolve());
+  backend.socket.destroy();
+  await gone;
+}
+
 function isBackendKey(value: unknown): value is BackendKey {
   return typeof value === "object" && value !== null && "pid" in value && typeof value.pid === "number" &&
     "secret" in value && typeof value.secret === "number";

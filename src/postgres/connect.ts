@@ -136,6 +136,8 @@ function sessionSettings(
     // start of a run. They must be flushed, or they would not be streamed.
     synchronous_commit: "local",
     default_transaction_read_only: "on",
+    // A cursor is declared only for what is read to its end.
+    cursor_tuple_fraction: "1",
     ...(options.workMem === null ? {} : { work_mem: options.workMem }),
   };
 }

@@ -2,6 +2,7 @@ import type { Readable } from "node:stream";
 import { getLogger } from "@logtape/logtape";
 import { backendOfQuery } from "./backend.ts";
 import type { Session } from "./connect.ts";
+import { oneSession } from "./session.ts";
 
 const logger = getLogger(["pgsync", "postgres"]);
 
@@ -25,16 +26,8 @@ export async function copyOut(
   signal?: AbortSignal,
 ): Promise<void> {
   signal?.throwIfAborted();
-  if (!("reserve" in sql) || "release" in sql) {
-    await copyOnSession(sql, statement, onChunk, signal);
-    return;
-  }
-  const reserved = await sql.reserve();
-  try {
-    await copyOnSession(reserved, statement, onChunk, signal);
-  } finally {
-    reserved.release();
-  }
+  using session = await oneSession(sql);
+  await copyOnSession(session.sql, statement, onChunk, signal);
 }
 
 async function copyOnSession(

@@ -3,6 +3,7 @@ import type postgres from "postgres";
 import { PgsyncError } from "../errors/error.ts";
 import { closedError } from "./adapter.ts";
 import { type Backend, backendOfQuery } from "./backend.ts";
+import type { Session } from "./connect.ts";
 
 /**
  * Reserved connections and transactions that outlive the loss of their connection. In postgres.js 3.4 a statement on such a connection, even its own
@@ -34,6 +35,18 @@ export function withSafeSessions(pool: postgres.Sql): postgres.Sql {
       }
     },
   });
+}
+
+/** One connection, until it is disposed of. */
+export interface OneSession extends Disposable {
+  readonly sql: Session;
+}
+
+/** Of a pool, a connection that is reserved meanwhile; what is one connection already is given as it is. */
+export async function oneSession(sql: Session): Promise<OneSession> {
+  if (!("reserve" in sql) || "release" in sql) return { sql, [Symbol.dispose]: () => {} };
+  const reserved = await sql.reserve();
+  return { sql: reserved, [Symbol.dispose]: () => reserved.release() };
 }
 
 async function inTransaction(

@@ -1,3 +1,5 @@
+import { getLogger } from "@logtape/logtape";
+import { CopyWork, HeldUpError } from "../documents/copy_work.ts";
 import { cursorKeys } from "../documents/cursor_keys.ts";
 import type { BuiltDocument } from "../documents/document_builder.ts";
 import { KeySet } from "../documents/key_set.ts";
@@ -11,6 +13,8 @@ import { copyOut } from "../postgres/copy.ts";
 import { CopyBinaryReader } from "../postgres/copy_binary.ts";
 import { rowFaultOf } from "../postgres/errors.ts";
 import type { Comparison, Difference } from "./comparison.ts";
+
+const logger = getLogger(["pgsync", "verify"]);
 
 /** A page of documents is compared when it has so many, or so many bytes. */
 const PAGE_DOCUMENTS = 1_000;
@@ -52,8 +56,15 @@ export async function compareChunk(
       try {
         return await new ChunkReader(options, onCompared, signal).read(chunk);
       } catch (thrown) {
-        // A row of which PostgreSQL can make no document: the others are compared by their keys.
-        if (rowFaultOf(thrown) === null) throw thrown;
+        if (thrown instanceof HeldUpError) {
+          logger.info(
+            "the search engine is slow or away; documents of index {index} are compared by keys, so that no lock is held",
+            {
+              index: options.mapped.schema.index,
+            },
+          );
+        } else if (rowFaultOf(thrown) === null) throw thrown;
+        // By their keys also where PostgreSQL can make no document of a row: the others are compared.
         onDocuments(-counted);
         counted = 0;
         return await compareByKeys(chunk, options, onCompared, signal);
@@ -71,11 +82,9 @@ async function compareByKeys(
   onCompared: (count: number) => void,
   signal: AbortSignal,
 ): Promise<Difference[]> {
-  // All keys first: a cursor that stayed open while documents are built could keep somebody from a lock, behind whom the
-  // building would then wait.
+  // All keys first, so that a connection that is lost while the search engine is away costs nothing.
   const keys = new KeySet();
-  for await (const page of cursorKeys(session.loaders, allKeysSql(mapped, chunk), [])) {
-    signal.throwIfAborted();
+  for await (const page of cursorKeys(session.loaders, allKeysSql(mapped, chunk), [], signal)) {
     for (const key of page) keys.add(key);
   }
   const differences: Difference[] = [];
@@ -89,10 +98,8 @@ async function compareByKeys(
 /** Reads one chunk by COPY and compares page after page. */
 class ChunkReader {
   readonly #differences: Difference[] = [];
-  readonly #underWay = new Set<Promise<void>>();
   #page: BuiltDocument[] = [];
   #pageBytes = 0;
-  #failure: { readonly error: unknown } | null = null;
 
   constructor(
     private readonly options: ChunkComparisonOptions,
@@ -102,18 +109,19 @@ class ChunkReader {
 
   async read(chunk: Chunk): Promise<Difference[]> {
     const reserved = await this.options.session.loaders.reserve();
+    const work = new CopyWork(PAGES_UNDER_WAY);
     try {
-      await this.#readFrom(reserved, chunk);
+      await this.#readFrom(reserved, chunk, work);
     } finally {
       // Counts must not change after the caller has heard of a failure.
-      while (this.#underWay.size > 0) await Promise.all(this.#underWay);
+      await work.end();
       reserved.release();
     }
-    this.#throwFailure();
+    work.throwFailure();
     return this.#differences;
   }
 
-  async #readFrom(session: Session, chunk: Chunk): Promise<void> {
+  async #readFrom(session: Session, chunk: Chunk, work: CopyWork): Promise<void> {
     const statement = `COPY (${loadSql(this.options.mapped, chunk)}) TO STDOUT (FORMAT binary)`;
     const reader = new CopyBinaryReader();
     await copyOut(session, statement, (bytes) => {
@@ -124,32 +132,25 @@ class ChunkReader {
         this.#page.push({ id: id.toString("utf8"), document });
         this.#pageBytes += document.length;
       });
-      if (this.#page.length >= PAGE_DOCUMENTS || this.#pageBytes >= PAGE_BYTES) return this.#compare();
+      if (this.#page.length >= PAGE_DOCUMENTS || this.#pageBytes >= PAGE_BYTES) {
+        this.#compare(work);
+        return work.room();
+      }
     }, this.signal);
     reader.end();
-    await this.#compare();
+    if (this.#page.length > 0) this.#compare(work);
   }
 
-  /** Begins to compare what was read; returns as soon as there is room for more. */
-  async #compare(): Promise<void> {
-    this.#throwFailure();
+  /** Begins to compare what was read. */
+  #compare(work: CopyWork): void {
     const page = this.#page;
-    if (page.length === 0) return;
     this.#page = [];
     this.#pageBytes = 0;
-    const comparing = this.#comparePage(page)
-      .catch((error: unknown) => void (this.#failure ??= { error }))
-      .finally(() => this.#underWay.delete(comparing));
-    this.#underWay.add(comparing);
-    while (this.#underWay.size >= PAGES_UNDER_WAY) await Promise.race(this.#underWay);
+    work.begin(() => this.#comparePage(page));
   }
 
   async #comparePage(page: readonly BuiltDocument[]): Promise<void> {
     this.#differences.push(...await this.options.comparison.built(page, this.signal));
     this.onCompared(page.length);
-  }
-
-  #throwFailure(): void {
-    if (this.#failure !== null) throw this.#failure.error;
   }
 }

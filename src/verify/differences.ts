@@ -202,7 +202,8 @@ class IndexComparison {
     const { relation } = mapped.root;
     const read = async (percent: number | null): Promise<RootKey[]> => {
       const keys: RootKey[] = [];
-      for await (const page of cursorKeys(session.loaders, sampleKeysSql(mapped, size, percent), [])) {
+      const statement = sampleKeysSql(mapped, size, percent);
+      for await (const page of cursorKeys(session.loaders, statement, [], this.signal)) {
         keys.push(...page);
       }
       return keys;
