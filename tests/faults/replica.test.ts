@@ -131,7 +131,8 @@ test("a statement that a conflict with recovery cancels is repeated", async () =
       assert.ok(index !== undefined && index.load.documents > 0);
       assert.equal(index.load.state, "running");
     }, { interval: 1, what: "the load to be under way" });
-    await proxy.shut();
+    // Not for long, or the load would give up its COPY by itself.
+    proxy.delayAnswers(true);
     await eventually(async () => {
       const rows = await reader`
         SELECT FROM pg_stat_activity WHERE application_name = 'pgsync load' AND wait_event = 'ClientWrite'`;
@@ -141,7 +142,7 @@ test("a statement that a conflict with recovery cancels is repeated", async () =
       await transaction`LOCK TABLE book`;
       await transaction`UPDATE book SET title = 'short' WHERE id > 1150`;
     });
-    await proxy.open();
+    proxy.delayAnswers(false);
     await bench.assertSettled("after the initial load");
     const conflict = bench.events.find((event) =>
       event.type === "retry" && event.fault.code === "POSTGRES_BUSY"
