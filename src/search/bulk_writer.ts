@@ -14,7 +14,7 @@ import type { Semaphore } from "./semaphore.ts";
  * A document older than this is not sent: the engine forgets the versions of deleted documents after
  * `index.gc_deletes` (60 s), and then an old build could bring a deleted document back.
  */
-const STALE_AFTER_MS = 30_000;
+export const STALE_AFTER_MS = 30_000;
 
 const BACKOFF = { baseMs: 100, capMs: 15_000 };
 

@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { VERIFY_DEFAULTS } from "../../src/sync/verification.ts";
+import { VERIFY_DEFAULTS } from "../../src/verify/verification.ts";
 import { verify } from "../../src/sync/verify_run.ts";
 import { Bench } from "../integration/support.ts";
 import { eventually } from "../support/eventually.ts";
