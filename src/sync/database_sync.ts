@@ -34,6 +34,7 @@ export interface DatabaseSyncOptions extends IndexOpening {
 export class DatabaseSync {
   readonly #signals = new RunSignals();
   readonly #source: RowSource;
+  #loading: readonly Promise<void>[] = [];
 
   constructor(private readonly options: DatabaseSyncOptions) {
     this.#source = new RowSource(options);
@@ -119,6 +120,9 @@ export class DatabaseSync {
         logger.debug("the stream ended with {error}", { error })
       );
       await source[Symbol.asyncDispose]();
+      // Nobody else writes to the checkpoint file when this returns, nor to an index.
+      await Promise.allSettled(this.#loading);
+      await watch?.markUnheard();
     }
   }
 
@@ -132,7 +136,8 @@ export class DatabaseSync {
     const { board } = this.options;
     const source = this.#source;
     board.phase = indices.every((index) => index.isLoaded) ? "catching-up" : "loading";
-    await Promise.all(indices.map(({ load }) => load.run(ending)));
+    this.#loading = indices.map(({ load }) => load.run(ending));
+    await Promise.all(this.#loading);
     board.phase = "catching-up";
     const lsn = await source.untilDone(() => source.clock.position(), "tell its WAL position", ending);
     const target = indices.reduce(

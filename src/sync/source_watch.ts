@@ -58,6 +58,8 @@ export interface SourceWatchOptions {
 /** Looks at the tables of a run and tells what became of them. */
 export class SourceWatch {
   #states: readonly TableState[];
+  /** Tables of whose changes the stream did not tell. */
+  #unheard: readonly QualifiedName[] = [];
 
   constructor(private readonly options: SourceWatchOptions) {
     this.#states = options.state.tables;
@@ -75,7 +77,7 @@ export class SourceWatch {
     const now = await readTableStates(admin, this.#states, state.slotName);
     const fault = sourceFault(state.mapping.tables, now, publication, state.slotName);
     if (fault !== null) {
-      await this.#markUnloaded(fault.tables);
+      this.#unheard = fault.tables;
       return { kind: "fault", error: fault.error };
     }
     const described = definitions(now);
@@ -168,9 +170,13 @@ export class SourceWatch {
     onReconcile(mapped, keeper.demands(index, now));
   }
 
-  /** Whoever mends the table by hand and starts again must not be left with what was missed. */
-  async #markUnloaded(tables: readonly QualifiedName[]): Promise<void> {
-    const names = new Set(tables.map(quoteQualified));
+  /**
+   * After a fault: makes the indices of its tables count as not loaded, for whoever mends the tables by hand and starts again
+   * must not be left with what was missed. To be called when no load is under way any more: it would lose its plan, or say
+   * of its index after this that it is loaded.
+   */
+  async markUnheard(): Promise<void> {
+    const names = new Set(this.#unheard.map(quoteQualified));
     const { sources } = this.options.state.mapping;
     const using = sources.filter((source) => names.has(quoteQualified(source.relation)));
     for (const { schema: { index } } of new Set(using.map((source) => source.document))) {

@@ -1,6 +1,10 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { PgsyncError } from "../../src/errors/error.ts";
+import { SEARCH_DEFAULTS } from "../../src/search/options.ts";
+import { useElasticsearch } from "../support/elasticsearch.ts";
+import { eventually } from "../support/eventually.ts";
+import { startTcpProxy } from "../support/tcp_proxy.ts";
 import { Bench } from "./support.ts";
 
 /** Refuses anything but our error of this code. */
@@ -94,4 +98,36 @@ describe("A table that the stream no longer tells of", () => {
       await bench.assertEqual("after the second run");
     });
   }
+
+  it("halts a run that is in the middle of its loads by what happened, and they begin anew", async () => {
+    const rows =
+      "create table r (id int primary key, t text); insert into r select g, 'old' from generate_series(1, 3000) g";
+    const proxy = await startTcpProxy((await useElasticsearch()).url);
+    await using bench = await Bench.open(17, rows, ["table: r", "table: r"], {
+      search: { ...SEARCH_DEFAULTS, urls: [proxy.url] },
+      loadChunkRows: 10,
+      loadWorkers: 1,
+    });
+    const slot = `pgsync_${bench.database.name}`;
+    const loads = () => bench.synchronizer.status().databases[0]?.indices.map((index) => index.load) ?? [];
+    bench.start();
+    await eventually(() => loads().length === 2 && loads().every((load) => load.chunksDone > 0), {
+      what: "both loads under way",
+      interval: 5,
+    });
+    // The first index is marked as not loaded, the second is about to be.
+    const second = proxy.holdBack(new RegExp(`^GET /${bench.schema.documents[1]?.index}[/? ]`));
+    await bench.write(`alter publication ${slot} drop table r`, "update r set t = 'new' where id < 100");
+    await second.caught;
+    assert.ok(loads().every((load) => load.state === "running"), "they were cut off");
+    await eventually(() => bench.synchronizer.status().databases[0]?.phase === "halted", {
+      what: "the run to halt",
+    });
+    await second.release();
+    assert.ok(code("PUBLICATION_MISSING")(await bench.failure()));
+    await bench.write(`alter publication ${slot} add table r`);
+    await bench.runOnce({ bootstrap: false });
+    await bench.assertEqual("after the second run");
+    await proxy.stop();
+  });
 });
