@@ -42,7 +42,7 @@ const UNREACHABLE: Readonly<Record<string, string>> = {
  * | what | code |
  * |---|---|
  * | 28xxx, 3D000, TLS | POSTGRES_LOGIN |
- * | no connection, 08xxx, 57P01-57P05 | POSTGRES_UNREACHABLE (retry) |
+ * | no connection, 08xxx, 57P01-57P05, 55000 at a login | POSTGRES_UNREACHABLE (retry) |
  * | 40xxx, 53xxx, 55P03, 57014, 25P03, 25P04, 58xxx | POSTGRES_BUSY (retry) |
  * | 42501 | PRIVILEGE_MISSING |
  * | any other SQLSTATE | POSTGRES_QUERY |
@@ -89,7 +89,7 @@ function serverError(
       cause: thrown,
     });
   }
-  if (sqlClass === "08" || /^57P0[1-5]$/.test(sqlState)) {
+  if (sqlClass === "08" || /^57P0[1-5]$/.test(sqlState) || isShut(sqlState, thrown)) {
     return new PgsyncError("POSTGRES_UNREACHABLE", `${server} is not available: ${said}.`, details);
   }
   if (isBusy(sqlState)) {
@@ -126,6 +126,12 @@ const NOT_THERE: ReadonlySet<string> = new Set(["3F000", "42P01", "42703", "4288
 const NOT_THERE_REMEDY =
   "If a table was altered, or had another name for a moment, start again: the position is kept, and `pgsync plan` says what " +
   "is missing. A function that a view calls must name its tables with the schema.";
+
+/** ALTER DATABASE … ALLOW_CONNECTIONS false, which ends no session, but lets nobody in; for a maintenance, most often. */
+function isShut(sqlState: string, thrown: unknown): boolean {
+  return sqlState === "55000" && typeof thrown === "object" && thrown !== null && "severity" in thrown &&
+    thrown.severity === "FATAL";
+}
 
 /** Conflicts, locks, lack of resources, cancellation: the same statement may well succeed later. */
 function isBusy(sqlState: string): boolean {

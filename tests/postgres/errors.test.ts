@@ -48,6 +48,15 @@ test("an error of ours stays what it is, anything else is INTERNAL", () => {
   assert.equal(postgresError("text", context).code, "INTERNAL");
 });
 
+test("a session that is refused as the database takes none may be had later; a statement that is refused by that code may not", () => {
+  const refused = thrown("55000");
+  assert.equal(
+    postgresError(Object.assign(refused, { severity: "FATAL" }), context).code,
+    "POSTGRES_UNREACHABLE",
+  );
+  assert.equal(postgresError(Object.assign(refused, { severity: "ERROR" }), context).code, "POSTGRES_QUERY");
+});
+
 test("the sentence names server, user and database, never the password", () => {
   const { message } = postgresError(thrown("28P01"), context);
   assert.equal(
