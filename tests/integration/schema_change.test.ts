@@ -162,6 +162,32 @@ table: book`,
     await bench.assertEqual("with the file as it was");
   });
 
+  it("of which documents have another shape halts with --bootstrap, too, before anything is made or changed", async () => {
+    await using bench = await Bench.open(17, `${TABLES}; create table later (id int primary key)`, NODES);
+    await bench.runOnce();
+    const before = await meta(bench);
+    await bench.write("update book set title = 'while nothing runs' where id = 1");
+    const another = rewritten(
+      bench,
+      `
+table: book
+columns: [id, pages]
+children:
+  - {table: later, relationship: {variant: object, type: one_to_one, foreign_key: {parent: [id], child: [id]}}}`,
+    );
+    const published = () => bench.sql`select tablename from pg_publication_tables order by 1`.values();
+    const tables = await published();
+    for (let attempt = 0; attempt < 2; attempt++) {
+      await assert.rejects(bench.runOnce({ schema: another }), { code: "INDEX_CHANGED" });
+    }
+    assert.deepEqual(await published(), tables, "the publication is as it was");
+    const after = await meta(bench);
+    assert.deepEqual(after, before, "the index says of itself what it said before");
+    await bench.runOnce();
+    await bench.assertEqual("the schema file as it was goes on");
+    assert.equal(loads(bench), 1, "and nothing is loaded anew");
+  });
+
   it("of an index that an older version made goes on as it was, and from then on can be compared", async () => {
     await using bench = await Bench.open(17, TABLES, NODES);
     await bench.runOnce();
