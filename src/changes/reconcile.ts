@@ -9,6 +9,7 @@ import { allKeysSql } from "../mapping/document_sql.ts";
 import type { SearchClient } from "../search/client.ts";
 import { differences, holdsContents } from "../verify/differences.ts";
 import { indexedKeys, keysOf } from "./indexed_keys.ts";
+import { removeOwnRemains } from "./own_remains.ts";
 
 /** What a reconcile works with. */
 export interface ReconcileOptions {
@@ -44,7 +45,8 @@ export async function* reconciledKeys(
   yield keysOf(writer.refusedIds(), mapped);
   if (writer.isLoaded && !session.hasReplica && await holdsContents({ mapped, search, generation }, signal)) {
     for await (const page of differences({ ...options, workers: 1, mapped, generation, places: 0 }, signal)) {
-      // An id that no row can have was written by somebody else, and is left alone.
+      const impossible = page.filter(({ key }) => key === null).map(({ id }) => id);
+      await removeOwnRemains(impossible, writer, search, moment, signal);
       yield page.flatMap(({ key }) => key ?? []);
     }
     return;

@@ -2,6 +2,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { PgsyncError } from "../../src/errors/error.ts";
+import { indexedDocuments } from "../oracle/compare.ts";
+import { eventually } from "../support/eventually.ts";
 import { Vandal } from "../verify/damage.ts";
 import { Bench } from "./support.ts";
 
@@ -194,6 +196,33 @@ describe("The primary key of a root", () => {
     await bench.write("alter table r alter id type text");
     const thrown = await bench.runOnce().catch((error: unknown) => error);
     assert.ok(fault("INDEX_CHANGED", /was \(id integer\) and is \(id text\)/, /teardown/)(thrown));
+  });
+
+  it("whose values have other texts, or a narrower type: what has the old ids goes", async () => {
+    await using bench = await Bench.open(
+      17,
+      `create type color as enum ('red', 'green'); create table e (k color primary key); insert into e values ('red'), ('green');
+       create table n (k bigint primary key); insert into n values (1), (9999999999)`,
+      ["\ntable: e", "\ntable: n"],
+    );
+    await bench.runOnce();
+    await bench.write(
+      "alter type color rename value 'red' to 'crimson'",
+      "delete from n where k > 1",
+      "alter table n alter k type integer",
+    );
+    await bench.runOnce();
+    await bench.assertEqual("after both");
+    assert.deepEqual(bench.deadLetters(), []);
+    bench.start();
+    await bench.settled();
+    await bench.write("alter type color rename value 'green' to 'lime'", "insert into n values (2)");
+    const index = bench.schema.documents[0]?.index ?? "";
+    await eventually(async () => {
+      const found = await indexedDocuments(bench.searchUrl, index);
+      return found.has("lime") && !found.has("green");
+    }, { what: "the document to have its new id alone", interval: 50 });
+    await bench.assertSettled("while it is followed");
   });
 
   for (const followed of [true, false]) {
