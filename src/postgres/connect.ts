@@ -53,6 +53,7 @@ const STARTUP_PADDING = " ".repeat(1024);
  */
 export function connectPostgres(options: PostgresOptions, purpose: ConnectPurpose): Sql {
   const opener = new SocketOpener(options, purpose.database);
+  const closes = new EventTarget();
   // Every option is given, for postgres.js reads what is absent from the environment (PGPASSWORD, PGMAX, PGSSL …).
   const settings = {
     host: options.host,
@@ -78,12 +79,15 @@ export function connectPostgres(options: PostgresOptions, purpose: ConnectPurpos
     // Saves a round trip at login; arrays are passed as text (`arrayLiteral`).
     fetch_types: false,
     publications: "",
-    onclose: () => purpose.onClose?.(),
+    onclose: () => {
+      closes.dispatchEvent(new Event("close"));
+      purpose.onClose?.();
+    },
     onnotice: (notice: postgres.Notice) => logger.debug("{severity}: {message}", { ...notice }),
     types: purpose.kind === "builder" ? textTypes : {},
     connection: { ...sessionSettings(options, purpose), options: STARTUP_PADDING },
   };
-  const sql = withSafeSessions(postgres(settings));
+  const sql = withSafeSessions(postgres(settings), closes);
   contexts.set(sql, { options, database: purpose.database });
   return sql;
 }

@@ -14,9 +14,14 @@ import type { Session } from "./connect.ts";
 
 const logger = getLogger(["pgsync", "postgres"]);
 
-/** Replaces `reserve` and `begin` of a pool by safe ones. (`savepoint` and `prepare` are not offered.) */
-export function withSafeSessions(pool: postgres.Sql): postgres.Sql {
-  const reserveUnsafely = pool.reserve;
+/**
+ * Replaces `reserve` and `begin` of a pool by safe ones. (`savepoint` and `prepare` are not offered.)
+ *
+ * @param closes told when a connection of the pool has closed
+ */
+export function withSafeSessions(pool: postgres.Sql, closes: EventTarget): postgres.Sql {
+  const reserveOnce = pool.reserve;
+  const reserveUnsafely = () => reserveAgain(() => reserveOnce(), closes);
   return Object.assign(pool, {
     async reserve(): Promise<postgres.ReservedSql> {
       const reserved = await reserveUnsafely();
@@ -47,6 +52,38 @@ export async function oneSession(sql: Session): Promise<OneSession> {
   if (!("reserve" in sql) || "release" in sql) return { sql, [Symbol.dispose]: () => {} };
   const reserved = await sql.reserve();
   return { sql: reserved, [Symbol.dispose]: () => reserved.release() };
+}
+
+/**
+ * Reserves, and asks once more when a connection closes meanwhile. Where all are in use, postgres.js 3.4 keeps those who wait in a queue; when one
+ * closes, it takes the first from there to connect anew for it, and forgets it. What comes too often is given back.
+ */
+function reserveAgain(
+  reserve: () => Promise<postgres.ReservedSql>,
+  closes: EventTarget,
+): Promise<postgres.ReservedSql> {
+  const { promise, resolve, reject } = Promise.withResolvers<postgres.ReservedSql>();
+  let settled = false;
+  const settle = () => {
+    settled = true;
+    closes.removeEventListener("close", again);
+  };
+  const ask = () => {
+    if (settled) return;
+    reserve().then((reserved) => {
+      if (settled) reserved.release();
+      else resolve(reserved);
+      settle();
+    }, (error: unknown) => {
+      reject(error);
+      settle();
+    });
+  };
+  // Not before postgres.js has done with the connection.
+  const again = () => void setTimeout(ask);
+  closes.addEventListener("close", again);
+  ask();
+  return promise;
 }
 
 async function inTransaction(

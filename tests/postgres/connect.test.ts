@@ -375,3 +375,24 @@ describe("sslmode, as libpq has it", () => {
     );
   });
 });
+
+test(
+  "who waits for a connection gets one, also where the only one is lost meanwhile",
+  { timeout: 20_000 },
+  async () => {
+    const options = optionsOf((await usePostgres()).url);
+    await withPool(options, BUILDER, (pool) =>
+      withPool(options, BUILDER, async (other) => {
+        const holder = await pool.reserve();
+        const [session] = await holder`SELECT pg_backend_pid()::text AS pid`;
+        const reserved = pool.reserve();
+        const begun = pool.begin((sql) => sql`SELECT 'begun' AS state`);
+        await other`SELECT pg_terminate_backend(${session?.["pid"]}::int)`;
+        const second = await reserved;
+        assert.deepEqual([...await second`SELECT 'usable' AS state`], [{ state: "usable" }]);
+        second.release();
+        assert.deepEqual([...await begun], [{ state: "begun" }]);
+        holder.release();
+      }));
+  },
+);
