@@ -22,7 +22,7 @@ export class HeldUpError extends Error {
 /** What is done with the rows of one COPY, piece by piece, while the next are read. Made when the COPY begins. */
 export class CopyWork {
   readonly #underWay = new Set<Promise<void>>();
-  readonly #begun = performance.now();
+  readonly #begun = Date.now();
   #failure: { readonly error: unknown } | null = null;
 
   /** @param most pieces under way at once */
@@ -44,7 +44,7 @@ export class CopyWork {
    */
   async room(): Promise<void> {
     if (this.#underWay.size < this.most) return;
-    const left = this.#begun + LONGEST_MS - performance.now();
+    const left = this.#begun + LONGEST_MS - Date.now();
     const { promise: heldUp, reject } = Promise.withResolvers<never>();
     const timer = setTimeout(() => reject(new HeldUpError()), Math.max(0, Math.min(PATIENCE_MS, left)));
     try {
