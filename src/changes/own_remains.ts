@@ -1,3 +1,8 @@
+import { missingRoots } from "../documents/missing_roots.ts";
+import { type RootKey, splitKey } from "../documents/root_keys.ts";
+import type { SourceSession } from "../documents/source_session.ts";
+import { joinId } from "../mapping/id_sql.ts";
+import { indexedKeys } from "./indexed_keys.ts";
 import type { IndexWriter } from "../documents/index_writer.ts";
 import type { ServerMoment } from "../documents/source_clock.ts";
 import { BulkBody } from "../search/bulk_body.ts";
@@ -5,8 +10,29 @@ import type { SearchClient } from "../search/client.ts";
 import { readVersions } from "../search/stored_versions.ts";
 import { documentVersion } from "../search/version.ts";
 
+const IDS_A_REQUEST = 5_000;
 /** No version of ours is less, and none that the engine counts by itself comes so far. */
 const LEAST_OWN_VERSION = documentVersion({ timeline: 1, lsn: 0n, fromStream: false });
+
+/**
+ * The keys of the documents that an index holds without a root row.
+ *
+ * @param moment what is read holds everything before it
+ * @returns page by page; those that no row can have are left out, and removed at the end as by `removeOwnRemains`
+ * @throws as `missingRoots` and `removeOwnRemains`
+ */
+export async function* extraRoots(
+  writer: IndexWriter,
+  session: SourceSession,
+  search: SearchClient,
+  moment: ServerMoment,
+  signal: AbortSignal,
+): AsyncGenerator<readonly RootKey[]> {
+  const impossible: string[] = [];
+  const note = (key: RootKey) => void impossible.push(joinId(splitKey(key)));
+  yield* missingRoots(indexedKeys(writer, search, signal), writer, session, moment, note);
+  await removeOwnRemains(impossible, writer, search, moment, signal);
+}
 
 /**
  * Removes documents with ids that no row can have, where this program wrote them: the key's type took their values once
@@ -23,13 +49,19 @@ export async function removeOwnRemains(
   moment: ServerMoment,
   signal: AbortSignal,
 ): Promise<void> {
-  if (ids.length === 0) return;
-  const versions = await readVersions(search, writer.generation, ids, signal);
-  const version = documentVersion({ ...moment, fromStream: true });
-  for (let done = false; !done;) {
-    const body = new BulkBody();
-    for (const [id, held] of versions) if (held >= LEAST_OWN_VERSION) body.delete(id, version);
-    if (body.count === 0) return;
-    done = await writer.send(body.take(Date.now()), "stream", null, signal);
+  for (let from = 0; from < ids.length; from += IDS_A_REQUEST) {
+    const versions = await readVersions(
+      search,
+      writer.generation,
+      ids.slice(from, from + IDS_A_REQUEST),
+      signal,
+    );
+    const own = [...versions].filter(([, held]) => held >= LEAST_OWN_VERSION).map(([id]) => id);
+    const version = documentVersion({ ...moment, fromStream: true });
+    for (let done = own.length === 0; !done;) {
+      const body = new BulkBody();
+      for (const id of own) body.delete(id, version);
+      done = await writer.send(body.take(Date.now()), "stream", null, signal);
+    }
   }
 }

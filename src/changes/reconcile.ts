@@ -1,6 +1,5 @@
 import { cursorKeys } from "../documents/cursor_keys.ts";
 import type { IndexWriter } from "../documents/index_writer.ts";
-import { missingRoots } from "../documents/missing_roots.ts";
 import type { RootKey } from "../documents/root_keys.ts";
 import type { ServerMoment } from "../documents/source_clock.ts";
 import type { SourceSession } from "../documents/source_session.ts";
@@ -8,8 +7,8 @@ import type { PgsyncError } from "../errors/error.ts";
 import { allKeysSql } from "../mapping/document_sql.ts";
 import type { SearchClient } from "../search/client.ts";
 import { differences, holdsContents } from "../verify/differences.ts";
-import { indexedKeys, keysOf } from "./indexed_keys.ts";
-import { removeOwnRemains } from "./own_remains.ts";
+import { keysOf } from "./indexed_keys.ts";
+import { extraRoots, removeOwnRemains } from "./own_remains.ts";
 
 /** What a reconcile works with. */
 export interface ReconcileOptions {
@@ -55,5 +54,5 @@ export async function* reconciledKeys(
     using lease = await session.lease(session.lookups, moment);
     yield* cursorKeys(lease.sql, allKeysSql(mapped), [], signal);
   }
-  yield* missingRoots(indexedKeys(writer, search, signal), writer, session, moment);
+  yield* extraRoots(writer, session, search, moment, signal);
 }

@@ -1,4 +1,3 @@
-import { getLogger } from "@logtape/logtape";
 import { missingKeysSql } from "../mapping/document_sql.ts";
 import { arrayLiteral } from "../postgres/array.ts";
 import { rowFaultOf } from "../postgres/errors.ts";
@@ -8,13 +7,12 @@ import { joinKey, keyColumns, type RootKey } from "./root_keys.ts";
 import type { ServerMoment } from "./source_clock.ts";
 import type { SourceSession } from "./source_session.ts";
 
-const logger = getLogger(["pgsync", "documents"]);
-
 /**
  * Of the keys that an index holds, those that have no root row.
  *
  * @param pages keys as `indexedKeys` gives them
  * @param moment what is read holds everything before it
+ * @param onImpossible told of each key that no row can have; it is not among those that are given
  * @throws postgres.js' errors; PgsyncError as `SourceSession.lease`
  */
 export async function* missingRoots(
@@ -22,6 +20,7 @@ export async function* missingRoots(
   writer: IndexWriter,
   session: SourceSession,
   moment: ServerMoment,
+  onImpossible: (key: RootKey) => void,
 ): AsyncGenerator<readonly RootKey[]> {
   const statement = missingKeysSql(writer.mapped);
   const width = writer.mapped.key.length;
@@ -33,13 +32,11 @@ export async function* missingRoots(
       const rows = await lease.sql.unsafe(statement, parameters, { prepare: true }).values();
       return rows.map((row) => joinKey(row.map(String)));
     } catch (thrown) {
-      // A text that the key's type does not take, so it is no id of ours. It is found by halving.
+      // A text that the key's type does not take. It is found by halving.
       if (rowFaultOf(thrown) === null) throw thrown;
-      if (keys.length === 1) {
-        logger.warn("a document of index {index} has an _id that no row can have ({id}); it is left alone", {
-          index: writer.index,
-          id: keys[0],
-        });
+      const [only] = keys;
+      if (only !== undefined && keys.length === 1) {
+        onImpossible(only);
         return [];
       }
       const middle = Math.ceil(keys.length / 2);

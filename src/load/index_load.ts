@@ -5,14 +5,13 @@ import type { PgsyncError } from "../errors/error.ts";
 import type { SearchClient } from "../search/client.ts";
 import { countDocuments, pauseRefresh, refresh, restoreRefresh, updateMeta } from "../search/index.ts";
 import type { Lsn } from "../replication/lsn.ts";
-import { indexedKeys } from "../changes/indexed_keys.ts";
+import { extraRoots } from "../changes/own_remains.ts";
 import type { OpenIndex } from "../documents/index_setup.ts";
 import { loadChunks } from "./initial_load.ts";
 import type { KeyedWriter, RequestLimits } from "../documents/keyed_writer.ts";
 import { keyBounds } from "../documents/key_bounds.ts";
 import { keyChunks, pageChunks, storageFingerprint, wholeChunks } from "./load_chunks.ts";
 import { keyIsUnique } from "../mapping/tree.ts";
-import { missingRoots } from "../documents/missing_roots.ts";
 import { NOTHING_TO_SEE, type SourceClock } from "../documents/source_clock.ts";
 import type { SourceSession } from "../documents/source_session.ts";
 import type { LoadStatus, SyncObserver } from "../status/status.ts";
@@ -167,7 +166,7 @@ export class IndexLoad {
     await session.untilDone(
       async () => {
         const moment = await clock.afterVisible(NOTHING_TO_SEE, signal);
-        const extra = missingRoots(indexedKeys(keyed.index, search, signal), keyed.index, session, moment);
+        const extra = extraRoots(keyed.index, session, search, moment, signal);
         await keyed.write(extra, { moment, source: "load", position: null }, signal);
       },
       "compare the index with its table",

@@ -223,6 +223,14 @@ describe("The primary key of a root", () => {
       return found.has("lime") && !found.has("green");
     }, { what: "the document to have its new id alone", interval: 50 });
     await bench.assertSettled("while it is followed");
+    await bench.stop();
+    // Loaded anew, with ids of before in the index.
+    await bench.write(
+      `select pg_drop_replication_slot(slot_name) from pg_replication_slots where database = current_database()`,
+      "alter type color rename value 'lime' to 'olive'",
+    );
+    await bench.runOnce();
+    await bench.assertEqual("after another load");
   });
 
   for (const followed of [true, false]) {
