@@ -2,6 +2,7 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
+import { setTimeout as delay } from "node:timers/promises";
 import { PROJECT } from "../../scripts/project.ts";
 import { type Child, removeFolder, startChild, temporaryFolder } from "../../scripts/servers/process.ts";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
@@ -28,6 +29,8 @@ export interface FollowerOptions {
   readonly searchUrl: string;
   readonly loadChunkRows: number;
   readonly bulkDocuments: number;
+  /** 0: it does not refresh materialised views. */
+  readonly viewRefreshSeconds: number;
 }
 
 /** A run of pgsync that can be asked how far it is. */
@@ -38,6 +41,8 @@ export interface Follower {
   hasConfirmed(lsn: Lsn): Promise<boolean>;
   /** Whether a look at the tables that began after this moment is over. @throws what the run has failed with */
   hasLooked(since: Date): Promise<boolean>;
+  /** Waits until it says that it begins to map or to compare a whole index anew. @returns false where it does not within the time */
+  comparison(milliseconds: number): Promise<boolean>;
   /** Ends it in good order. @throws what the run has failed with */
   stop(): Promise<void>;
   /** Ends it at once, as a power cut would. Only of processes. */
@@ -71,6 +76,7 @@ export class FollowerHere implements Follower {
       bootstrap: true,
       loadChunkRows: of.loadChunkRows,
       bulkDocuments: of.bulkDocuments,
+      viewRefreshSeconds: of.viewRefreshSeconds,
       // Often, so that looks meet writers at work.
       catalogIntervalMs: 100,
     };
@@ -94,6 +100,10 @@ export class FollowerHere implements Follower {
   async hasLooked(since: Date): Promise<boolean> {
     const lookedAt = (await this.#status())?.tablesLookedAt ?? null;
     return lookedAt !== null && lookedAt > since;
+  }
+
+  comparison(): Promise<boolean> {
+    return Promise.resolve(false);
   }
 
   async stop(): Promise<void> {
@@ -138,6 +148,9 @@ export class FollowerHere implements Follower {
   }
 }
 
+/** What the program logs before it has all documents of an index compared. */
+const COMPARISON = / are (mapped and )?compared( anew\.)?/;
+
 /** The permissions that the program needs under Deno. */
 const PERMISSIONS = [
   ...["--allow-net", "--allow-env", "--allow-read", "--allow-write"],
@@ -149,6 +162,7 @@ export class FollowerProcess implements Follower {
   readonly #folder = temporaryFolder("fuzz");
   readonly #schemaFile = join(this.#folder, "schema.json");
   #child: Child | null = null;
+  #onComparison: () => void = () => {};
   #address: string | null = null;
 
   /** @param executable null: the sources */
@@ -180,6 +194,11 @@ export class FollowerProcess implements Follower {
     if (this.#address === null) return undefined;
     const response = await fetch(new URL("/status", this.#address));
     return statusJson.parse(await response.json()).databases[0];
+  }
+
+  async comparison(milliseconds: number): Promise<boolean> {
+    const seen = new Promise<boolean>((resolve) => void (this.#onComparison = () => resolve(true)));
+    return await Promise.race([seen, delay(milliseconds, false)]);
   }
 
   async stop(): Promise<void> {
@@ -240,8 +259,12 @@ export class FollowerProcess implements Follower {
         PGSYNC_LOAD_CHUNK_ROWS: String(of.loadChunkRows),
         ELASTICSEARCH_CHUNK_SIZE: String(of.bulkDocuments),
         PGSYNC_CATALOG_INTERVAL: "1",
+        PGSYNC_VIEW_REFRESH_INTERVAL: String(of.viewRefreshSeconds),
       },
-      onLine: (line) => this.#address ??= /status at (http:\S+)/.exec(line)?.[1] ?? null,
+      onLine: (line) => {
+        this.#address ??= /status at (http:\S+)/.exec(line)?.[1] ?? null;
+        if (COMPARISON.test(line)) this.#onComparison();
+      },
     });
   }
 }

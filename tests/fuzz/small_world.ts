@@ -34,7 +34,7 @@ function table(
     primaryKey,
     uniques: [],
     references,
-    partitioned: false,
+    partitioning: null,
     showsAllColumns,
   };
 }
@@ -92,6 +92,7 @@ export function smallWorld(setting: Readonly<Record<string, unknown>> = {}): Wor
     seed: 0,
     ddl: DDL,
     tables: TABLES,
+    materialized: [],
     traits: ["by hand"],
     schema: (database, indexName) => [{
       database,

@@ -27,6 +27,8 @@ export interface StageOptions {
   readonly name: string;
   readonly loadChunkRows: number;
   readonly bulkDocuments: number;
+  /** How often the run refreshes materialised views; 0: never; 300: at its start, for no trial is that long. */
+  readonly viewRefreshSeconds?: number;
   /** Places of the schema file's documents to keep; null: all. */
   readonly documents?: readonly number[] | null;
 }
@@ -40,8 +42,15 @@ export interface Found {
 
 /** A run that has not confirmed what was written after this time is taken to have lost it. */
 const SETTLE_MS = 60_000;
+/** No trial takes so long. */
+const STAGE_SECONDS = 300;
 /** The longest `_id` that the search engine takes, in bytes. */
 const LONGEST_ID = 512;
+
+/** What is waited for has not come yet. */
+class Unsettled extends Error {
+  override readonly name = "Unsettled";
+}
 
 /** Everything of one trial; gone with it. */
 export class Stage<Following extends Follower = Follower> implements AsyncDisposable {
@@ -54,6 +63,7 @@ export class Stage<Following extends Follower = Follower> implements AsyncDispos
   readonly #impossible = new Set<string>();
 
   private constructor(
+    private readonly world: World,
     private readonly options: StageOptions,
     readonly database: string,
     private readonly admin: postgres.Sql,
@@ -96,7 +106,7 @@ export class Stage<Following extends Follower = Follower> implements AsyncDispos
     const url = withDatabase(postgresUrl, database);
     const { text, places } = chosenDocuments(world, database, options.documents ?? null);
     const schema = parseSchema(text, "schema.json", {});
-    const { loadChunkRows, bulkDocuments } = options;
+    const { loadChunkRows, bulkDocuments, viewRefreshSeconds = 0 } = options;
     const follower = makeFollower({
       schema,
       schemaText: text,
@@ -105,10 +115,11 @@ export class Stage<Following extends Follower = Follower> implements AsyncDispos
       searchUrl: options.searchUrl ?? searchUrl,
       loadChunkRows,
       bulkDocuments,
+      viewRefreshSeconds,
     });
     const admin = postgres(postgresUrl, { max: 1, onnotice: () => {} });
     const sql = postgres(url, { max: 2, onnotice: () => {} });
-    const stage = new Stage(options, database, admin, sql, schema, places, follower);
+    const stage = new Stage(world, options, database, admin, sql, schema, places, follower);
     try {
       await admin.unsafe(`CREATE DATABASE ${database}`);
       for (const statement of world.ddl) await sql.unsafe(statement);
@@ -147,12 +158,51 @@ export class Stage<Following extends Follower = Follower> implements AsyncDispos
     await this.#until("a look at the tables", () => this.follower.hasLooked(now));
   }
 
+  /**
+   * Waits until the server has counted what was written to materialised views, for nothing else tells of a refresh beside
+   * their readers; and where the run refreshes them, until they hold what their queries give now. Writers must rest.
+   */
+  async viewsSettled(): Promise<void> {
+    const materialized = this.world.materialized.filter(({ followed }) => followed);
+    if (materialized.length === 0) return;
+    // A session tells what it has counted at its end at the latest.
+    await this.writers.rest();
+    const rested = new Date();
+    await this.#until("the server to count what was written", async () => {
+      // Before PostgreSQL 15 others read the counts from a file, which is written now and then.
+      const [row] = await this.sql<{ counted: boolean }[]>`
+        SELECT NOT EXISTS (
+            SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'writer %'
+          ) AND (current_setting('server_version_num')::int >= 150000
+            OR pg_stat_get_snapshot_timestamp() > ${rested.toISOString()}::timestamptz) AS counted`;
+      return row?.counted === true;
+    });
+    const { viewRefreshSeconds = 0 } = this.options;
+    if (viewRefreshSeconds === 0 || viewRefreshSeconds >= STAGE_SECONDS) return;
+    await this.#until("the run to refresh the materialised views", async () => {
+      for (const { schema, name, query } of materialized) {
+        const held = `SELECT v::text FROM "${schema.replaceAll('"', '""')}"."${
+          name.replaceAll('"', '""')
+        }" v`;
+        const given = `SELECT q::text FROM (${query}) q`;
+        const [other] = await this.sql.unsafe(
+          `(${held} EXCEPT ALL ${given}) UNION ALL (${given} EXCEPT ALL ${held}) LIMIT 1`,
+        );
+        if (other !== undefined) {
+          throw new Unsettled(`${name} differs from its query: ${JSON.stringify(other)}`);
+        }
+      }
+      return true;
+    });
+  }
+
   async #until(what: string, done: () => Promise<boolean>): Promise<void> {
     const failures: unknown[] = [];
     await eventually(async () => {
       try {
         return await done();
       } catch (error) {
+        if (error instanceof Unsettled) throw error;
         failures.push(error);
         return true;
       }

@@ -27,14 +27,33 @@ export class TableSql {
     readonly table: WorldTable,
     private readonly random: Random,
     private readonly stable: boolean,
+    name = table.name,
   ) {
-    this.name = `${quote(table.schema)}.${quote(table.name)}`;
+    this.name = `${quote(table.schema)}.${quote(name)}`;
     this.#columns = table.columns.filter((column) => !column.generated && !(stable && column.droppable));
   }
 
   /** The columns that hold values and can be written. */
   get values(): readonly WorldColumn[] {
     return this.#columns.filter((column) => column.use === "value");
+  }
+
+  /** The names of all columns that can be written and stay. */
+  get stableColumns(): readonly string[] {
+    return this.table.columns.filter((column) => !column.generated && !column.droppable).map(({ name }) =>
+      name
+    );
+  }
+
+  /** The same for a table of another name in the same schema that is made as this one: a partition of it. */
+  beside(name: string): TableSql {
+    return new TableSql(this.world, this.table, this.random, true, name);
+  }
+
+  /** The qualified name of one of its partitions; null where there are none. */
+  get part(): string | null {
+    const { partitioning } = this.table;
+    return partitioning === null ? null : this.beside(this.random.pick(partitioning.parts).name).name;
   }
 
   /** Columns of the key that can be written. */

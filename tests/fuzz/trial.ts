@@ -1,8 +1,9 @@
 /** A trial: a world, a history, and a run of pgsync that follows it, judged by the oracle at every quiet point. */
 import { setTimeout as delay } from "node:timers/promises";
+import postgres from "postgres";
 import { type Random, randomOf } from "../../examples/bookshop/random.ts";
 import { type Found, Stage, type TrialServers } from "./stage.ts";
-import type { History } from "./work.ts";
+import { alters, type History } from "./work.ts";
 import type { World } from "./world.ts";
 import { TrialFault, type WorkCounts } from "./writers.ts";
 
@@ -32,6 +33,9 @@ export interface TrialResult {
 
 export interface TrialCounts extends WorkCounts {
   readonly kills: number;
+  /** Those within moments after tables were altered, and after the run began to map or compare all documents anew. */
+  readonly killsAfterDdl: number;
+  readonly killsInComparison: number;
   readonly documents: number;
   readonly comparisons: number;
 }
@@ -42,11 +46,21 @@ export interface Difference extends Found {
   readonly round: number;
 }
 
+/** A trial that is not over by then hangs; the longest take a minute or two. */
+const LIMIT_MS = 600_000;
+/** The run looks at its tables each second. */
+const COMPARISON_MS = 1_500;
+
 /** Carries a trial out on a database of its own, which is gone at the end. @throws TrialFault where the trial itself is at fault */
 export async function carryOut(world: World, history: History, options: TrialOptions): Promise<TrialResult> {
   const random = randomOf("trial", options.seed);
+  const often = options.kill ? 1 : 0.2;
   const stageOptions = {
     ...options,
+    // What the run refreshes beside the readers is counted a moment later before PostgreSQL 15.
+    viewRefreshSeconds: await majorOf(options.servers) < 15
+      ? random.pick([0, 300])
+      : random.pick([0, 0, 300, often]),
     // A process takes no fewer than 100.
     loadChunkRows: options.kill ? random.pick([100, 20_000]) : random.pick([3, 10, 20_000]),
     bulkDocuments: random.pick([2, 10, 5_000]),
@@ -57,18 +71,33 @@ export async function carryOut(world: World, history: History, options: TrialOpt
   await stage.writers.work(
     history.before.map((statement) => ({ writer: 0, parts: [statement], end: "none" })),
   );
-  const trial = new Trial(stage, history, options, random);
-  const difference = await trial.run();
+  const trial = new Trial(stage, world, history, options, random);
+  const difference = await within(LIMIT_MS, trial.run(), () => trial.hung());
   const { documents, comparisons } = stage;
-  return { difference, counts: { ...stage.writers.counts, documents, comparisons, kills: trial.kills } };
+  return { difference, counts: { ...stage.writers.counts, ...trial.kills, documents, comparisons } };
+}
+
+async function majorOf({ postgresUrl }: TrialServers): Promise<number> {
+  const sql = postgres(postgresUrl, { max: 1, onnotice: () => {} });
+  try {
+    const [row] = await sql<
+      { version: number }[]
+    >`SELECT current_setting('server_version_num')::int AS version`;
+    return Math.floor((row?.version ?? 0) / 10_000);
+  } finally {
+    await sql.end({ timeout: 1 });
+  }
 }
 
 class Trial {
-  kills = 0;
+  readonly kills = { kills: 0, killsAfterDdl: 0, killsInComparison: 0 };
   #round = -1;
+  /** What it is about. */
+  #at = "start";
 
   constructor(
     private readonly stage: Stage,
+    private readonly world: World,
     private readonly history: History,
     private readonly options: TrialOptions,
     private readonly random: Random,
@@ -100,11 +129,16 @@ class Trial {
     }
     for (const [place, steps] of rounds.entries()) {
       this.#round = place;
-      await both(stage.writers.work(steps), this.#disturb());
+      this.#at = "work";
+      const work = stage.writers.work(steps);
+      await both(work, this.#disturb(settled(work), steps.some(alters)));
       const when = `after round ${place + 1}`;
-      if (this.options.ddl) await this.#lookAgain();
+      this.#at = "quiet point";
+      await stage.viewsSettled();
+      if (this.options.ddl || this.world.materialized.length > 0) await this.#lookAgain(steps.some(alters));
       if (place === rounds.length - 1 && this.options.kill && random.chance(0.5)) {
         await stage.follower.kill();
+        this.kills.kills++;
         await stage.follower.runOnce();
         return await stage.compare(when);
       }
@@ -118,16 +152,30 @@ class Trial {
    * A column that was added is noticed by a look at the catalog, which comes by its own time, or at the next start: a quiet
    * point needs one of which it is known that it has been.
    */
-  async #lookAgain(): Promise<void> {
+  async #lookAgain(isAltered: boolean): Promise<void> {
     const { follower } = this.stage;
-    if (!this.options.kill || this.random.chance(0.5)) return await this.stage.lookedAt();
+    if (this.random.chance(0.5) || !(this.options.kill || isAltered)) return await this.stage.lookedAt();
+    if (!this.options.kill) {
+      // Also because a run pauses longer and longer between one mapping and the next.
+      await follower.stop();
+      return await follower.start();
+    }
     await follower.kill();
-    this.kills++;
+    this.kills.kills++;
     await follower.start();
   }
 
+  /** What is to be said of a trial that has no end. */
+  async hung(): Promise<Difference> {
+    const sessions = await this.stage.sql<{ text: string }[]>`
+      SELECT concat_ws(' ', application_name, state, wait_event_type, wait_event, left(query, 300)) AS text
+      FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`;
+    const text = `the trial hangs (${this.#at}):\n${sessions.map(({ text }) => text).join("\n")}`;
+    return { round: this.#round, text, document: null };
+  }
+
   /** Kills the run at random moments and starts it again; one in this process is at times stopped and started. */
-  async #disturb(): Promise<void> {
+  async #disturb(workIsOver: Promise<void>, isAltered: boolean): Promise<void> {
     const { random, stage: { follower } } = this;
     if (!this.options.kill) {
       if (!random.chance(0.15)) return;
@@ -136,12 +184,58 @@ class Trial {
       await follower.start();
       return;
     }
-    for (let left = random.whole(0, 3); left > 0; left--) {
+    for (let left = random.whole(0, isAltered ? 2 : 3); left > 0; left--) {
       await delay(random.whole(0, 400));
-      await follower.kill();
-      this.kills++;
-      await follower.start();
+      await this.#kill();
     }
+    if (!isAltered) return;
+    // In the midst of what an alteration makes the run do.
+    if (random.chance(0.5)) {
+      const pause = random.whole(0, 100);
+      if (!await this.#altered(workIsOver)) return;
+      await delay(pause);
+      await this.#kill();
+      this.kills.killsAfterDdl++;
+    } else {
+      const pause = random.whole(0, 60);
+      if (!await follower.comparison(COMPARISON_MS)) return;
+      await delay(pause);
+      await this.#kill();
+      this.kills.killsInComparison++;
+    }
+  }
+
+  async #kill(): Promise<void> {
+    const { follower } = this.stage;
+    await follower.kill();
+    this.kills.kills++;
+    await follower.start();
+  }
+
+  /** Waits for the next alteration. @returns false where there is none before the work is over */
+  async #altered(workIsOver: Promise<void>): Promise<boolean> {
+    const { writers } = this.stage;
+    const altered = new Promise<boolean>((resolve) => void (writers.onAltered = () => resolve(true)));
+    return await Promise.race([altered, workIsOver.then(() => false)]);
+  }
+}
+
+/** Done when the other is, in whatever way. */
+function settled(work: Promise<void>): Promise<void> {
+  return work.then(() => {}, () => {});
+}
+
+/** What comes of the work, or of its taking too long. */
+async function within<T>(milliseconds: number, work: Promise<T>, tooLong: () => Promise<T>): Promise<T> {
+  const stop = new AbortController();
+  const limit = delay(milliseconds, null, { signal: stop.signal }).then(tooLong);
+  // The work has come to its end.
+  limit.catch(() => {});
+  try {
+    return await Promise.race([work, limit]);
+  } finally {
+    stop.abort();
+    work.catch(() => {});
   }
 }
 

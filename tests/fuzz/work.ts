@@ -5,6 +5,12 @@ export interface Statement {
   readonly sql: string;
   /** Of a `COPY … FROM STDIN`: the query that gives its rows. */
   readonly rows?: string;
+  /** Errors that it may end with beside those that any statement may: SQLSTATEs. */
+  readonly errors?: readonly string[];
+  /** It changes more than rows: a run learns of it from the catalog alone. */
+  readonly alters?: true;
+  /** PostgreSQL runs it outside of transaction blocks only. */
+  readonly alone?: true;
 }
 
 /** Statements behind a savepoint. Where one fails, all are rolled back, and the transaction goes on. */
@@ -36,6 +42,13 @@ export interface History {
 /** Whether a part is a savepoint. */
 export function isSavepoint(part: Part): part is Savepoint {
   return "statements" in part;
+}
+
+/** Whether a step does more than change rows. */
+export function alters({ parts }: Step): boolean {
+  return parts.some((part) =>
+    (isSavepoint(part) ? part.statements : [part]).some((one) => one.alters === true)
+  );
 }
 
 /** How many steps there are. */

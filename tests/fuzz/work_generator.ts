@@ -4,14 +4,15 @@
  * break a constraint roll back, as an application's do.
  */
 import { type Random, randomOf } from "../../examples/bookshop/random.ts";
-import { quote, TableSql } from "./table_sql.ts";
+import { type TableChange, TableChanges } from "./table_changes.ts";
+import { TableSql } from "./table_sql.ts";
 import type { History, Part, Statement, Step } from "./work.ts";
 import type { World, WorldTable } from "./world.ts";
 
 /** How much work, and of which kinds. */
 export interface WorkOptions {
   readonly steps: number;
-  /** Columns are added, dropped and renamed while the run follows. */
+  /** Tables are altered, and partitions come and go, while the run follows. */
   readonly ddl: boolean;
 }
 
@@ -28,13 +29,11 @@ export function makeHistory(world: World, seed: number, options: WorkOptions): H
   return new WorkGenerator(world, randomOf("work", seed), options).history();
 }
 
-/** A kind of work upon one table: statements that belong together, or null where the table has no place for it. */
-type Work = (table: TableSql) => readonly Statement[] | null;
-
 class WorkGenerator {
   readonly #writers: number;
   /** Each kind as often as it should come. */
-  readonly #kinds: readonly Work[];
+  readonly #kinds: readonly TableChange[];
+  readonly #changes: TableChanges;
 
   constructor(
     private readonly world: World,
@@ -42,7 +41,11 @@ class WorkGenerator {
     private readonly options: WorkOptions,
   ) {
     this.#writers = random.whole(1, 3);
-    const weights: [number, Work][] = [
+    const changes = new TableChanges(world, random);
+    this.#changes = changes;
+    const altering = options.ddl ? changes.kinds : [];
+    const dividing = options.ddl ? changes.partitionKinds : [];
+    const weights: (readonly [number, TableChange])[] = [
       [6, (table) => [table.insertMany(1)]],
       [2, (table) => [table.insertLiterals(random.pick(["fail", "nothing"]))]],
       [3, (table) => [table.insertLiterals("update")]],
@@ -59,10 +62,14 @@ class WorkGenerator {
       [2, (table) => [table.copy(random.whole(1, 3))]],
       [1, (table) => this.#deferred(table)],
       [0.15, (table) => [this.#truncate(table)]],
-      [options.ddl ? 1 : 0, (table) => this.#alter(table)],
+      ...altering.map(([share, change]) => [1.5 * share, change] as const),
+      ...dividing.map(([share, change]) =>
+        [5 * share, (table: TableSql) => table.table.partitioning === null ? null : change(table)] as const
+      ),
+      [world.materialized.length > 0 ? 2 : 0, () => [changes.refresh(random.pick(world.materialized))]],
     ];
     this.#kinds = weights.flatMap(([weight, work]) =>
-      Array.from({ length: Math.round(weight * 20) }, () => work)
+      Array.from({ length: Math.max(weight > 0 ? 1 : 0, Math.round(weight * 20)) }, () => work)
     );
   }
 
@@ -70,6 +77,10 @@ class WorkGenerator {
     const before = this.world.tables.map((table) =>
       new TableSql(this.world, table, this.random, false).insertMany(this.random.whole(...ROWS_BEFORE))
     );
+    // Others stand as they were made, of no rows, when the run begins.
+    for (const view of this.world.materialized) {
+      if (this.random.chance(0.7)) before.push({ ...this.#changes.refresh(view) });
+    }
     const rounds: Step[][] = [];
     for (let left = this.options.steps; left > 0;) {
       const size = Math.min(left, this.random.pick(ROUNDS));
@@ -84,12 +95,16 @@ class WorkGenerator {
     if (this.random.chance(0.35)) {
       const work = this.#work();
       const [only] = work;
-      if (only !== undefined && work.length === 1) return { writer, parts: [only], end: "none" };
+      if (only?.alone === true || (only !== undefined && work.length === 1)) {
+        return { writer, parts: [only], end: "none" };
+      }
       return { writer, parts: work, end: "commit" };
     }
     const parts: Part[] = [];
     for (let left = this.random.whole(1, 4); left > 0; left--) {
       const statements = this.#work();
+      // What can only be done alone stays out of transactions.
+      if (statements.some((statement) => statement.alone === true)) continue;
       if (this.random.chance(0.7)) {
         parts.push({ statements, end: this.random.chance(0.75) ? "release" : "rollback" });
       } else parts.push(...statements);
@@ -181,33 +196,5 @@ class WorkGenerator {
     const also = this.random.chance(0.3) ? `, ${this.#table(this.random.pick(this.world.tables)).name}` : "";
     const names = also.slice(2) === table.name ? table.name : table.name + also;
     return { sql: `TRUNCATE ${names}${this.random.chance(0.7) ? " CASCADE" : ""}` };
-  }
-
-  #alter(table: TableSql): Statement[] | null {
-    const added = quote(`added ${this.random.whole(1, 2)}`);
-    const other = quote(`added ${this.random.whole(3, 4)}`);
-    const droppable = table.table.columns.filter((column) => column.droppable);
-    const start = `ALTER TABLE ${table.name}`;
-    const type = this.random.pick(["int", "int DEFAULT 7", "text", "text DEFAULT 'added'", "timestamptz"]);
-    switch (this.random.whole(0, 5)) {
-      case 0:
-      case 1:
-        return [{ sql: `${start} ADD COLUMN IF NOT EXISTS ${added} ${type}` }];
-      case 2:
-        return [{ sql: `${start} DROP COLUMN IF EXISTS ${added}` }];
-      case 3:
-        return [{ sql: `${start} RENAME COLUMN ${added} TO ${other}` }];
-      case 4:
-        return [{ sql: `UPDATE ${table.name} SET ${added} = DEFAULT WHERE ${table.anyRow()}` }];
-      default: {
-        if (droppable.length === 0) return null;
-        const name = quote(this.random.pick(droppable).name);
-        return [
-          this.random.chance(0.5)
-            ? { sql: `${start} DROP COLUMN IF EXISTS ${name}` }
-            : { sql: `${start} RENAME COLUMN ${name} TO ${other}` },
-        ];
-      }
-    }
   }
 }

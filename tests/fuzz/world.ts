@@ -44,6 +44,27 @@ export interface WorldReference {
   } | null;
 }
 
+/** How a table is divided. */
+export interface WorldPartitioning {
+  /** The column that decides, one of the table's. */
+  readonly column: string;
+  readonly strategy: "list" | "range" | "hash";
+  /** Those of the first level, all there are at the beginning. */
+  readonly parts: readonly { readonly name: string; readonly bound: string }[];
+}
+
+/** A materialised view. */
+export interface WorldMaterialized {
+  readonly schema: string;
+  readonly name: string;
+  /** What it holds after a refresh. */
+  readonly query: string;
+  /** Some document reads it, perhaps through another view. */
+  readonly followed: boolean;
+  /** It can be refreshed `CONCURRENTLY`. */
+  readonly concurrently: boolean;
+}
+
 export interface WorldTable {
   readonly schema: string;
   readonly name: string;
@@ -53,7 +74,8 @@ export interface WorldTable {
   /** Unique constraints beside the primary key. */
   readonly uniques: readonly (readonly string[])[];
   readonly references: readonly WorldReference[];
-  readonly partitioned: boolean;
+  /** Null where it is not divided. */
+  readonly partitioning: WorldPartitioning | null;
   /** Some document asks for all its columns: one that ALTER TABLE adds must appear there. */
   readonly showsAllColumns: boolean;
 }
@@ -64,6 +86,8 @@ export interface World {
   readonly ddl: readonly string[];
   /** In an order in which rows can be inserted without deferring (but for references of a table to itself). */
   readonly tables: readonly WorldTable[];
+  /** Each stands behind those that it reads. */
+  readonly materialized: readonly WorldMaterialized[];
   /** The schema file as a value (to be written as JSON), for a database and a name for each index. */
   schema(database: string, indexName: (place: number) => string): unknown;
   /** What the world has, in a few words each (`depth 4`, `link table without key`, `view`): for reports and for checking the generator's reach. */

@@ -20,9 +20,7 @@ export function statements(random: Random, graph: Graph): string[] {
     ...graph.types,
     ...tables.flatMap((table) => tableStatements(random, table)),
     ...graph.references.flatMap((reference) => referenceStatements(random, reference)),
-    ...graph.tables.flatMap((table) =>
-      table.view === null ? [] : [`CREATE VIEW ${qualified(table)} AS ${table.view.query}`]
-    ),
+    ...graph.tables.flatMap(viewStatements),
   ];
 }
 
@@ -46,6 +44,27 @@ function tableStatements(random: Random, table: TableDraft): string[] {
   ];
 }
 
+function viewStatements(table: TableDraft): string[] {
+  const { view, primaryKey } = table;
+  if (view === null) return [];
+  const name = qualified(table);
+  if (!view.materialized) return [`CREATE VIEW ${name} AS ${view.query}`];
+  return [
+    `CREATE MATERIALIZED VIEW ${name} AS ${view.query}`,
+    ...(isConcurrent(table) ? [`CREATE UNIQUE INDEX ON ${name} (${list(primaryKey)})`] : []),
+  ];
+}
+
+/** Whether it is a materialised view with a unique index, which a refresh beside its readers needs. */
+export function isConcurrent({ view, primaryKey }: TableDraft): boolean {
+  return view !== null && view.materialized && view.keyIsUnique && primaryKey.length > 0;
+}
+
+/** The name of a partition by its place. */
+export function partitionName(table: TableDraft, at: number): string {
+  return `${table.name.slice(0, 40)} p${at}`;
+}
+
 function columnDefinition(column: ColumnDraft): string {
   const generated = column.generated === null ? "" : ` GENERATED ALWAYS AS (${column.generated}) STORED`;
   return `${quote(column.name)} ${column.sql}${column.notNull ? " NOT NULL" : ""}${generated}`;
@@ -57,7 +76,7 @@ function partitionStatements(random: Random, table: TableDraft): string[] {
   const name = qualified(table);
   const { column, bounds, attached, subdivided } = partitions;
   return bounds.flatMap((bound, at) => {
-    const own = `${table.name.slice(0, 40)} p${at}`;
+    const own = partitionName(table, at);
     const part = qualified({ schema: table.schema, name: own });
     if (attached && at === 0) {
       const columns = shuffled(random, table.columns).map((one) => `\n  ${columnDefinition(one)}`);

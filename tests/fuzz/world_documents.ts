@@ -1,6 +1,6 @@
 /** The trees of the schema file: walks over the tables' references. */
 import { between, chance, pick, type Random, shuffled, some } from "../support/random.ts";
-import type { ColumnDraft, Graph, NodeDraft, TableDraft } from "./world_drafts.ts";
+import { type ColumnDraft, type Graph, type NodeDraft, readsViews, type TableDraft } from "./world_drafts.ts";
 import { fansOut, relationshipOf, type Way, waysFrom } from "./world_edges.ts";
 
 /** Levels below the root. */
@@ -80,7 +80,8 @@ function makeNode(
     if (table.primaryKey.length > 0) json["primary_key"] = table.primaryKey.map((column) => column.name);
     // Found by themselves where the file does not name them, as it must not where a name holds a dot.
     const plain = view.tables.every((base) => !base.name.includes(".") && !base.schema.includes("."));
-    if (plain && chance(random, 50)) {
+    // Of a materialised view they have no effect.
+    if (plain && !view.materialized && !readsViews(view) && chance(random, 50)) {
       json["base_tables"] = view.tables.map((base) => `${base.schema}.${base.name}`);
     }
   }

@@ -57,8 +57,13 @@ export interface ViewDraft {
   /** In a word, for the traits. */
   readonly kind: string;
   query: string;
-  /** What it reads. */
+  /** The tables that it reads, through other views, too. */
   readonly tables: readonly TableDraft[];
+  /** What its query names: tables and views. */
+  readonly sources: readonly TableDraft[];
+  materialized: boolean;
+  /** No two of its rows have the same key. */
+  keyIsUnique: boolean;
 }
 
 export interface ReferenceDraft {
@@ -103,6 +108,11 @@ export interface NodeDraft {
   children: NodeDraft[];
   /** As it stands in the schema file. */
   json: Record<string, unknown>;
+}
+
+/** Whether a view reads another. */
+export function readsViews({ sources }: ViewDraft): boolean {
+  return sources.some((source) => source.view !== null);
 }
 
 /** A name as it stands in SQL. */

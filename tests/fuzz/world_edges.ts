@@ -57,6 +57,7 @@ export function fansOut({ edge }: Way): boolean {
   const far = direction === "up"
     ? { table: reference.target, columns: reference.targetColumns }
     : { table: reference.from, columns: reference.columns };
+  if (far.table.view?.keyIsUnique === false) return true;
   const keys = [far.table.primaryKey, ...far.table.uniques].filter((key) => key.length > 0);
   return !keys.some((key) => key.every((column) => far.columns.includes(column)));
 }

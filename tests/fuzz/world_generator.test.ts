@@ -49,6 +49,12 @@ const REACH = [
     "view: join",
     "view: groups",
     "view without key",
+    "view with a loose key as root",
+    "view with a loose key as child",
+    "view over a view",
+    "materialised view as root",
+    "materialised view as child",
+    "materialised view refreshed concurrently",
   ],
   ...["value bytea", "value bool", "value enum", "value uuid", "value text", "value bigint"],
 ];

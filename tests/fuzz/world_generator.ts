@@ -3,8 +3,8 @@
  * there is to be had is listed in `world_generator.test.ts`, which sees to it that all of it occurs.
  */
 import { pick, seededRandom } from "../support/random.ts";
-import type { World, WorldTable } from "./world.ts";
-import { statements } from "./world_ddl.ts";
+import type { World, WorldPartitioning, WorldTable } from "./world.ts";
+import { isConcurrent, partitionName, statements } from "./world_ddl.ts";
 import { makeDocuments, nodesOf } from "./world_documents.ts";
 import { type ColumnDraft, type Graph, literal, type NodeDraft, type TableDraft } from "./world_drafts.ts";
 import { Names } from "./world_names.ts";
@@ -19,12 +19,21 @@ export function makeWorld(seed: number): World {
   const graph = makeGraph(random, names);
   const documents = makeDocuments(random, graph);
   for (const root of documents) refuseEmptyIds(root.table, graph);
+  const followed = new Set(documents.flatMap(nodesOf).map((node) => node.table));
+  for (const table of followed) for (const source of table.view?.sources ?? []) followed.add(source);
   const ddl = statements(random, graph);
   const ordered = insertable(graph).filter((table) => table.view === null);
   return {
     seed,
     ddl,
     tables: ordered.map((table) => worldTable(table, graph, ordered, documents)),
+    materialized: graph.tables.filter((table) => table.view?.materialized).map((table) => ({
+      schema: table.schema,
+      name: table.name,
+      query: table.view?.query ?? "",
+      followed: followed.has(table),
+      concurrently: isConcurrent(table),
+    })),
     schema: (database, indexName) =>
       documents.map((root, place) => ({ database, index: indexName(place), nodes: root.json })),
     traits: traitsOf(graph, documents),
@@ -98,9 +107,16 @@ function worldTable(
       targetColumns: targetColumns.map((column) => column.name),
       constraint,
     })),
-    partitioned: table.partitions !== null,
+    partitioning: partitioningOf(table),
     showsAllColumns: nodes.some((node) => node.columns === null),
   };
+}
+
+function partitioningOf(table: TableDraft): WorldPartitioning | null {
+  if (table.partitions === null) return null;
+  const { column, strategy, bounds } = table.partitions;
+  const parts = bounds.map((bound, at) => ({ name: partitionName(table, at), bound }));
+  return { column: column.name, strategy, parts };
 }
 
 /** The generated column's expression names the other one. */

@@ -1,6 +1,7 @@
 /** What a world has, in a few words each. */
+import { isConcurrent } from "./world_ddl.ts";
 import { ancestors, nodesOf } from "./world_documents.ts";
-import type { Graph, NodeDraft, TableDraft } from "./world_drafts.ts";
+import { type Graph, type NodeDraft, readsViews, type TableDraft } from "./world_drafts.ts";
 import { fansOut } from "./world_edges.ts";
 
 /** Of what the documents show, not of what was meant: a table that no document reaches adds nothing. */
@@ -64,6 +65,12 @@ function* nodeTraits(node: NodeDraft): Generator<string> {
     yield node.parent === null ? "view as root" : "view as child";
     yield `view: ${table.view.kind}`;
     if (table.primaryKey.length === 0) yield "view without key";
+    else if (!table.view.keyIsUnique) {
+      yield `view with a loose key as ${node.parent === null ? "root" : "child"}`;
+    }
+    if (readsViews(table.view)) yield "view over a view";
+    if (table.view.materialized) yield `materialised view as ${node.parent === null ? "root" : "child"}`;
+    if (isConcurrent(table)) yield "materialised view refreshed concurrently";
   }
   if (edge === null) return;
   if (node.scalar) yield node.many ? "scalars" : "scalar";

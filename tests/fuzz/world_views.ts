@@ -1,4 +1,4 @@
-/** Views over the tables: a part of one, a join of two, groups. To the trees they are tables like others. */
+/** Views over the tables, materialised or not: a part of one, a join of two, groups. To the trees they are tables like others. */
 import { between, chance, pick, type Random, shuffled, some } from "../support/random.ts";
 import {
   type ColumnDraft,
@@ -10,11 +10,12 @@ import {
 } from "./world_drafts.ts";
 import type { Names } from "./world_names.ts";
 
-/** Adds none to two views, and the ways from and to them. */
+/** Adds none to three views, and the ways from and to them. */
 export function addViews(random: Random, graph: Graph, names: Names): void {
   const tables = [...graph.tables];
-  for (let count = pick(random, [0, 0, 1, 1, 2]); count > 0; count--) {
-    const table = pick(random, tables);
+  for (let count = pick(random, [0, 0, 1, 1, 2, 3]); count > 0; count--) {
+    const views = graph.tables.filter((table) => table.view !== null);
+    const table = views.length > 0 && chance(random, 35) ? pick(random, views) : pick(random, tables);
     const references = graph.references.filter((reference) =>
       reference.from === table && reference.target.view === null
     );
@@ -40,6 +41,7 @@ function newView(
   tables: readonly TableDraft[],
 ): TableDraft {
   const schema = pick(random, graph.schemas);
+  const materialized = chance(random, 45);
   const view: TableDraft = {
     ...{
       schema,
@@ -51,7 +53,12 @@ function newView(
       partitions: null,
     },
     replicaIdentity: null,
-    view: { kind, query: "", tables },
+    view: {
+      ...{ kind, query: "", materialized },
+      tables: [...new Set(tables.flatMap((table) => table.view?.tables ?? [table]))],
+      sources: tables,
+      keyIsUnique: false,
+    },
   };
   graph.tables.push(view);
   return view;
@@ -106,7 +113,16 @@ function addRows(
   setQuery(view, `SELECT ${items.join(", ")} FROM ${from}${where}`);
   const ofKey = table.primaryKey.flatMap((column) => passed.get(column) ?? []);
   // Without one, its rows stand in the order of their columns.
-  if (ofKey.length > 0 && chance(random, 85)) view.primaryKey = shuffled(random, ofKey);
+  if (ofKey.length > 0 && chance(random, 85)) {
+    view.primaryKey = shuffled(random, ofKey);
+    if (view.view !== null) view.view.keyIsUnique = isUnique(table) && (joined === null || meetsOne(joined));
+  }
+  // Or one that rows share, and that some have not got.
+  const loose = view.columns.filter(({ keyType, kind }) => keyType !== null && kind !== "numeric");
+  if (view.view !== null && loose.length > 0 && chance(random, 20)) {
+    view.primaryKey = some(random, loose, pick(random, [1, 1, 2]));
+    view.view.keyIsUnique = false;
+  }
   if (ofKey.length > 0) {
     join(random, graph, { view, columns: ofKey, target: table, targetColumns: table.primaryKey });
   }
@@ -116,6 +132,17 @@ function addRows(
       join(random, graph, { view, columns: own, target, targetColumns });
     }
   }
+}
+
+function isUnique({ view }: TableDraft): boolean {
+  return view === null || view.keyIsUnique;
+}
+
+/** Each row finds one at most. */
+function meetsOne({ target, targetColumns }: ReferenceDraft): boolean {
+  return [target.primaryKey, ...target.uniques].some((key) =>
+    key.length > 0 && key.every((column) => targetColumns.includes(column))
+  );
 }
 
 /** The rows of a table counted by what they refer to. */
@@ -146,6 +173,7 @@ function addGroups(
   const having = chance(random, 30) ? " HAVING count(*) > 1" : "";
   setQuery(view, `SELECT ${items.join(", ")} FROM ${qualified(from)} t GROUP BY ${groups}${having}`);
   view.primaryKey = shuffled(random, passed);
+  if (view.view !== null) view.view.keyIsUnique = true;
   join(random, graph, { view, columns: passed, target, targetColumns });
 }
 

@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import postgres from "postgres";
 import { removeFolder, temporaryFolder } from "../../scripts/servers/process.ts";
-import { isSavepoint, type Statement, type Step } from "./work.ts";
+import { alters, isSavepoint, type Statement, type Step } from "./work.ts";
 
 /** What became of the work. */
 export interface WorkCounts {
@@ -34,6 +34,8 @@ export class Writers {
   readonly #sessions = new Map<number, Session>();
 
   readonly #folder = temporaryFolder("fuzz-copy");
+  /** Told after each step that does more than change rows. */
+  onAltered: () => void = () => {};
 
   constructor(url: string) {
     this.#url = url;
@@ -45,13 +47,23 @@ export class Writers {
     const byWriter = Map.groupBy(steps, (step) => step.writer);
     await Promise.all([...byWriter].map(async ([writer, own]) => {
       const session = await this.#session(writer);
-      for (const step of own) await this.#step(session, step);
+      for (const step of own) {
+        await this.#step(session, step);
+        if (alters(step)) this.onAltered();
+      }
     }));
   }
 
-  async close(): Promise<void> {
+  /** Ends the sessions: what they have counted is told to the server then. The next work begins new ones. */
+  async rest(): Promise<void> {
     for (const session of this.#sessions.values()) session.release();
-    await Promise.all([this.#admin, ...this.#pools].map((pool) => pool.end({ timeout: 1 })));
+    this.#sessions.clear();
+    await Promise.all(this.#pools.splice(0).map((pool) => pool.end({ timeout: 1 })));
+  }
+
+  async close(): Promise<void> {
+    await this.rest();
+    await this.#admin.end({ timeout: 1 });
     removeFolder(this.#folder);
   }
 
@@ -109,7 +121,7 @@ export class Writers {
   }
 
   /** @returns whether it could be done */
-  async #statement(session: Session, { sql, rows }: Statement): Promise<boolean> {
+  async #statement(session: Session, { sql, rows, errors = [] }: Statement): Promise<boolean> {
     this.counts.statements++;
     try {
       if (rows !== undefined) {
@@ -121,7 +133,7 @@ export class Writers {
       }
       return true;
     } catch (error) {
-      this.#expect(error, sql);
+      this.#expect(error, sql, errors);
       this.counts.failed++;
       return false;
     }
@@ -137,8 +149,10 @@ export class Writers {
     await session.unsafe(sql.replace(/STDIN$/, `'${file}'`));
   }
 
-  #expect(error: unknown, sql: string): void {
-    if (error instanceof postgres.PostgresError && EXPECTED.test(error.code)) return;
+  #expect(error: unknown, sql: string, others: readonly string[] = []): void {
+    if (
+      error instanceof postgres.PostgresError && (EXPECTED.test(error.code) || others.includes(error.code))
+    ) return;
     throw new TrialFault(`the fuzz made a statement that cannot be run:\n${sql}`, { cause: error });
   }
 }
