@@ -143,9 +143,11 @@ export class Stage<Following extends Follower = Follower> implements AsyncDispos
 
   /** Waits until the run has confirmed all that was written before this call. @throws what the run has failed with */
   async settled(): Promise<void> {
+    // Else it may be confirmed already, though a look has asked for a comparison since.
+    await this.#emit();
     const written = await this.written();
     // Positions move by what is committed.
-    await this.sql`select pg_logical_emit_message(true, 'test', '')`;
+    await this.#emit();
     await this.#until("the run to confirm what was written", () => this.follower.hasConfirmed(written));
   }
 
@@ -208,6 +210,10 @@ export class Stage<Following extends Follower = Follower> implements AsyncDispos
       }
     }, { what, timeout: SETTLE_MS, interval: 5 });
     if (failures.length > 0) throw failures[0];
+  }
+
+  async #emit(): Promise<void> {
+    await this.sql`select pg_logical_emit_message(true, 'test', '')`;
   }
 
   /** The end of the WAL. */

@@ -27,8 +27,11 @@ const REWRITES: Readonly<Record<string, (column: string) => string>> = {
   bool: (column) => `NOT ${column}`,
 };
 
-/** A column that a view, a generated column or a partition's bound is made of; types that do not fit. */
-const TYPE_ERRORS = ["0A000", "42601", "42P16", "42804"];
+/**
+ * A column that a view, a generated column or a partition's bound is made of; types that do not fit. Beside an enum in a foreign key
+ * PostgreSQL says "could not find cast" (XX000).
+ */
+const TYPE_ERRORS = ["0A000", "42601", "42P16", "42804", "XX000"];
 /** Others need the key. */
 const KEY_ERRORS = ["2BP01", "0A000", "42P16"];
 /** Nothing of that name, not its partition, or already; bounds that overlap; columns that it lacks; others need it. */
