@@ -3,18 +3,7 @@ import type { PostgresOptions } from "../postgres/options.ts";
 import type { Flags } from "./flags.ts";
 import { parsePostgresUrl, SSL_MODES } from "./postgres_settings.ts";
 import { choice, type Given, given, textOf, wholeNumber } from "./values.ts";
-import type { Environment, UsedVariable } from "./variables.ts";
-
-/** Any one of them switches the replica on. */
-const VARIABLES: readonly UsedVariable[] = [
-  "PG_URL_RO",
-  "PG_HOST_RO",
-  "PG_PORT_RO",
-  "PG_USER_RO",
-  "PG_PASSWORD_RO",
-  "PG_SSLMODE_RO",
-  "PG_SSLROOTCERT_RO",
-];
+import { type Environment, REPLICA_VARIABLES } from "./variables.ts";
 
 /**
  * Flags win over PG_URL_RO, PG_URL_RO over its parts; what neither says is as the primary's, for a standby has the same
@@ -31,7 +20,7 @@ export function replicaOptions(
   notes: string[],
 ): PostgresOptions | null {
   const named = flags.replicaHost !== undefined || flags.replicaPort !== undefined;
-  if (!named && given(environment, VARIABLES) === null) return null;
+  if (!named && given(environment, REPLICA_VARIABLES) === null) return null;
   const urlGiven = given(environment, "PG_URL_RO");
   const url = urlGiven === null ? null : parsePostgresUrl(urlGiven);
   const inUrl = (what: string, value: string | null | undefined): Given | null =>

@@ -7,6 +7,17 @@ import { PgsyncError } from "../errors/error.ts";
 /** Variables by name. One that is set to nothing counts as not set. */
 export type Environment = Readonly<Record<string, string | undefined>>;
 
+/** Any one of them has documents read from a replica. */
+export const REPLICA_VARIABLES = [
+  "PG_URL_RO",
+  "PG_HOST_RO",
+  "PG_PORT_RO",
+  "PG_USER_RO",
+  "PG_PASSWORD_RO",
+  "PG_SSLMODE_RO",
+  "PG_SSLROOTCERT_RO",
+] as const;
+
 /** The variables that have an effect. */
 export const USED_VARIABLES = [
   "SCHEMA",
@@ -22,13 +33,7 @@ export const USED_VARIABLES = [
   "PG_SSLMODE",
   "PG_SSLROOTCERT",
   "PG_WORK_MEM",
-  "PG_URL_RO",
-  "PG_HOST_RO",
-  "PG_PORT_RO",
-  "PG_USER_RO",
-  "PG_PASSWORD_RO",
-  "PG_SSLMODE_RO",
-  "PG_SSLROOTCERT_RO",
+  ...REPLICA_VARIABLES,
   "ELASTICSEARCH_URL",
   "ELASTICSEARCH_CLOUD_ID",
   "ELASTICSEARCH_SCHEME",

@@ -1,13 +1,10 @@
 import { connectPostgres, type Session, type Sql } from "../postgres/connect.ts";
-import { isTemporary, postgresError } from "../postgres/errors.ts";
+import { postgresError } from "../postgres/errors.ts";
 import type { PostgresOptions } from "../postgres/options.ts";
-import { PgsyncError } from "../errors/error.ts";
-import { backoffDelay, delay } from "../retry/backoff.ts";
+import { patiently } from "../postgres/patience.ts";
+import type { PgsyncError } from "../errors/error.ts";
 import type { ServerMoment } from "./source_clock.ts";
 import { behind, lookAtStandby, refuseUnfit, type Replica, standbyError } from "./standby_look.ts";
-
-/** Waits between attempts while PostgreSQL is away: up to 0.2 s at first, up to 10 s later. */
-const RETRY_LIMITS = { baseMs: 200, capMs: 10_000 };
 
 /** How many sessions each kind of work may hold at once. */
 export interface SessionLimits {
@@ -114,18 +111,7 @@ export class SourceSession implements AsyncDisposable {
     onFault: (fault: PgsyncError) => void,
     signal: AbortSignal,
   ): Promise<T> {
-    for (let attempt = 0;; attempt++) {
-      signal.throwIfAborted();
-      try {
-        return await work();
-      } catch (thrown) {
-        signal.throwIfAborted();
-        const error = this.error(thrown, doing);
-        if (!isTemporary(error)) throw error;
-        onFault(error);
-        await delay(backoffDelay(attempt, RETRY_LIMITS), signal);
-      }
-    }
+    return await patiently(work, (thrown) => this.error(thrown, doing), onFault, signal);
   }
 
   /** Closes all sessions; statements under way are cut off. */

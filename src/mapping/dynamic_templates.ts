@@ -1,4 +1,4 @@
-import type { JsonObject, JsonValue } from "../schema/tree.ts";
+import { isObject, type JsonObject, type JsonValue } from "../schema/tree.ts";
 
 /**
  * A field as dynamic mapping would see it, for the conditions of a dynamic template
@@ -62,8 +62,4 @@ function matchesRegex(pattern: string, text: string): boolean {
 function toList(value: JsonValue | undefined): string[] {
   if (typeof value === "string") return [value];
   return Array.isArray(value) ? value.filter((item) => typeof item === "string") : [];
-}
-
-function isObject(value: JsonValue | undefined): value is JsonObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -1,4 +1,4 @@
-import type { Place } from "../schema/tree.ts";
+import { isObject, type Place } from "../schema/tree.ts";
 import { formatPlace } from "./fields.ts";
 import {
   canonical,
@@ -224,8 +224,4 @@ function own<T>(object: Readonly<Record<string, T>>, key: string): T | undefined
 function propertiesOf(mapping: Record<string, unknown>): Record<string, unknown> {
   const { properties } = mapping;
   return isObject(properties) ? properties : {};
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -1,6 +1,6 @@
 import type { ColumnType } from "../catalog/types.ts";
 import { PgsyncError } from "../errors/error.ts";
-import type { DocumentSchema, JsonObject, JsonValue } from "../schema/tree.ts";
+import { type DocumentSchema, isObject, type JsonObject, type JsonValue } from "../schema/tree.ts";
 import { findTemplate, type SeenField } from "./dynamic_templates.ts";
 import { type Field, formatPlace } from "./fields.ts";
 import type { MappedDocument, MappedNode } from "./tree.ts";
@@ -285,8 +285,4 @@ function refuseReservedNames({ root }: MappedDocument): void {
 
 function objectOf(value: JsonValue | undefined): JsonObject {
   return isObject(value) ? value : {};
-}
-
-function isObject(value: JsonValue | undefined): value is JsonObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -8,6 +8,13 @@ export type JsonValue = string | number | boolean | null | JsonValue[] | { [key:
 /** A JSON object as the schema file may hold it. */
 export type JsonObject = { [key: string]: JsonValue };
 
+/** Whether a value of JSON is an object, no list. */
+export function isObject(value: JsonValue | undefined): value is JsonObject;
+export function isObject(value: unknown): value is Record<string, unknown>;
+export function isObject(value: unknown): boolean {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
 /** Where something stands in the schema file. */
 export interface Place {
   /** Path, URL or `<stdin>`. */

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { JsonObject, JsonValue } from "../schema/tree.ts";
+import { isObject, type JsonObject, type JsonValue } from "../schema/tree.ts";
 import type { SearchClient } from "./client.ts";
 
 /** A field whose mapping in the index is another than the one wanted. A field cannot be mapped anew. */
@@ -96,8 +96,4 @@ function typeOf(definition: JsonValue): string {
 function toObject(value: unknown): JsonObject {
   const parsed = z.record(z.string(), z.json()).safeParse(value);
   return parsed.success ? parsed.data : {};
-}
-
-function isObject(value: JsonValue | undefined): value is JsonObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { PgsyncError } from "../errors/error.ts";
-import type { JsonObject } from "../schema/tree.ts";
+import { isObject, type JsonObject } from "../schema/tree.ts";
 import type { SearchClient } from "./client.ts";
 import { checkIndexName, generationName, isGenerationOf, writeAlias } from "./generation.ts";
 
@@ -332,8 +332,4 @@ function writeMeta(meta: IndexMeta): Record<string, unknown> {
     created_by: meta.createdBy,
     ...meta.description === null ? {} : { description: meta.description },
   };
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

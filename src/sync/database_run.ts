@@ -1,8 +1,9 @@
 import { getLogger } from "@logtape/logtape";
 import { Checkpoint } from "../checkpoint/checkpoint.ts";
-import { PgsyncError } from "../errors/error.ts";
+import { PgsyncError, toPgsyncError } from "../errors/error.ts";
 import { connectPostgres, errorContext, type Sql } from "../postgres/connect.ts";
-import { isTemporary, postgresError } from "../postgres/errors.ts";
+import { postgresError } from "../postgres/errors.ts";
+import { patiently } from "../postgres/patience.ts";
 import { formatLsn } from "../replication/lsn.ts";
 import type { SlotState } from "../replication/slot.ts";
 import { orAborted } from "../retry/abort.ts";
@@ -28,8 +29,6 @@ const logger = getLogger(["pgsync", "sync"]);
 const REMAP_LIMITS = { baseMs: 500, capMs: 30_000 };
 /** A mapping that lasted longer makes the next change the first one again. */
 const STABLE_AFTER_MS = 60_000;
-/** Waits while PostgreSQL is away. */
-const RETRY_LIMITS = { baseMs: 200, capMs: 10_000 };
 
 /** What the runs of all databases share. */
 export type SharedOptions = Pick<
@@ -161,20 +160,13 @@ export class DatabaseRun {
   /** Reads the changed database, however long that takes. */
   async #readAnew(admin: Sql, checkpoint: Checkpoint, signal: AbortSignal) {
     const { run, board } = this.shared;
-    for (let attempt = 0;; attempt++) {
-      signal.throwIfAborted();
-      try {
-        const found = await this.#read(admin, signal);
-        refuse(setupProblems(found, run.bootstrap, true));
-        const state = await this.#bootstrap(admin, found, checkpoint, signal);
-        return { state, changed: await orAborted(this.#changed(admin, state, checkpoint), signal) };
-      } catch (thrown) {
-        signal.throwIfAborted();
-        if (!(thrown instanceof PgsyncError) || !isTemporary(thrown)) throw thrown;
-        board.retry("postgresql", thrown);
-        await delay(backoffDelay(attempt, RETRY_LIMITS), signal);
-      }
-    }
+    const read = async () => {
+      const found = await this.#read(admin, signal);
+      refuse(setupProblems(found, run.bootstrap, true));
+      const state = await this.#bootstrap(admin, found, checkpoint, signal);
+      return { state, changed: await orAborted(this.#changed(admin, state, checkpoint), signal) };
+    };
+    return await patiently(read, toPgsyncError, (fault) => board.retry("postgresql", fault), signal);
   }
 }
 
