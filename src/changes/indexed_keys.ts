@@ -3,7 +3,7 @@ import { joinKey, type RootKey } from "../documents/root_keys.ts";
 import { splitId } from "../mapping/id_sql.ts";
 import type { MappedDocument } from "../mapping/tree.ts";
 import type { SearchClient } from "../search/client.ts";
-import { refresh } from "../search/index.ts";
+import { refresh } from "../search/refresh.ts";
 import { listIds } from "../search/listing.ts";
 
 /**

@@ -43,7 +43,8 @@ export async function* reconciledKeys(
   // what is written leaves the list.
   yield keysOf(writer.refusedIds(), mapped);
   if (writer.isLoaded && !session.hasReplica && await holdsContents({ mapped, search, generation }, signal)) {
-    for await (const page of differences({ ...options, workers: 1, mapped, generation, places: 0 }, signal)) {
+    const compared = { ...options, workers: 1, mapped, generation, contents: true, places: 0 };
+    for await (const page of differences(compared, signal)) {
       const impossible = page.filter(({ key }) => key === null).map(({ id }) => id);
       await removeOwnRemains(impossible, writer, search, moment, signal);
       yield page.flatMap(({ key }) => key ?? []);

@@ -9,7 +9,7 @@ import type { MappedDocument } from "../mapping/tree.ts";
 import type { Lsn } from "../replication/lsn.ts";
 import { delay } from "../retry/backoff.ts";
 import type { SearchClient } from "../search/client.ts";
-import { refresh } from "../search/index.ts";
+import { refresh } from "../search/refresh.ts";
 import { listDocuments, type ListedDocument, type Listing } from "../search/listing.ts";
 import { storesSource } from "../search/stored_source.ts";
 import { versionParts } from "../search/version.ts";
@@ -43,6 +43,8 @@ export interface DifferencesOptions {
   readonly search: SearchClient;
   /** All documents unless given. */
   readonly scope?: ComparisonScope;
+  /** The index holds the contents of its documents as PostgreSQL made them (`holdsContents`); else only their existence is compared. */
+  readonly contents: boolean;
   /** Chunks compared at once. */
   readonly workers: number;
   /** Rows of a chunk, about. */
@@ -81,17 +83,11 @@ export async function holdsContents(
  *
  * @throws PgsyncError of PostgreSQL or the search engine that is not temporary; the signal's reason
  */
-export async function* differences(
+export function differences(
   options: DifferencesOptions,
   signal: AbortSignal,
 ): AsyncGenerator<readonly Difference[]> {
-  const contents = await options.session.untilDone(
-    () => holdsContents(options, signal),
-    "describe the index",
-    options.onFault,
-    signal,
-  );
-  yield* new IndexComparison(options, new Comparison({ ...options, contents }), signal).run();
+  return new IndexComparison(options, new Comparison(options), signal).run();
 }
 
 class IndexComparison {

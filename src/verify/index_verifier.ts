@@ -76,6 +76,7 @@ export class IndexVerifier {
     };
     const found = differences({
       ...this.options,
+      contents,
       scope: options.scope,
       // Whether it counts, and where it differs, is seen at the second look.
       places: 0,

@@ -8,12 +8,10 @@ import {
   describeIndex,
   dropIndex,
   ensureIndex,
-  pauseRefresh,
   pipelineExists,
-  refresh,
-  restoreRefresh,
   updateMeta,
 } from "../../src/search/index.ts";
+import { pauseRefresh, refresh, restoreRefresh } from "../../src/search/refresh.ts";
 import { listIds } from "../../src/search/listing.ts";
 import { Semaphore } from "../../src/search/semaphore.ts";
 import { useElasticsearch } from "../support/elasticsearch.ts";

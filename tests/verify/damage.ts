@@ -7,7 +7,12 @@ import { describeIndex } from "../../src/search/index.ts";
 import { readDatabase } from "../../src/sync/database_state.ts";
 import { slotName } from "../../src/sync/database_mapping.ts";
 import type { Difference } from "../../src/verify/comparison.ts";
-import { type ComparisonProgress, type ComparisonScope, differences } from "../../src/verify/differences.ts";
+import {
+  type ComparisonProgress,
+  type ComparisonScope,
+  differences,
+  holdsContents,
+} from "../../src/verify/differences.ts";
 import type { Bench } from "../integration/support.ts";
 import { client } from "../support/elasticsearch.ts";
 
@@ -98,9 +103,11 @@ export async function compare(
     if (mapped === undefined) throw new Error("no document");
     const index = await describeIndex(search, mapped.schema.index);
     const found: Difference[] = [];
+    const generation = index?.generation ?? "";
     const options = {
       mapped,
-      generation: index?.generation ?? "",
+      generation,
+      contents: await holdsContents({ mapped, search, generation }),
       session,
       search,
       scope,
