@@ -58,6 +58,7 @@ export class DatabaseSync {
     const watching = AbortSignal.any([working, leaving.signal]);
     let follower: SlotFollower | null = null;
     let watch: SourceWatch | null = null;
+    const refresher = new ViewRefresher(this.options);
     try {
       board.replica = () => source.problem;
       const indices = await openIndices(this.options, source, working, ending);
@@ -85,7 +86,7 @@ export class DatabaseSync {
       this.#show(indices, follower, keeper, consumer);
       void watchSlot(admin, state.slotName, source.clock, board, watching);
       void loop.run(watching);
-      void new ViewRefresher(this.options).run(() => loop.soon(), watching);
+      void refresher.run(() => loop.soon(), watching);
 
       try {
         await this.#work(indices, keeper, ending, control.daemon);
@@ -119,6 +120,7 @@ export class DatabaseSync {
       await follower?.done.catch((error: unknown) =>
         logger.debug("the stream ended with {error}", { error })
       );
+      await refresher[Symbol.asyncDispose]();
       await source[Symbol.asyncDispose]();
       // Nobody else writes to the checkpoint file when this returns, nor to an index.
       await Promise.allSettled(this.#loading);

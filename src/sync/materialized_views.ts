@@ -1,7 +1,7 @@
 import type { MaterializedView, Relation } from "../catalog/types.ts";
 import type { PgsyncError } from "../errors/error.ts";
 import type { MappedDocument } from "../mapping/tree.ts";
-import { errorContext, type Sql } from "../postgres/connect.ts";
+import { errorContext, type Session, type Sql } from "../postgres/connect.ts";
 import { postgresError } from "../postgres/errors.ts";
 import { quoteIdentifier, quoteQualified } from "../postgres/quote.ts";
 
@@ -28,12 +28,18 @@ export type RefreshResult =
  * the end of the refresh, and the refresh waits 10 s for theirs (the `lock_timeout` of admin sessions).
  *
  * @param sql a pool of kind `admin`
+ * @param onStatement told of the query that refreshes, as it begins
  */
-export async function refreshView(sql: Sql, view: MaterializedView, role: string): Promise<RefreshResult> {
+export async function refreshView(
+  sql: Sql,
+  view: MaterializedView,
+  role: string,
+  onStatement: (query: object) => void = () => {},
+): Promise<RefreshResult> {
   if (!view.mayRefresh) return { kind: "denied", remedy: deniedRemedy(view, role) };
   const statement = refreshSql(view);
   try {
-    return { kind: "refreshed", changed: await run(sql, view, statement), statement };
+    return { kind: "refreshed", changed: await run(sql, view, statement, onStatement), statement };
   } catch (thrown) {
     const doing = `refresh ${quoteQualified(view)}`;
     return { kind: "failed", error: postgresError(thrown, errorContext(sql, doing)) };
@@ -54,13 +60,23 @@ function deniedRemedy(view: MaterializedView, role: string): string {
 }
 
 /** @returns whether rows may have changed */
-async function run(sql: Sql, view: MaterializedView, statement: string): Promise<boolean> {
+async function run(
+  sql: Sql,
+  view: MaterializedView,
+  statement: string,
+  onStatement: (query: object) => void,
+): Promise<boolean> {
+  const refresh = async (session: Session) => {
+    const query = session.unsafe(statement);
+    onStatement(query);
+    await query;
+  };
   if (!statement.includes(" CONCURRENTLY ")) {
-    await sql.unsafe(statement);
+    await refresh(sql);
     return true;
   }
   return await sql.begin(async (transaction) => {
-    await transaction.unsafe(statement);
+    await refresh(transaction);
     // Only rows that differ are written, and their count within a transaction is exact, where it is kept.
     const rows = await transaction`
       SELECT FROM (SELECT ${String(view.oid)}::text::oid AS oid) AS view

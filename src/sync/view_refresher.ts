@@ -1,6 +1,7 @@
 import { getLogger } from "@logtape/logtape";
 import { readCatalog } from "../catalog/read.ts";
 import type { MaterializedView } from "../catalog/types.ts";
+import { backendOfQuery } from "../postgres/backend.ts";
 import { connectPostgres, errorContext, type Sql } from "../postgres/connect.ts";
 import { postgresError } from "../postgres/errors.ts";
 import { quoteQualified } from "../postgres/quote.ts";
@@ -11,6 +12,9 @@ import { distinctViews, materializedViews, type RefreshResult, refreshView } fro
 import type { RunOptions } from "./options.ts";
 
 const logger = getLogger(["pgsync", "sync"]);
+
+/** How long the server may take to hear that a refresh is to be given up. */
+const CANCEL_LIMIT_MS = 1_000;
 
 /** What a refresher works with. */
 export interface ViewRefresherOptions {
@@ -30,14 +34,32 @@ export class ViewRefresher implements AsyncDisposable {
   readonly #sql: Sql;
   /** Views of which it has been told that the role may not refresh them. */
   readonly #told = new Set<number>();
+  /** The query that refreshes now. */
+  #statement: object | null = null;
+  #closing: Promise<void> | null = null;
 
   constructor(private readonly options: ViewRefresherOptions) {
     const { run: { postgres }, state: { database } } = options;
     this.#sql = connectPostgres(postgres, { database, purpose: "refresh", max: 1, kind: "admin" });
   }
 
-  /** Closes the connection; a refresh under way is cut off. */
-  async [Symbol.asyncDispose](): Promise<void> {
+  /** Closes the connection; a refresh under way is given up. */
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  /** A server that is not asked to would refresh to the end for nobody, with the view locked: it looks at its client only then. */
+  async #close(): Promise<void> {
+    const backend = this.#statement === null ? undefined : backendOfQuery(this.#statement);
+    if (backend !== undefined) {
+      const limit = new AbortController();
+      const cancelled = backend.cancel().catch((error: unknown) =>
+        logger.debug("a refresh could not be cancelled: {error}", { error })
+      );
+      await Promise.race([cancelled, delayOrAbort(CANCEL_LIMIT_MS, limit.signal)]);
+      limit.abort();
+    }
     await this.#sql.end({ timeout: 0 });
   }
 
@@ -49,7 +71,8 @@ export class ViewRefresher implements AsyncDisposable {
     const { server } = this.options.state.mapping.catalog;
     for (const view of await this.#views(signal)) {
       if (signal.aborted) break;
-      const result = await refreshView(sql, view, server.role);
+      const result = await refreshView(sql, view, server.role, (query) => this.#statement = query);
+      this.#statement = null;
       // The connection was closed under it.
       if (signal.aborted) break;
       if (result.kind === "refreshed" && result.changed) changed.add(view.oid);
