@@ -118,16 +118,25 @@ function sessionSettings(
   const application_name = `pgsync ${purpose.purpose}`;
   if (purpose.kind === "replication") {
     // The walsender calls the types' output functions, so the settings that decide how values print matter here too.
-    return { application_name, replication: "database", search_path: '""', ...printing(options) };
+    // Nor is it without limits: a statement_timeout of the database's ends START_REPLICATION.
+    return {
+      application_name,
+      replication: "database",
+      search_path: '""',
+      lock_timeout: "0",
+      ...UNLIMITED,
+      ...printing(options),
+    };
   }
   const shared = {
     application_name,
     search_path: '""',
-    statement_timeout: "0",
-    idle_in_transaction_session_timeout: "0",
+    ...UNLIMITED,
     ...printing(options),
   };
-  if (purpose.kind === "admin") return { ...shared, lock_timeout: ADMIN_LOCK_TIMEOUT };
+  if (purpose.kind === "admin") {
+    return { ...shared, lock_timeout: ADMIN_LOCK_TIMEOUT, default_transaction_read_only: "off" };
+  }
   return {
     ...shared,
     // A reader waits behind DDL as long as it takes: the stream waits too, and nothing is lost.
@@ -145,6 +154,14 @@ function sessionSettings(
     ...(options.workMem === null ? {} : { work_mem: options.workMem }),
   };
 }
+
+/** What no session of ours may have from its role or database. */
+const UNLIMITED = {
+  statement_timeout: "0",
+  idle_in_transaction_session_timeout: "0",
+  // A hot standby refuses serializable.
+  default_transaction_isolation: "read committed",
+};
 
 /** What decides how values become text (https://www.postgresql.org/docs/current/runtime-config-client.html). */
 function printing(options: PostgresOptions): Record<string, string> {

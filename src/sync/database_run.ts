@@ -18,6 +18,7 @@ import { DatabaseSync, type DatabaseSyncOptions } from "./database_sync.ts";
 import { documentSource, sourceChange } from "./document_source.ts";
 import { materializedViews } from "./materialized_views.ts";
 import { checkReplica } from "./replica_check.ts";
+import { sessionLimitWarning } from "./session_limits.ts";
 import { SourceKeeper } from "./source_keeper.ts";
 import { certainChange } from "./source_watch.ts";
 import { ViewRefresher } from "./view_refresher.ts";
@@ -66,6 +67,8 @@ export class DatabaseRun {
       let state = await this.#read(admin, control.signal);
       refuse(setupProblems(state, run.bootstrap));
       for (const warning of state.mapping.warnings) board.warn(warning);
+      const { role } = state.mapping.catalog.server;
+      board.stand("session limits", await orAborted(sessionLimitWarning(admin, role), control.signal));
       if (run.postgresReplica !== null) {
         const { systemIdentifier } = state.mapping.catalog.server;
         const check = checkReplica({ options: run.postgresReplica, systemIdentifier }, database);
