@@ -6,6 +6,7 @@ import { formatName, formatPlace } from "./fields.ts";
 import { keyTextSql } from "./id_sql.ts";
 import { keyRowsSql } from "./key_rows_sql.ts";
 import { throughAlias } from "./node_sql.ts";
+import { wholeKeySql } from "./root_rows_sql.ts";
 import { columnsNamed, isView, type MappedDocument, type MappedNode } from "./tree.ts";
 import type { BaseTable } from "./view_sources.ts";
 
@@ -258,9 +259,11 @@ function statement(
     .map((column) => ({ column, sql: `${root.alias}.${quoteIdentifier(column.name)}` }))
     .map((part, index) => `${keyTextSql(part)} AS r${index + 1}`)
     .join(", ");
+  // A row of a view without a whole key is no document.
+  const whole = wholeKeySql(document);
   return `SELECT DISTINCT ${keys}
 FROM ${keyRowsSql(linkColumns)}
-${joins.join("\n")}`;
+${joins.join("\n")}${whole === null ? "" : `\nWHERE ${whole}`}`;
 }
 
 /**

@@ -138,6 +138,28 @@ ${child("first_best", "first")}
       assert.deepEqual(warnings(), [], `nothing is told of ${firm}, and no more of the others`);
     });
 
+    it("as a root: a child of a row without a key changes no document", async () => {
+      await using bench = await Bench.open(
+        major,
+        `create table part (id int primary key, code int, book int);
+         create view loose as select code, id from part;
+         create table note (id int primary key, part int, body text);
+         insert into part values (1, 10, 1), (2, null, 1);
+         insert into note values (1, 1, 'a'), (2, 2, 'b')`,
+        `
+table: loose
+primary_key: [code]
+children:
+  - {table: note, relationship: {variant: object, type: one_to_many, foreign_key: {parent: [id], child: [part]}}}`,
+      );
+      bench.start();
+      await bench.assertSettled("after the load");
+      await bench.write("update note set body = 'c'");
+      await bench.assertSettled("after both children changed");
+      await bench.stop();
+      assert.deepEqual(bench.deadLetters(), []);
+    });
+
     it("as a root: with children, and with a parent's rows that come and go", async () => {
       const views = `
         create view top as select b.id, b.title, count(r.id) as reviews from book b left join review r on r.book_id = b.id
