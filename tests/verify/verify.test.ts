@@ -9,8 +9,10 @@ import {
   VERIFY_DEFAULTS,
   type VerifyOptions,
 } from "../../src/verify/verification.ts";
+import { SEARCH_DEFAULTS } from "../../src/search/options.ts";
 import { verify } from "../../src/sync/verify_run.ts";
 import { Bench } from "../integration/support.ts";
+import { indexedDocuments } from "../oracle/compare.ts";
 import { client, useElasticsearch } from "../support/elasticsearch.ts";
 import { eventually } from "../support/eventually.ts";
 import { startTcpProxy } from "../support/tcp_proxy.ts";
@@ -359,6 +361,60 @@ function startWriters(url: string, sessions: number): Writers {
     },
   };
 }
+
+describe("verify, while the index is loaded", () => {
+  it("says so, touches nothing, and judges from the moment when all is loaded", async () => {
+    const search = await useElasticsearch();
+    const proxy = await startTcpProxy(search.url);
+    const more = "INSERT INTO book SELECT n, 'more' FROM generate_series(301, 5000) AS n";
+    await using bench = await Bench.open(17, BOOKS_DDL + more, BOOKS, {
+      search: { ...SEARCH_DEFAULTS, urls: [proxy.url] },
+      loadChunkRows: 20,
+      loadWorkers: 1,
+    });
+    const direct = { ...bench.options, search: { ...SEARCH_DEFAULTS, urls: [search.url] } };
+    const attempt = async (changes: Partial<VerifyOptions> = {}) => {
+      const options = { ...VERIFY_DEFAULTS, ...changes };
+      const found: IndexVerification[] = [];
+      for await (const index of verify(direct, options, AbortSignal.timeout(LIMIT_MS))) found.push(index);
+      return found;
+    };
+    const load = () => bench.synchronizer.status().databases[0]?.indices[0]?.load;
+    bench.start();
+    await eventually(() => (load()?.chunksDone ?? 0) > 2, { what: "the load", interval: 2 });
+    proxy.delayAnswers(true);
+    for (const changes of [{}, { repair: true }, { sample: 10 }] as const) {
+      await fails(attempt(changes), "INDEX_NOT_LOADED");
+    }
+    assert.equal(load()?.state, "running", "it was not disturbed");
+    const held = await indexedDocuments(search.url, bench.schema.documents[0]?.index ?? "");
+    assert.ok(held.size < 5000, "nothing was repaired");
+    // From the moment when the index says that it is loaded, changes made meanwhile may be on their way.
+    let writing = true;
+    const writer = (async () => {
+      for (let round = 0; writing && round < 200; round++) {
+        await bench.write(
+          `UPDATE book SET title = 'round ${round}' WHERE id % 100 = ${round % 100}`,
+          `DELETE FROM rating WHERE id = ${round}`,
+          `INSERT INTO book VALUES (${100_000 + round}, 'new')`,
+        );
+      }
+    })();
+    proxy.delayAnswers(false);
+    const found = await eventually(() => attempt(), {
+      what: "all to be loaded",
+      interval: 1,
+      timeout: LIMIT_MS,
+    });
+    writing = false;
+    await writer;
+    // What changed again each time when it was looked at is unsettled.
+    assert.deepEqual(found.map((index) => ({ ...counts(index), unsettled: 0 })), [NOTHING]);
+    await bench.assertSettled("after all");
+    assert.deepEqual((await attempt()).map(counts), [NOTHING]);
+    await proxy.stop();
+  });
+});
 
 describe("verify, while a table is altered", () => {
   for (const followed of [true, false]) {
