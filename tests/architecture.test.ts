@@ -31,6 +31,13 @@ function sources(): { path: string; text: string }[] {
     .map((path) => ({ path, text: readFileSync(join(SOURCES, path), "utf8") }));
 }
 
+/** Files of ours that a file imports, types included. */
+function importedBy(path: string, text: string): string[] {
+  return [...text.matchAll(/(?:from |import\()"(\.[^"]+)"/g)].map(([, target = ""]) =>
+    relative(SOURCES, join(SOURCES, dirname(path), target))
+  );
+}
+
 function rowOf(path: string): number {
   const folder = path.split("/")[0] ?? "";
   const row = ROWS.findIndex((folders) => folders.includes(folder));
@@ -42,14 +49,27 @@ test("imports run one way", () => {
   const wrong: string[] = [];
   for (const { path, text } of sources()) {
     if (SHARED.has(path)) continue;
-    for (const [, target = ""] of text.matchAll(/from "(\.[^"]+)"|import\("(\.[^"]+)"\)/g)) {
-      const imported = relative(SOURCES, join(SOURCES, dirname(path), target));
+    for (const imported of importedBy(path, text)) {
       if (imported.startsWith("..") || SHARED.has(imported)) continue;
       if (imported.split("/")[0] === path.split("/")[0]) continue;
       if (rowOf(imported) <= rowOf(path)) wrong.push(`${path} imports ${imported}`);
     }
   }
   assert.deepEqual(wrong, []);
+});
+
+test("no files import each other in a circle", () => {
+  const imports = new Map(sources().map(({ path, text }) => [path, importedBy(path, text)]));
+  const done = new Set<string>();
+  const circles: string[] = [];
+  const visit = (path: string, way: readonly string[]) => {
+    if (way.includes(path)) circles.push([...way.slice(way.indexOf(path)), path].join(" → "));
+    if (done.has(path) || way.includes(path)) return;
+    for (const imported of imports.get(path) ?? []) visit(imported, [...way, path]);
+    done.add(path);
+  };
+  for (const path of imports.keys()) visit(path, []);
+  assert.deepEqual(circles, []);
 });
 
 test("only the command line and the server print or read the environment", () => {

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { Session } from "../postgres/connect.ts";
+import type { Session } from "../postgres/session.ts";
 import { quoteQualified } from "../postgres/quote.ts";
 import type { QualifiedName } from "../schema/tree.ts";
 

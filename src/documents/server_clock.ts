@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { Session } from "../postgres/connect.ts";
+import type { Session } from "../postgres/session.ts";
 import { type Lsn, parseLsn } from "../replication/lsn.ts";
 import { delay } from "../retry/backoff.ts";
 import { documentVersion } from "../search/version.ts";

@@ -1,4 +1,4 @@
-import type { Session } from "../postgres/connect.ts";
+import type { Session } from "../postgres/session.ts";
 import type { Lsn } from "../replication/lsn.ts";
 
 /** A place in the server's history: what documents' versions are made of. */

@@ -1,4 +1,5 @@
-import { connectPostgres, type Session, type Sql } from "../postgres/connect.ts";
+import { connectPostgres, type Sql } from "../postgres/connect.ts";
+import type { Session } from "../postgres/session.ts";
 import { postgresError } from "../postgres/errors.ts";
 import type { PostgresOptions } from "../postgres/options.ts";
 import { patiently } from "../postgres/patience.ts";

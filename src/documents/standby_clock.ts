@@ -1,5 +1,5 @@
 import type { PgsyncError } from "../errors/error.ts";
-import type { Session } from "../postgres/connect.ts";
+import type { Session } from "../postgres/session.ts";
 import { isTemporary } from "../postgres/errors.ts";
 import type { Lsn } from "../replication/lsn.ts";
 import { delay } from "../retry/backoff.ts";

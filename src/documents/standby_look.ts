@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { PgsyncError } from "../errors/error.ts";
-import type { Session } from "../postgres/connect.ts";
+import type { Session } from "../postgres/session.ts";
 import type { PostgresOptions } from "../postgres/options.ts";
 import { postgresError, type PostgresErrorContext, sqlStateOf } from "../postgres/errors.ts";
 import { addressOf } from "../postgres/socket.ts";

@@ -4,7 +4,7 @@ import type { LoadChunkProgress } from "../checkpoint/types.ts";
 import type { PgsyncError } from "../errors/error.ts";
 import { allKeysSql, loadSql } from "../mapping/document_sql.ts";
 import { splitId } from "../mapping/id_sql.ts";
-import type { Session } from "../postgres/connect.ts";
+import type { Session } from "../postgres/session.ts";
 import { copyOut } from "../postgres/copy.ts";
 import { CopyBinaryReader } from "../postgres/copy_binary.ts";
 import { rowFaultOf } from "../postgres/errors.ts";

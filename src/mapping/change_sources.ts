@@ -1,3 +1,4 @@
+import { columnsNamed } from "../catalog/columns.ts";
 import type { Column, Relation } from "../catalog/types.ts";
 import { PgsyncError } from "../errors/error.ts";
 import { quoteIdentifier, quoteQualified } from "../postgres/quote.ts";
@@ -7,7 +8,7 @@ import { keyTextSql } from "./id_sql.ts";
 import { keyRowsSql } from "./key_rows_sql.ts";
 import { throughAlias } from "./node_sql.ts";
 import { wholeKeySql } from "./root_rows_sql.ts";
-import { columnsNamed, isView, type MappedDocument, type MappedNode } from "./tree.ts";
+import { isView, type MappedDocument, type MappedNode } from "./tree.ts";
 import type { BaseTable } from "./view_sources.ts";
 
 /**

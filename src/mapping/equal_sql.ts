@@ -1,5 +1,5 @@
+import { columnsNamed } from "../catalog/columns.ts";
 import type { Column, Relation } from "../catalog/types.ts";
-import { columnsNamed } from "./tree.ts";
 
 /** A column and the expression that gives its value. */
 export interface Side {

@@ -1,3 +1,4 @@
+import { columnsNamed } from "../catalog/columns.ts";
 import type { Catalog, Column, Relation } from "../catalog/types.ts";
 import { PgsyncError } from "../errors/error.ts";
 import type { DocumentSchema, JsonObject, NodeSchema } from "../schema/tree.ts";
@@ -161,24 +162,6 @@ function rootKey(root: MappedNode): readonly Column[] {
     );
   }
   return columnsNamed(relation, relation.primaryKey).toSorted((a, b) => compareCodePoints(a.name, b.name));
-}
-
-/**
- * The columns of these names, in this order.
- *
- * @throws PgsyncError COLUMN_MISSING
- */
-export function columnsNamed(relation: Relation, names: readonly string[]): Column[] {
-  return names.map((name) => {
-    const column = relation.columns.find((candidate) => candidate.name === name);
-    if (column === undefined) {
-      throw new PgsyncError(
-        "COLUMN_MISSING",
-        `Table "${relation.schema}"."${relation.table}" has no column "${name}".`,
-      );
-    }
-    return column;
-  });
 }
 
 /** Python sorts strings by code point; JavaScript's default order, by UTF-16 unit, differs beyond U+FFFF. */

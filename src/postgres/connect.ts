@@ -9,8 +9,6 @@ import { SocketOpener } from "./socket.ts";
 
 /** A pool of connections (postgres.js). */
 export type Sql = postgres.Sql;
-/** Whatever can run a statement: a pool, a reserved connection, or the inside of `sql.begin`. */
-export type Session = postgres.Sql | postgres.ReservedSql | postgres.TransactionSql;
 
 /** What the connections are for. */
 export interface ConnectPurpose {

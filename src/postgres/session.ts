@@ -3,7 +3,6 @@ import type postgres from "postgres";
 import { PgsyncError } from "../errors/error.ts";
 import { closedError } from "./adapter.ts";
 import { type Backend, backendOfQuery } from "./backend.ts";
-import type { Session } from "./connect.ts";
 
 /**
  * Reserved connections and transactions that outlive the loss of their connection. In postgres.js 3.4 a statement on such a connection, even its own
@@ -13,6 +12,9 @@ import type { Session } from "./connect.ts";
  */
 
 const logger = getLogger(["pgsync", "postgres"]);
+
+/** Whatever can run a statement: a pool, a reserved connection, or the inside of `sql.begin`. */
+export type Session = postgres.Sql | postgres.ReservedSql | postgres.TransactionSql;
 
 /**
  * Replaces `reserve` and `begin` of a pool by safe ones. (`savepoint` and `prepare` are not offered.)

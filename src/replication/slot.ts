@@ -1,5 +1,6 @@
 import { PgsyncError } from "../errors/error.ts";
-import { errorContext, type Session, type Sql } from "../postgres/connect.ts";
+import { errorContext, type Sql } from "../postgres/connect.ts";
+import type { Session } from "../postgres/session.ts";
 import { postgresError, sqlStateOf } from "../postgres/errors.ts";
 import { delay } from "../retry/backoff.ts";
 import { type Lsn, parseLsn } from "./lsn.ts";

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { PgsyncError } from "../errors/error.ts";
-import type { SearchRequest } from "./client.ts";
+import type { SearchRequest } from "./request.ts";
 import type { SearchResponse } from "./response.ts";
 
 /** What a server turned out to be. */

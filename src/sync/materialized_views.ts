@@ -1,7 +1,8 @@
 import type { MaterializedView, Relation } from "../catalog/types.ts";
 import type { PgsyncError } from "../errors/error.ts";
 import type { MappedDocument } from "../mapping/tree.ts";
-import { errorContext, type Session, type Sql } from "../postgres/connect.ts";
+import { errorContext, type Sql } from "../postgres/connect.ts";
+import type { Session } from "../postgres/session.ts";
 import { postgresError } from "../postgres/errors.ts";
 import { quoteIdentifier, quoteQualified } from "../postgres/quote.ts";
 

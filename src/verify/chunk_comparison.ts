@@ -8,7 +8,7 @@ import type { PgsyncError } from "../errors/error.ts";
 import type { Chunk } from "../mapping/chunk_sql.ts";
 import { allKeysSql, loadSql } from "../mapping/document_sql.ts";
 import type { MappedDocument } from "../mapping/tree.ts";
-import type { Session } from "../postgres/connect.ts";
+import type { Session } from "../postgres/session.ts";
 import { copyOut } from "../postgres/copy.ts";
 import { CopyBinaryReader } from "../postgres/copy_binary.ts";
 import { rowFaultOf } from "../postgres/errors.ts";
