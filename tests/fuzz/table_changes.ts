@@ -224,7 +224,7 @@ export class TableChanges {
     const rows = `SELECT ${names} FROM ${old}${this.random.chance(0.5) ? ` WHERE ${table.someRows()}` : ""}`;
     const change = (sql: string): Statement => ({ sql, alters: true, errors: PARTITION_ERRORS });
     return [
-      ...this.#made(table, next),
+      ...this.#made(table, `${part.name} next`),
       this.random.chance(0.2)
         ? change(`DELETE FROM ${old}`)
         : change(`INSERT INTO ${next} (${names}) ${rows}`),
@@ -250,13 +250,13 @@ export class TableChanges {
     };
     if (this.random.chance(0.3)) {
       const sql = `CREATE TABLE ${table.beside(part.name).name} PARTITION OF ${table.name} ${part.bound}`;
-      return [{ sql, alters: true, errors: PARTITION_ERRORS }];
+      return [{ sql, alters: true, errors: PARTITION_ERRORS }, ...this.#identified(table, part.name)];
     }
     const next = table.beside(part.name).name;
     const names = table.stableColumns.map(quote).join(", ");
     const where = `${quote(column.name)} ${isList ? "=" : ">="} ${value}`;
     return [
-      ...this.#made(table, next),
+      ...this.#made(table, part.name),
       {
         sql: `INSERT INTO ${next} (${names}) SELECT ${names} FROM ${table.name} WHERE ${where}`,
         errors: PARTITION_ERRORS,
@@ -267,14 +267,16 @@ export class TableChanges {
   }
 
   /** A table like the one that is divided. */
-  #made(table: TableSql, name: string): Statement[] {
-    return [
-      { sql: `CREATE TABLE ${name} (LIKE ${table.name} INCLUDING ALL)`, errors: PARTITION_ERRORS },
-      // Without a key, and with an identity that asks for one, nobody could update its rows.
-      ...(table.table.primaryKey.length === 0
-        ? [{ sql: `ALTER TABLE ${name} REPLICA IDENTITY FULL`, errors: PARTITION_ERRORS }]
-        : []),
-    ];
+  #made(table: TableSql, part: string): Statement[] {
+    const sql = `CREATE TABLE ${table.beside(part).name} (LIKE ${table.name} INCLUDING ALL)`;
+    return [{ sql, errors: PARTITION_ERRORS }, ...this.#identified(table, part)];
+  }
+
+  /** Without a key, and with an identity that asks for one, the application could not update its rows. */
+  #identified(table: TableSql, part: string): Statement[] {
+    if (table.table.primaryKey.length > 0) return [];
+    const sql = `ALTER TABLE ${table.beside(part).name} REPLICA IDENTITY FULL`;
+    return [{ sql, errors: PARTITION_ERRORS }];
   }
 
   /** Changes of the rows of a partition that is none at the moment. */
