@@ -26,7 +26,7 @@ export function mappingDifference(held: JsonObject, wanted: JsonObject, path = "
   const kept: KeptField[] = [];
   for (const [name, definition] of Object.entries(wanted)) {
     const field = path === "" ? name : `${path}.${name}`;
-    const known = Object.hasOwn(held, name) ? held[name] : undefined;
+    const known = fieldOf(held, name);
     if (known === undefined) {
       lacking[name] = definition;
       added.push(field);
@@ -45,6 +45,19 @@ export function mappingDifference(held: JsonObject, wanted: JsonObject, path = "
     }
   }
   return { lacking, added, kept };
+}
+
+/** The definition of a field; one that has dots in its name the engine keeps a level for each. */
+function fieldOf(held: JsonObject, name: string): JsonValue | undefined {
+  if (Object.hasOwn(held, name)) return held[name];
+  let level = held;
+  let found: JsonValue | undefined;
+  for (const step of name.split(".")) {
+    found = Object.hasOwn(level, step) ? level[step] : undefined;
+    if (found === undefined) return undefined;
+    level = isObject(found) && isObject(found["properties"]) ? found["properties"] : {};
+  }
+  return found;
 }
 
 const mappingsSchema = z.record(

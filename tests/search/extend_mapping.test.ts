@@ -23,6 +23,16 @@ describe("The mapping of an index beside the one that is wanted", () => {
     assert.deepEqual(mappingDifference(held, wanted).lacking, wanted);
   });
 
+  it("finds what has dots in its name where the engine keeps it, a level for each", () => {
+    const held = { with: { properties: { dot: { properties: { k: { type: "integer" } } } } } };
+    const wanted = { "with.dot": { properties: { k: { type: "long" }, "a.b": { type: "text" } } } };
+    assert.deepEqual(mappingDifference(held, wanted), {
+      lacking: { "with.dot": { properties: { "a.b": { type: "text" } } } },
+      added: ["with.dot.a.b"],
+      kept: [{ field: "with.dot.k", held: "integer", wanted: "long" }],
+    });
+  });
+
   it("keeps the fields that have another type, and those that nobody wants any more", () => {
     const held = { price: { type: "integer" }, old: { type: "text" }, data: { type: "text" } };
     const wanted = { price: { type: "double" }, data: { properties: { a: { type: "text" } } } };
