@@ -130,8 +130,15 @@ export async function ensureIndex(
         : `An index named "${alias}" exists that this program did not make.`,
     );
   }
-  const generation = await createGeneration(client, definition, now(), signal);
-  return { generation, meta, created: true };
+  try {
+    return { generation: await createGeneration(client, definition, now(), signal), meta, created: true };
+  } catch (thrown) {
+    // A run that ended a moment ago may have asked for it, and its request was carried out after our look.
+    if (!(thrown instanceof PgsyncError)) throw thrown;
+    const made = await describeIndex(client, alias, signal);
+    if (made === null || made.meta === null || !made.isAlias) throw thrown;
+    return { generation: made.generation, meta: made.meta, created: false };
+  }
 }
 
 async function createGeneration(

@@ -56,6 +56,16 @@ test("an index is made with its alias, settings, mapping and what it says of its
   assert.deepEqual(again, { generation: made.generation, meta: META, created: false });
 });
 
+test("an index that another request makes at the same time is taken as it is", async () => {
+  const alias = server.indexName("books");
+  const times = [1, 2, 3, 4].map((second) => new Date(Date.UTC(2026, 0, 1, 0, 0, second)));
+  const made = await Promise.all(
+    times.map((time) => ensureIndex(client, definition(alias), undefined, () => time)),
+  );
+  assert.equal(new Set(made.map(({ generation }) => generation)).size, 1);
+  assert.equal(made.filter(({ created }) => created).length, 1);
+});
+
 test("what the index says of itself can be changed; the user's _meta stays", async () => {
   const alias = server.indexName("books");
   const { generation } = await ensureIndex(client, definition(alias));
