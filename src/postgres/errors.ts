@@ -43,7 +43,7 @@ const UNREACHABLE: Readonly<Record<string, string>> = {
  * |---|---|
  * | 28xxx, 3D000, TLS | POSTGRES_LOGIN |
  * | no connection, 08xxx, 57P01-57P05, 55000 at a login | POSTGRES_UNREACHABLE (retry) |
- * | 40xxx, 53xxx, 55P03, 57014, 25P03, 25P04, 58xxx | POSTGRES_BUSY (retry) |
+ * | 40xxx, 53xxx, 55P03, 57014, 25P03, 25P04, 58xxx, XX000 | POSTGRES_BUSY (retry) |
  * | 42501 | PRIVILEGE_MISSING |
  * | any other SQLSTATE | POSTGRES_QUERY |
  * | anything else | INTERNAL |
@@ -133,10 +133,14 @@ function isShut(sqlState: string, thrown: unknown): boolean {
     thrown.severity === "FATAL";
 }
 
-/** Conflicts, locks, lack of resources, cancellation: the same statement may well succeed later. */
+/**
+ * Conflicts, locks, lack of resources, cancellation: the same statement may well succeed later. So may one that met an
+ * internal error (XX000): nearly all are a statement, or a decoding, that came upon a table while it was altered ("cache
+ * lookup failed", "could not open relation with OID", "unexpected duplicate for tablespace").
+ */
 function isBusy(sqlState: string): boolean {
   return ["40", "53", "58"].includes(sqlState.slice(0, 2)) ||
-    ["55P03", "57014", "25P03", "25P04"].includes(sqlState);
+    ["55P03", "57014", "25P03", "25P04", "XX000"].includes(sqlState);
 }
 
 function busyRemedy(sqlState: string): { readonly remedy?: string } {
@@ -157,6 +161,11 @@ function busyRemedy(sqlState: string): { readonly remedy?: string } {
     case "55P03":
       return {
         remedy: "Look in pg_locks for the session that holds the lock, and wait for its end or end it.",
+      };
+    case "XX000":
+      return {
+        remedy:
+          "An internal error of the server's. If it lasts, look in the server's log, and for an update of it.",
       };
     default:
       return {};

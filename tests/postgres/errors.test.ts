@@ -32,7 +32,8 @@ test("SQLSTATEs and system codes are told apart by class", () => {
     "57014": ["POSTGRES_BUSY", true],
     "42501": ["PRIVILEGE_MISSING", false],
     "42P01": ["POSTGRES_QUERY", false],
-    XX000: ["POSTGRES_QUERY", false],
+    XX000: ["POSTGRES_BUSY", true],
+    XX001: ["POSTGRES_QUERY", false],
     EPERM: ["INTERNAL", false],
   };
   for (const [code, [wanted, temporary]] of Object.entries(expected)) {
