@@ -6,6 +6,36 @@ import { eventually } from "../support/eventually.ts";
 /** Settings of a server on which a commit waits for ever where its session asks for it. */
 export const NOBODY_ANSWERS = { synchronous_standby_names: "nobody", synchronous_commit: "local" };
 
+/**
+ * Waits until a new `synchronous_standby_names` counts. What a session shows of it says nothing: commits wait, or do not,
+ * by what the checkpointer noted when it read the settings, which may be later (SyncRepUpdateSyncStandbysDefined).
+ *
+ * @param admin a superuser's session whose own commits do not wait
+ */
+export async function untilCommitsWait(url: string, admin: postgres.Sql): Promise<void> {
+  const probe = postgres(url, { max: 1, onnotice: () => {}, connection: { synchronous_commit: "on" } });
+  try {
+    const [row] = await probe<{ pid: number }[]>`SELECT pg_backend_pid() AS pid`;
+    const pid = row?.pid ?? assert.fail();
+    await eventually(async () => {
+      let isCommitted = false;
+      const committed = probe`SELECT pg_logical_emit_message(true, 'probe', '')`.then(() =>
+        isCommitted = true
+      );
+      const waits = await eventually(async () => {
+        const found = await admin`SELECT FROM pg_stat_activity WHERE pid = ${pid} AND wait_event = 'SyncRep'`;
+        if (found.length > 0) return "waits" as const;
+        return isCommitted && "committed" as const;
+      }, { what: "a commit to wait or to end", interval: 5 });
+      if (waits === "waits") await admin`SELECT pg_cancel_backend(${pid})`;
+      await committed;
+      return waits === "waits";
+    }, { what: "commits to wait for a standby" });
+  } finally {
+    await probe.end({ timeout: 1 });
+  }
+}
+
 /** Transactions that wait, in the order of their commits. */
 export class HeldCommits {
   readonly #sessions: {

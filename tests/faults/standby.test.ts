@@ -7,6 +7,7 @@ import { test } from "node:test";
 import { parseLsn } from "../../src/replication/lsn.ts";
 import { useElasticsearch } from "../support/elasticsearch.ts";
 import { eventually } from "../support/eventually.ts";
+import { untilCommitsWait } from "./held_commits.ts";
 import { pgsyncHome } from "../support/pgsync_process.ts";
 import { ownPostgres } from "../support/postgres.ts";
 import { assertEqualTree, connect, makeTree, treeSchema } from "./tree.ts";
@@ -32,11 +33,8 @@ test("a commit that waits for a standby is not shown too early, and not lost", a
     await admin`SELECT pg_reload_conf()`;
   };
   await setStandby("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
+  await untilCommitsWait(server.url, admin);
   const session = connect(server.url);
-  await eventually(async () => {
-    const [row] = await session`SELECT current_setting('synchronous_standby_names') AS names`;
-    assert.equal(row?.["names"], "nobody");
-  });
 
   let committed = false;
   const commit = session`UPDATE item SET title = 'hidden' WHERE id = 1`.then(() => committed = true);

@@ -9,6 +9,7 @@ import postgres from "postgres";
 import { type FaultPoint, leaveOut } from "../../src/fault_points.ts";
 import { client, useElasticsearch } from "../support/elasticsearch.ts";
 import { eventually } from "../support/eventually.ts";
+import { untilCommitsWait } from "../faults/held_commits.ts";
 import { ownPostgres, usePostgres } from "../support/postgres.ts";
 import { type HeldBack, startTcpProxy } from "../support/tcp_proxy.ts";
 import type { FollowerHere } from "./follower.ts";
@@ -115,10 +116,7 @@ describe("Each safeguard left out is found", () => {
         await setStandby("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
         const session = postgres(server.url, { max: 1, database: stage.database });
         await session`SET synchronous_commit = on`;
-        await eventually(async () => {
-          const [row] = await session`SELECT current_setting('synchronous_standby_names') AS names`;
-          assert.equal(row?.["names"], "nobody");
-        });
+        await untilCommitsWait(server.url, admin);
         const before = await stage.written();
         const commit = session`UPDATE "order" SET note = 'changed' WHERE id = 1`.then(() => {});
         // Where this fails, the server goes while it still waits; the failure is the one to show.
