@@ -35,6 +35,11 @@ export interface SlotFollower {
   pause(): void;
   /** As `ReplicationStream.resume`. */
   resume(): void;
+  /**
+   * Ends the session and begins another, at `startFrom()`. Resolves when the old one is over, or the follower is; where none
+   * stands yet, that is the next one. For what a walsender remembers wrongly.
+   */
+  renew(): Promise<void>;
   /** As `ReplicationStream.confirm`. Without a session it does nothing: the next one begins at `startFrom()`. */
   confirm(lsn: Lsn): void;
 }
@@ -50,9 +55,11 @@ class Follower implements SlotFollower {
   readonly done: Promise<void>;
   #stream: ReplicationStream | null = null;
   #paused = false;
+  /** A new session is asked for. */
+  #renewal: PromiseWithResolvers<void> | null = null;
 
   constructor(private readonly settings: FollowSettings) {
-    this.done = this.#run();
+    this.done = this.#run().finally(() => this.#renewed());
     // Whoever waits gets the error; that nobody waits yet is no reason to bring the process down.
     this.done.catch(() => {});
   }
@@ -71,8 +78,20 @@ class Follower implements SlotFollower {
     this.#stream?.resume();
   }
 
+  renew(): Promise<void> {
+    if (this.settings.signal.aborted) return Promise.resolve();
+    this.#renewal ??= Promise.withResolvers<void>();
+    void this.#stream?.stop();
+    return this.#renewal.promise;
+  }
+
   confirm(lsn: Lsn): void {
     this.#stream?.confirm(lsn);
+  }
+
+  #renewed(): void {
+    this.#renewal?.resolve();
+    this.#renewal = null;
   }
 
   async #run(): Promise<void> {
@@ -81,7 +100,7 @@ class Follower implements SlotFollower {
     let connectedBefore = false;
     while (!signal.aborted) {
       const session = await this.#session();
-      if (session.fault === null) return;
+      if (session.fault === null) continue;
       connectedBefore ||= session.lastedMs !== null;
       if (session.lastedMs !== null && session.lastedMs > STABLE_AFTER_MS) failures = 0;
       const wait = reconnectDelay(session.fault, failures, connectedBefore);
@@ -92,7 +111,7 @@ class Follower implements SlotFollower {
     }
   }
 
-  /** One session from its start to its end. The fault is null after an abort; `lastedMs` is null where no session came about. */
+  /** One session from its start to its end. The fault is null after an abort or a renewal; `lastedMs` is null where no session came about. */
   async #session(): Promise<{ readonly fault: PgsyncError | null; readonly lastedMs: number | null }> {
     const { signal } = this.settings;
     const starting = ReplicationStream.start({
@@ -118,6 +137,7 @@ class Follower implements SlotFollower {
     else stream.resume();
     const onAbort = () => void stream.stop();
     signal.addEventListener("abort", onAbort, { once: true });
+    if (this.#renewal !== null) void stream.stop();
     try {
       await stream.closed;
       return { fault: null, lastedMs: performance.now() - startedAt };
@@ -126,6 +146,7 @@ class Follower implements SlotFollower {
     } finally {
       signal.removeEventListener("abort", onAbort);
       this.#stream = null;
+      this.#renewed();
     }
   }
 }

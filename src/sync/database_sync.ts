@@ -78,7 +78,14 @@ export class DatabaseSync {
       });
       const collector = new ChangeCollector(state.mapping.sources, () => loop.soon());
       const consumer = new StreamConsumer(collector, pipeline, observe);
-      watch = this.#sourceWatch(pipeline, indices);
+      const renewStream = async () => {
+        // Not before the stream is past what misleads it: the new session begins where this one has come to.
+        const lsn = await source.untilDone(() => source.clock.position(), "tell its WAL position", ending);
+        await source.untilDone(() => source.clock.writeSomething(), "write a logical message", ending);
+        await keeper.waitFor(lsn, ending);
+        await follower?.renew();
+      };
+      watch = this.#sourceWatch(pipeline, indices, renewStream);
       const loop = this.#sourceLoop(watch);
       watch.compareChanged(this.options.changed);
       follower = this.#follow(consumer, keeper, leaving.signal);
@@ -169,11 +176,16 @@ export class DatabaseSync {
     );
   }
 
-  #sourceWatch(pipeline: ChangePipeline, indices: readonly FollowedIndex[]): SourceWatch {
+  #sourceWatch(
+    pipeline: ChangePipeline,
+    indices: readonly FollowedIndex[],
+    renewStream: () => Promise<void>,
+  ): SourceWatch {
     return new SourceWatch({
       ...this.options,
       isLoaded: (document) => indices.some(({ mapped, isLoaded }) => mapped === document && isLoaded),
       onReconcile: (document, whenDone) => pipeline.reconcile(document, whenDone),
+      renewStream,
     });
   }
 

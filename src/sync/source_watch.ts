@@ -53,6 +53,8 @@ export interface SourceWatchOptions {
   readonly isLoaded: (document: MappedDocument) => boolean;
   /** Every root of the document must be read again. */
   readonly onReconcile: (document: MappedDocument, whenDone: () => void) => void;
+  /** Has the walsender forget what it remembers of tables, once all that was written until now is acknowledged and stored. */
+  readonly renewStream: () => Promise<void>;
 }
 
 /** Looks at the tables of a run and tells what became of them. */
@@ -60,6 +62,8 @@ export class SourceWatch {
   #states: readonly TableState[];
   /** Tables of whose changes the stream did not tell. */
   #unheard: readonly QualifiedName[] = [];
+  /** The walsender may take a partition for a table that is not published. */
+  #staleStream = false;
 
   constructor(private readonly options: SourceWatchOptions) {
     this.#states = options.state.tables;
@@ -85,7 +89,12 @@ export class SourceWatch {
       const result = await this.#judge(now);
       if (result.kind !== "fine") return result;
     }
+    this.#staleStream ||= version < REMEMBERS_RIGHTLY && partitionsCame(this.#states, now);
     this.#states = now;
+    if (this.#staleStream) {
+      await this.options.renewStream();
+      this.#staleStream = false;
+    }
     for (const mapped of state.mapping.documents) {
       // What has changed during the load is still to be seen at the first look after it.
       if (this.options.isLoaded(mapped)) await this.#compareRows(mapped, now);
@@ -101,14 +110,19 @@ export class SourceWatch {
    */
   compareChanged(changed: ReadonlySet<MappedDocument>): void {
     const { state, keeper, isLoaded, onReconcile } = this.options;
+    const version = state.mapping.catalog.server.versionNumber;
     for (const mapped of state.mapping.documents) {
       const { index } = mapped.schema;
       const source = documentSource(mapped, state.tables);
-      if (!changed.has(mapped) || !isLoaded(mapped)) keeper.found(index, source);
-      else {
+      const before = keeper.known(index) ?? keeper.stored(index);
+      // What the stream leaves out until it is renewed is compared at the first look.
+      const stale = version < REMEMBERS_RIGHTLY && before !== null &&
+        partitionsCame(before.tables, source.tables);
+      this.#staleStream ||= stale;
+      if (changed.has(mapped) && isLoaded(mapped)) {
         logger.info("tables of index {index} have changed; its documents are compared", { index });
-        onReconcile(mapped, keeper.demands(index, source));
-      }
+        onReconcile(mapped, stale ? () => {} : keeper.demands(index, source));
+      } else if (!stale) keeper.found(index, source);
     }
   }
 
@@ -187,6 +201,21 @@ export class SourceWatch {
       }
     }
   }
+}
+
+/**
+ * Before this version, a walsender that has met changes of a table remembers for the rest of its life whether the table is
+ * published: of a partition that got rows before it was attached, it tells nothing (pgoutput's cache was not invalidated by
+ * ATTACH PARTITION).
+ */
+const REMEMBERS_RIGHTLY = 150_000;
+
+/** Also of one that was detached and attached again. */
+function partitionsCame(before: readonly TableState[], now: readonly TableState[]): boolean {
+  const known = new Map(before.flatMap((state) => Object.entries(state.leaves)));
+  return now.some((state) =>
+    Object.entries(state.leaves).some(([leaf, attached]) => known.get(leaf) !== attached)
+  );
 }
 
 const SHAPE: SourceChange = { kind: "shape" };

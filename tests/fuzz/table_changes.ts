@@ -194,6 +194,7 @@ export class TableChanges {
     return [
       this.#detached(table, part.name),
       ...this.#changesOf(table, part.name),
+      ...this.#identified(table, part.name),
       this.#attached(table, part),
     ];
   }
@@ -205,7 +206,7 @@ export class TableChanges {
 
   #attach(table: TableSql): Statement[] | null {
     const part = this.#part(table);
-    return part === null ? null : [this.#attached(table, part)];
+    return part === null ? null : [...this.#identified(table, part.name), this.#attached(table, part)];
   }
 
   #truncatePartition(table: TableSql): Statement[] | null {

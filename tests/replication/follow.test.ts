@@ -87,6 +87,24 @@ for (const major of [15, 17] as const) {
         assert.equal((await inspectSlot(sql, slot))?.active, false);
       }));
 
+    test("a session is renewed: another takes over, and every row comes once", () =>
+      withSource(async (source) => {
+        const { sql } = source;
+        const following = new Following(source);
+        // Before there is a session, too.
+        await following.follower.renew();
+        for (let round = 1; round <= 3; round++) {
+          await sql`INSERT INTO public.book VALUES (${round})`;
+          await eventually(() => assert.deepEqual(following.ids, range(round)));
+          const connects = following.connects;
+          await Promise.all([following.follower.renew(), following.follower.renew()]);
+          await eventually(() => assert.equal(following.connects, connects + 1));
+        }
+        assert.deepEqual(following.faults, []);
+        await following.stop();
+        await following.follower.renew();
+      }));
+
     test("a server that is restarted, killed or away for a while is followed on", async () => {
       const server = await ownPostgres({ major });
       const source = await newSource(server.url, DDL, ["book"]);
