@@ -167,16 +167,19 @@ export class Stage<Following extends Follower = Follower> implements AsyncDispos
   async viewsSettled(): Promise<void> {
     const materialized = this.world.materialized.filter(({ followed }) => followed);
     if (materialized.length === 0) return;
-    // A session tells what it has counted at its end at the latest.
+    // A session tells what it has counted before it is gone, at the latest.
     await this.writers.rest();
-    const rested = new Date();
+    await this.#until("the writers' sessions to be gone", async () => {
+      const left = await this.sql`
+        SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'writer %'`;
+      return left.length === 0;
+    });
+    const [gone] = await this.sql<{ at: string }[]>`SELECT clock_timestamp()::text AS at`;
     await this.#until("the server to count what was written", async () => {
-      // Before PostgreSQL 15 others read the counts from a file, which is written now and then.
+      // Before PostgreSQL 15 others read the counts from a file, of each database its own, which may be so old (PGSTAT_STAT_INTERVAL).
       const [row] = await this.sql<{ counted: boolean }[]>`
-        SELECT NOT EXISTS (
-            SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'writer %'
-          ) AND (current_setting('server_version_num')::int >= 150000
-            OR pg_stat_get_snapshot_timestamp() > ${rested.toISOString()}::timestamptz) AS counted`;
+        SELECT current_setting('server_version_num')::int >= 150000
+          OR clock_timestamp() > ${gone?.at ?? ""}::timestamptz + interval '500 ms' AS counted`;
       return row?.counted === true;
     });
     const { viewRefreshSeconds = 0 } = this.options;
