@@ -26,6 +26,9 @@ const COUNTS = [
 /** Transactions of more than the least memory are spilled to disk, as large ones are. */
 const SETTINGS = { logical_decoding_work_mem: "64kB", max_replication_slots: "100", max_wal_senders: "100" };
 
+/** With 512, seed 767026 of a long series was refused by the engine's circuit breaker (429). */
+const SEARCH_HEAP_MB = 1024;
+
 function count(text: string): number {
   const number = Number(text);
   if (Number.isSafeInteger(number) && number >= 0) return number;
@@ -61,7 +64,8 @@ await runScript(async (interrupted) => {
   const executable = options.kill !== true || options.fromSources === true
     ? null
     : resolve(options.executable ?? await build());
-  const searchUrl = process.env["PGSYNC_TEST_ELASTICSEARCH"] || (await started(startElasticsearch)).url;
+  const searchUrl = process.env["PGSYNC_TEST_ELASTICSEARCH"] ||
+    (await started((progress) => startElasticsearch({ heapMb: SEARCH_HEAP_MB, ...progress }))).url;
   const total = {
     ...{ runs: 0, steps: 0, differences: 0, faults: 0 },
     ...{ statements: 0, failed: 0, effective: 0, documents: 0 },

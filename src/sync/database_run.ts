@@ -28,6 +28,8 @@ const logger = getLogger(["pgsync", "sync"]);
 
 /** Tables that change again and again are mapped anew with growing pauses. */
 const REMAP_LIMITS = { baseMs: 500, capMs: 30_000 };
+/** Somebody may take a replica identity away again while it is set; a run would halt at the first row without its old values. */
+const BOOTSTRAP_ATTEMPTS = 5;
 /** A mapping that lasted longer makes the next change the first one again. */
 const STABLE_AFTER_MS = 60_000;
 
@@ -156,8 +158,13 @@ export class DatabaseRun {
     if (!run.bootstrap) return state;
     // A slot waits for older transactions; a run that is to end does not wait with it.
     const report = (line: string) => logger.info("{line}", { line });
-    await orAborted(makeMissing(admin, state, checkpoint, search, report), signal);
-    return await this.#read(admin, signal);
+    let made = state;
+    for (let attempt = 0; attempt < BOOTSTRAP_ATTEMPTS; attempt++) {
+      await orAborted(makeMissing(admin, made, checkpoint, search, report), signal);
+      made = await this.#read(admin, signal);
+      if (!made.mapping.identities.some((need) => need.lacksItself)) break;
+    }
+    return made;
   }
 
   /** Reads the changed database, however long that takes. */

@@ -131,3 +131,30 @@ describe("A table that the stream no longer tells of", () => {
     await proxy.stop();
   });
 });
+
+describe("A replica identity", () => {
+  it("that somebody takes away while it is set is set again", async () => {
+    await using bench = await Bench.open(
+      15,
+      `create table r (id int primary key); create table c (id int primary key, r int not null);
+      insert into r values (1), (2); insert into c values (5, 1);
+      create table taken_away ();
+      create function take_away() returns event_trigger language plpgsql as $$ begin
+        if not exists (select from public.taken_away) then
+          insert into public.taken_away default values;
+          alter table public.c replica identity default;
+        end if;
+      end $$;
+      create event trigger take_away on ddl_command_end when tag in ('ALTER TABLE') execute function take_away()`,
+      `
+table: r
+children:
+  - {table: c, label: children, relationship: {variant: object, type: one_to_many, foreign_key: {parent: [id], child: [r]}}}`,
+    );
+    bench.start();
+    await bench.assertSettled("after the load");
+    assert.equal((await bench.sql`select from taken_away`).length, 1);
+    await bench.write("update c set r = 2");
+    await bench.assertSettled("moved");
+  });
+});
