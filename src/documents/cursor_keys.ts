@@ -1,8 +1,7 @@
 import { getLogger } from "@logtape/logtape";
 import { endConnectionOf } from "../postgres/backend.ts";
 import { cancelledBy } from "../postgres/cancel.ts";
-import type { Session } from "../postgres/session.ts";
-import { oneSession } from "../postgres/session.ts";
+import { oneSession, type Session } from "../postgres/session.ts";
 import { joinKey, type RootKey } from "./root_keys.ts";
 
 const logger = getLogger(["pgsync", "documents"]);

@@ -1,8 +1,7 @@
 import type { Readable } from "node:stream";
 import { getLogger } from "@logtape/logtape";
 import { backendOfQuery } from "./backend.ts";
-import type { Session } from "./session.ts";
-import { oneSession } from "./session.ts";
+import { oneSession, type Session } from "./session.ts";
 
 const logger = getLogger(["pgsync", "postgres"]);
 
