@@ -2,14 +2,13 @@ import { getLogger } from "@logtape/logtape";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import type { LoadChunkProgress } from "../checkpoint/types.ts";
 import type { PgsyncError } from "../errors/error.ts";
-import { allKeysSql, loadSql } from "../mapping/document_sql.ts";
+import { allKeysSql } from "../mapping/document_sql.ts";
 import { splitId } from "../mapping/id_sql.ts";
 import type { Session } from "../postgres/session.ts";
-import { copyOut } from "../postgres/copy.ts";
-import { CopyBinaryReader } from "../postgres/copy_binary.ts";
 import { rowFaultOf } from "../postgres/errors.ts";
 import { BodyMemory, BulkBody, type BulkRequest } from "../search/bulk_body.ts";
 import { documentVersion } from "../search/version.ts";
+import { copyDocuments } from "../documents/copy_documents.ts";
 import { CopyWork, HeldUpError } from "../documents/copy_work.ts";
 import { cursorKeys } from "../documents/cursor_keys.ts";
 import type { IndexWriter } from "../documents/index_writer.ts";
@@ -194,23 +193,16 @@ class ChunkReader {
     const moment = await clock.now(session);
     this.#version = documentVersion({ ...moment, fromStream: false });
     this.#builtAt = Date.now();
-    const statement = `COPY (${loadSql(this.index.mapped, chunkRange(chunk))}) TO STDOUT (FORMAT binary)`;
-    const reader = new CopyBinaryReader();
     const work = new CopyWork(REQUESTS_UNDER_WAY);
     try {
-      await copyOut(session, statement, (bytes) => {
-        reader.push(bytes, ([id, document]) => {
-          if (id === null || id === undefined || document === null || document === undefined) {
-            throw new RangeError("the load met a row without _id or document");
-          }
-          this.#body.index(id.toString("utf8"), this.#version, document);
-        });
-        if (this.#body.byteLength >= limits.bulkBytes || this.#body.count >= limits.bulkDocuments) {
+      await copyDocuments(session, this.index.mapped, chunkRange(chunk), {
+        onDocument: (id, document) => this.#body.index(id, this.#version, document),
+        onPiece: () => {
+          if (this.#body.byteLength < limits.bulkBytes && this.#body.count < limits.bulkDocuments) return;
           this.#flush(work);
           return work.room();
-        }
+        },
       }, this.signal);
-      reader.end();
       if (this.#body.count > 0) this.#flush(work);
     } finally {
       await work.end();

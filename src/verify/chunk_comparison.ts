@@ -1,4 +1,5 @@
 import { getLogger } from "@logtape/logtape";
+import { copyDocuments } from "../documents/copy_documents.ts";
 import { CopyWork, HeldUpError } from "../documents/copy_work.ts";
 import { cursorKeys } from "../documents/cursor_keys.ts";
 import type { BuiltDocument } from "../documents/document_builder.ts";
@@ -6,11 +7,9 @@ import { KeySet } from "../documents/key_set.ts";
 import type { SourceSession } from "../documents/source_session.ts";
 import type { PgsyncError } from "../errors/error.ts";
 import type { Chunk } from "../mapping/chunk_sql.ts";
-import { allKeysSql, loadSql } from "../mapping/document_sql.ts";
+import { allKeysSql } from "../mapping/document_sql.ts";
 import type { MappedDocument } from "../mapping/tree.ts";
 import type { Session } from "../postgres/session.ts";
-import { copyOut } from "../postgres/copy.ts";
-import { CopyBinaryReader } from "../postgres/copy_binary.ts";
 import { rowFaultOf } from "../postgres/errors.ts";
 import type { Comparison, Difference } from "./comparison.ts";
 
@@ -122,22 +121,17 @@ class ChunkReader {
   }
 
   async #readFrom(session: Session, chunk: Chunk, work: CopyWork): Promise<void> {
-    const statement = `COPY (${loadSql(this.options.mapped, chunk)}) TO STDOUT (FORMAT binary)`;
-    const reader = new CopyBinaryReader();
-    await copyOut(session, statement, (bytes) => {
-      reader.push(bytes, ([id, document]) => {
-        if (id === null || id === undefined || document === null || document === undefined) {
-          throw new RangeError("the comparison met a row without _id or document");
-        }
-        this.#page.push({ id: id.toString("utf8"), document });
+    await copyDocuments(session, this.options.mapped, chunk, {
+      onDocument: (id, document) => {
+        this.#page.push({ id, document });
         this.#pageBytes += document.length;
-      });
-      if (this.#page.length >= PAGE_DOCUMENTS || this.#pageBytes >= PAGE_BYTES) {
+      },
+      onPiece: () => {
+        if (this.#page.length < PAGE_DOCUMENTS && this.#pageBytes < PAGE_BYTES) return;
         this.#compare(work);
         return work.room();
-      }
+      },
     }, this.signal);
-    reader.end();
     if (this.#page.length > 0) this.#compare(work);
   }
 
