@@ -89,7 +89,7 @@ export class SourceWatch {
       const result = await this.#judge(now);
       if (result.kind !== "fine") return result;
     }
-    this.#staleStream ||= version < REMEMBERS_RIGHTLY && partitionsCame(this.#states, now);
+    this.#staleStream ||= this.#misleadStream(this.#states, now);
     this.#states = now;
     if (this.#staleStream) {
       await this.options.renewStream();
@@ -110,14 +110,12 @@ export class SourceWatch {
    */
   compareChanged(changed: ReadonlySet<MappedDocument>): void {
     const { state, keeper, isLoaded, onReconcile } = this.options;
-    const version = state.mapping.catalog.server.versionNumber;
     for (const mapped of state.mapping.documents) {
       const { index } = mapped.schema;
       const source = documentSource(mapped, state.tables);
       const before = keeper.known(index) ?? keeper.stored(index);
       // What the stream leaves out until it is renewed is compared at the first look.
-      const stale = version < REMEMBERS_RIGHTLY && before !== null &&
-        partitionsCame(before.tables, source.tables);
+      const stale = before !== null && this.#misleadStream(before.tables, source.tables);
       this.#staleStream ||= stale;
       if (changed.has(mapped) && isLoaded(mapped)) {
         logger.info("tables of index {index} have changed; its documents are compared", { index });
@@ -137,6 +135,12 @@ export class SourceWatch {
       logger.debug("the tables could not be looked at: {error}", { error: thrown });
       return null;
     }
+  }
+
+  /** Whether partitions came that the walsender may take for tables that are not published. */
+  #misleadStream(before: readonly TableState[], now: readonly TableState[]): boolean {
+    const { versionNumber } = this.options.state.mapping.catalog.server;
+    return versionNumber < REMEMBERS_RIGHTLY && partitionsCame(before, now);
   }
 
   /** Definitions have changed: do they change a document? */
