@@ -3,6 +3,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
+import { inspect } from "node:util";
 import { PROJECT } from "../../scripts/project.ts";
 import { type Child, removeFolder, startChild, temporaryFolder } from "../../scripts/servers/process.ts";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
@@ -10,13 +11,17 @@ import type { DeadLetter } from "../../src/checkpoint/types.ts";
 import { type Lsn, parseLsn } from "../../src/replication/lsn.ts";
 import type { SchemaFile } from "../../src/schema/tree.ts";
 import { SEARCH_DEFAULTS } from "../../src/search/options.ts";
-import { type StatusJson, statusJson } from "../../src/server/status_json.ts";
+import { type StatusJson, statusJson, toStatusJson } from "../../src/server/status_json.ts";
 import type { SyncEvent, SyncStatus } from "../../src/status/status.ts";
 import { checkpointPath } from "../../src/sync/checkpoint_path.ts";
 import { slotName } from "../../src/sync/database_mapping.ts";
 import { RUN_DEFAULTS, type RunOptions } from "../../src/sync/options.ts";
 import { Synchronizer } from "../../src/sync/synchronizer.ts";
+import { VERSION } from "../../src/version.ts";
 import { optionsOf } from "../postgres/options.ts";
+
+/** Events, or lines of the log, in an account. */
+const TOLD = 40;
 
 /** What a follower follows. */
 export interface FollowerOptions {
@@ -43,6 +48,8 @@ export interface Follower {
   hasLooked(since: Date): Promise<boolean>;
   /** Waits until it says that it begins to map or to compare a whole index anew. @returns false where it does not within the time */
   comparison(milliseconds: number): Promise<boolean>;
+  /** What it says of itself, for people: where it stands, and what it has told last. */
+  account(): Promise<string>;
   /** Ends it in good order. @throws what the run has failed with */
   stop(): Promise<void>;
   /** Ends it at once, as a power cut would. Only of processes. */
@@ -104,6 +111,14 @@ export class FollowerHere implements Follower {
 
   comparison(): Promise<boolean> {
     return Promise.resolve(false);
+  }
+
+  account(): Promise<string> {
+    const state = toStatusJson(this.synchronizer.status(), VERSION, new Date());
+    const told = this.events.filter(({ type }) => type !== "bulk").slice(-TOLD).map((event) =>
+      inspect(event)
+    );
+    return Promise.resolve(`${JSON.stringify(state.databases)}\n${told.join("\n")}`);
   }
 
   async stop(): Promise<void> {
@@ -194,6 +209,12 @@ export class FollowerProcess implements Follower {
     if (this.#address === null) return undefined;
     const response = await fetch(new URL("/status", this.#address));
     return statusJson.parse(await response.json()).databases[0];
+  }
+
+  async account(): Promise<string> {
+    const lines = this.#child?.output().trimEnd().split("\n").slice(-TOLD) ?? [];
+    const state = await this.#status().catch((error: unknown) => ({ state: String(error) }));
+    return `${JSON.stringify(state)}\n${lines.join("\n")}`;
   }
 
   async comparison(milliseconds: number): Promise<boolean> {

@@ -211,7 +211,11 @@ export class Stage<Following extends Follower = Follower> implements AsyncDispos
         failures.push(error);
         return true;
       }
-    }, { what, timeout: SETTLE_MS, interval: 5 });
+    }, { what, timeout: SETTLE_MS, interval: 5 }).catch(async (error: unknown) => {
+      throw new Error(
+        `${error instanceof Error ? error.message : String(error)}\n${await this.follower.account()}`,
+      );
+    });
     if (failures.length > 0) throw failures[0];
   }
 
