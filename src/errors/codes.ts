@@ -194,6 +194,13 @@ export const ERRORS = {
     next: "resync",
     exitCode: EXIT.halted,
   },
+  DECODING_FAILED: {
+    meaning: "PostgreSQL fails again and again at the same place to decode its WAL for the replication slot.",
+    remedy:
+      "Start with --bootstrap: a new slot is made, and the documents are loaded anew in place. Look for an update of PostgreSQL.",
+    next: "resync",
+    exitCode: EXIT.halted,
+  },
   SLOT_MISMATCH: {
     meaning: "The replication slot does not belong to this database or uses another output plugin.",
     remedy: "Choose another name with --slot.",

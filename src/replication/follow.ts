@@ -1,7 +1,7 @@
 import { getLogger } from "@logtape/logtape";
 import { type PgsyncError, toPgsyncError } from "../errors/error.ts";
 import { delayOrAbort } from "../retry/backoff.ts";
-import { reconnectDelay } from "./liveness.ts";
+import { countInternalError, decodingFailure, type InternalErrors, reconnectDelay } from "./liveness.ts";
 import type { Lsn } from "./lsn.ts";
 import { ReplicationStream, type StreamSettings } from "./stream.ts";
 
@@ -98,9 +98,14 @@ class Follower implements SlotFollower {
     const { signal, onFault } = this.settings;
     let failures = 0;
     let connectedBefore = false;
+    let internal: InternalErrors | null = null;
     while (!signal.aborted) {
-      const session = await this.#session();
+      const from = this.settings.startFrom();
+      const session = await this.#session(from);
       if (session.fault === null) continue;
+      internal = countInternalError(internal, session.fault, from, performance.now());
+      const hopeless = decodingFailure(internal, performance.now());
+      if (hopeless !== null) throw hopeless;
       connectedBefore ||= session.lastedMs !== null;
       if (session.lastedMs !== null && session.lastedMs > STABLE_AFTER_MS) failures = 0;
       const wait = reconnectDelay(session.fault, failures, connectedBefore);
@@ -112,11 +117,13 @@ class Follower implements SlotFollower {
   }
 
   /** One session from its start to its end. The fault is null after an abort or a renewal; `lastedMs` is null where no session came about. */
-  async #session(): Promise<{ readonly fault: PgsyncError | null; readonly lastedMs: number | null }> {
+  async #session(
+    startLsn: Lsn,
+  ): Promise<{ readonly fault: PgsyncError | null; readonly lastedMs: number | null }> {
     const { signal } = this.settings;
     const starting = ReplicationStream.start({
       ...this.settings,
-      startLsn: this.settings.startFrom(),
+      startLsn,
       startPaused: this.#paused,
     });
     let stream: ReplicationStream | null;

@@ -1,6 +1,8 @@
 import type { ErrorCode } from "../errors/codes.ts";
-import type { PgsyncError } from "../errors/error.ts";
+import { PgsyncError } from "../errors/error.ts";
+import { sqlStateOf } from "../postgres/errors.ts";
 import { backoffDelay, type BackoffLimits } from "../retry/backoff.ts";
+import { formatLsn, type Lsn } from "./lsn.ts";
 
 /** The decisions of the stream about life and death; `stream.ts` and `follow.ts` act on them. */
 
@@ -84,4 +86,56 @@ export function reconnectDelay(
   if (policy === undefined) return null;
   if (error.code === "POSTGRES_LOGIN" && !connectedBefore) return null;
   return policy.leastMs + backoffDelay(attempt, policy, random);
+}
+
+/** Sessions that ended by one internal error at one place, in a row. */
+export interface InternalErrors {
+  /** What the server said. */
+  readonly message: string;
+  /** Where the sessions began. */
+  readonly from: Lsn;
+  readonly count: number;
+  /** When the first of them ended, in milliseconds of a monotonic clock. */
+  readonly since: number;
+}
+
+/** An internal error at the start of a session, over a table that is being altered, is not there at the next. */
+const INTERNAL_ERRORS_AT_LEAST = 4;
+const INTERNAL_ERRORS_FOR_MS = 10_000;
+
+/**
+ * Counts the sessions that end by the same internal error (XX000). Decoding reads the same WAL and the same old catalog rows each time, so
+ * it fails for ever where it fails once: PostgreSQL then holds on to the slot's WAL, and nothing beyond it is told. Known ways there:
+ * in one transaction, a savepoint with DDL that is rolled back and then DDL whose catalog rows get the places of its rows
+ * ("unexpected duplicate for tablespace", "could not map filenode"; all versions up to 18), and transactions with very many invalidations ("invalid memory alloc
+ * request size").
+ *
+ * @param before what was counted so far; null where the last session did not end so
+ * @param from where the session began
+ * @returns null where the fault is another one
+ */
+export function countInternalError(
+  before: InternalErrors | null,
+  fault: PgsyncError,
+  from: Lsn,
+  now: number,
+): InternalErrors | null {
+  if (sqlStateOf(fault.cause) !== "XX000") return null;
+  const { message } = fault;
+  if (before === null || before.message !== message || before.from !== from) {
+    return { message, from, count: 1, since: now };
+  }
+  return { ...before, count: before.count + 1 };
+}
+
+/** What is to be said where the server will never decode what comes next: DECODING_FAILED; null where it may yet. */
+export function decodingFailure(errors: InternalErrors | null, now: number): PgsyncError | null {
+  if (errors === null || errors.count < INTERNAL_ERRORS_AT_LEAST) return null;
+  if (now - errors.since < INTERNAL_ERRORS_FOR_MS) return null;
+  return new PgsyncError(
+    "DECODING_FAILED",
+    `PostgreSQL cannot decode its WAL after ${
+      errors.from === 0n ? "the slot's position" : formatLsn(errors.from)
+    }, it has failed ${errors.count} times in a row. ${errors.message}`,
+  );
 }

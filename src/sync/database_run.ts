@@ -5,7 +5,7 @@ import { connectPostgres, errorContext, type Sql } from "../postgres/connect.ts"
 import { postgresError } from "../postgres/errors.ts";
 import { patiently } from "../postgres/patience.ts";
 import { formatLsn } from "../replication/lsn.ts";
-import type { SlotState } from "../replication/slot.ts";
+import { dropSlot, type SlotState } from "../replication/slot.ts";
 import { orAborted } from "../retry/abort.ts";
 import { backoffDelay, delay } from "../retry/backoff.ts";
 import type { DocumentSchema } from "../schema/tree.ts";
@@ -18,6 +18,7 @@ import { DatabaseSync, type DatabaseSyncOptions } from "./database_sync.ts";
 import { documentSource, sourceChange } from "./document_source.ts";
 import { materializedViews } from "./materialized_views.ts";
 import { checkReplica } from "./replica_check.ts";
+import type { Remap } from "./run_signals.ts";
 import { sessionLimitWarning } from "./session_limits.ts";
 import { SourceKeeper } from "./source_keeper.ts";
 import { certainChange } from "./source_watch.ts";
@@ -96,7 +97,9 @@ export class DatabaseRun {
         const began = performance.now();
         const keeper = new SourceKeeper(checkpoint);
         const sync = new DatabaseSync({ ...this.shared, state, admin, checkpoint, keeper, changed });
-        const end = await sync.run(control);
+        const end = await sync.run(control).catch((error: unknown) =>
+          this.#withoutSlot(admin, error, control.signal)
+        );
         if (end === null) return;
         board.remapping = end.reason;
         logger.warn("{reason}", { reason: end.reason });
@@ -165,6 +168,20 @@ export class DatabaseRun {
       if (!made.mapping.identities.some((need) => need.lacksItself)) break;
     }
     return made;
+  }
+
+  /**
+   * A slot that the server cannot decode for is of no use to anybody. Where a run makes what is missing, it is dropped; the new one begins
+   * beyond what cannot be decoded, and the documents are loaded anew, for what lay between is told by nobody.
+   *
+   * @throws the error, where it is another one, or where nothing may be made
+   */
+  async #withoutSlot(admin: Sql, error: unknown, signal: AbortSignal): Promise<Remap> {
+    const { run, board } = this.shared;
+    if (!run.bootstrap || !(error instanceof PgsyncError) || error.code !== "DECODING_FAILED") throw error;
+    const drop = () => dropSlot(admin, this.#slotName);
+    await patiently(drop, toPgsyncError, (fault) => board.retry("postgresql", fault), signal);
+    return { reason: `${error.message} A new slot is made, and the documents are loaded anew.` };
   }
 
   /** Reads the changed database, however long that takes. */

@@ -112,14 +112,13 @@ export class DatabaseSync {
       board.phase = "stopped";
       return null;
     } catch (thrown) {
-      let error = toPgsyncError(working.aborted ? working.reason : thrown);
+      const error = toPgsyncError(working.aborted ? working.reason : thrown);
       onFailure(error);
       if (control.signal.aborted && !(thrown instanceof PgsyncError)) return null;
       const explanation = this.#signals.remap ?? await watch?.explain(error) ?? null;
-      if (explanation instanceof PgsyncError) error = explanation;
-      else if (explanation !== null) return control.signal.aborted ? null : explanation;
-      board.halt(error);
-      throw error;
+      if (explanation === null) throw error;
+      if (explanation instanceof PgsyncError) throw explanation;
+      return control.signal.aborted ? null : explanation;
     } finally {
       onFailure(new PgsyncError("INTERNAL", "The run is over."));
       leaving.abort();

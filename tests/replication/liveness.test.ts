@@ -3,11 +3,15 @@ import { test } from "node:test";
 import type { ErrorCode } from "../../src/errors/codes.ts";
 import { PgsyncError } from "../../src/errors/error.ts";
 import {
+  countInternalError,
+  decodingFailure,
   inboundVerdict,
+  type InternalErrors,
   livenessTimings,
   reconnectDelay,
   shouldAskForReply,
 } from "../../src/replication/liveness.ts";
+import type { Lsn } from "../../src/replication/lsn.ts";
 
 test("we speak three times within wal_sender_timeout, at least every 10 s, and listen twice as long", () => {
   assert.deepEqual(livenessTimings(60_000), { statusIntervalMs: 10_000, inboundLimitMs: 120_000 });
@@ -58,4 +62,36 @@ test("where no attempt can help there is none", () => {
   }
   // Refused at the very first: a wrong password, not one that was changed meanwhile.
   assert.deepEqual(waits("POSTGRES_LOGIN", 0, false), [null, null]);
+});
+
+/** What a session ended by. */
+function sessionFault(sqlState: string, said = "unexpected duplicate"): PgsyncError {
+  return new PgsyncError("POSTGRES_BUSY", said, { cause: { code: sqlState, message: said } });
+}
+
+test("one internal error at one place, again and again for some time, will never end", () => {
+  let counted: InternalErrors | null = null;
+  const verdicts = [0, 5_000, 9_999, 10_000, 10_001].map((now) => {
+    counted = countInternalError(counted, sessionFault("XX000"), 0x1A0n, now);
+    return decodingFailure(counted, now)?.code ?? null;
+  });
+  assert.deepEqual(verdicts, [null, null, null, "DECODING_FAILED", "DECODING_FAILED"]);
+  assert.match(decodingFailure(counted, 10_001)?.message ?? "", /after 0\/1A0, it has failed 5 times/);
+});
+
+test("internal errors that are few, others, elsewhere, or broken off by something else are tried on", () => {
+  const last = (faults: readonly (readonly [PgsyncError, Lsn])[], pauseMs = 60_000) => {
+    let counted: InternalErrors | null = null;
+    for (const [at, [fault, from]] of faults.entries()) {
+      counted = countInternalError(counted, fault, from, at * pauseMs);
+    }
+    return decodingFailure(counted, (faults.length - 1) * pauseMs)?.code ?? null;
+  };
+  const same = [sessionFault("XX000"), 8n] as const;
+  assert.equal(last([same, same, same, same]), "DECODING_FAILED");
+  assert.equal(last([same, same, same]), null);
+  assert.equal(last([same, same, same, same, same], 2_000), null);
+  assert.equal(last([same, same, [sessionFault("57P01"), 8n], same, same]), null);
+  assert.equal(last([same, same, [sessionFault("XX000", "cache lookup failed"), 8n], same, same]), null);
+  assert.equal(last([same, same, same, [same[0], 16n]]), null);
 });
