@@ -20,7 +20,7 @@ const MAJORS: readonly PostgresMajor[] = [13, 14, 15, 16, 17, 18];
 
 const COUNTS = [
   ...["statements", "failed", "effective", "documents"] as const,
-  ...["kills", "killsAfterDdl", "killsInComparison"] as const,
+  ...["kills", "killsAfterDdl", "killsInComparison", "slotsGivenUp"] as const,
 ];
 
 /** Transactions of more than the least memory are spilled to disk, as large ones are. */
@@ -69,7 +69,7 @@ await runScript(async (interrupted) => {
   const total = {
     ...{ runs: 0, steps: 0, differences: 0, faults: 0 },
     ...{ statements: 0, failed: 0, effective: 0, documents: 0 },
-    ...{ kills: 0, killsAfterDdl: 0, killsInComparison: 0 },
+    ...{ kills: 0, killsAfterDdl: 0, killsInComparison: 0, slotsGivenUp: 0 },
   };
 
   for (const major of options.pg) {
@@ -115,6 +115,7 @@ await runScript(async (interrupted) => {
       `${percent(total.effective, total.statements)} changed rows), ` +
       `${total.kills} kills (${total.killsAfterDdl} after tables were altered, ` +
       `${total.killsInComparison} while all documents were mapped or compared anew), ` +
+      `${total.slotsGivenUp} slots given up that PostgreSQL could not decode for, ` +
       `${total.documents} documents compared`,
   );
   const { runs, steps, differences } = total;

@@ -107,7 +107,7 @@ const INTERNAL_ERRORS_FOR_MS = 10_000;
  * Counts the sessions that end by the same internal error (XX000). Decoding reads the same WAL and the same old catalog rows each time, so
  * it fails for ever where it fails once: PostgreSQL then holds on to the slot's WAL, and nothing beyond it is told. Known ways there:
  * in one transaction, a savepoint with DDL that is rolled back and then DDL whose catalog rows get the places of its rows
- * ("unexpected duplicate for tablespace", "could not map filenode"; all versions up to 18), and transactions with very many invalidations ("invalid memory alloc
+ * ("unexpected duplicate for tablespace", seen on PostgreSQL 17), and transactions with very many invalidations ("invalid memory alloc
  * request size").
  *
  * @param before what was counted so far; null where the last session did not end so

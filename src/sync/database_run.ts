@@ -179,9 +179,11 @@ export class DatabaseRun {
   async #withoutSlot(admin: Sql, error: unknown, signal: AbortSignal): Promise<Remap> {
     const { run, board } = this.shared;
     if (!run.bootstrap || !(error instanceof PgsyncError) || error.code !== "DECODING_FAILED") throw error;
+    const remedy = "A new slot is made, and the documents are loaded anew.";
+    board.retry("replication", new PgsyncError(error.code, error.message, { remedy, cause: error }));
     const drop = () => dropSlot(admin, this.#slotName);
     await patiently(drop, toPgsyncError, (fault) => board.retry("postgresql", fault), signal);
-    return { reason: `${error.message} A new slot is made, and the documents are loaded anew.` };
+    return { reason: `The slot "${this.#slotName}" is given up, and the documents are loaded anew.` };
   }
 
   /** Reads the changed database, however long that takes. */

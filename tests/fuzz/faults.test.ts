@@ -73,9 +73,9 @@ async function withOrders(
 }
 
 describe("Each safeguard left out is found", () => {
-  // The fuzz itself: what it does to a few seeds is enough.
-  shows("old-link-lookup", "by the fuzz", async () => {
-    for (let seed = 1; seed <= 4; seed++) {
+  // The fuzz itself. 23 of 40 seeds showed it; which ones depends on what meets in a batch. That none of twelve does is a matter of 1 in 30,000.
+  shows("old-link-lookup", "by the fuzz", async (isOut) => {
+    for (let seed = 1; seed <= (isOut ? 12 : 4); seed++) {
       const history = makeHistory(smallWorld(), seed, { steps: 80, ddl: false });
       const trial = {
         servers: await servers(),

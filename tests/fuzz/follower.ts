@@ -56,6 +56,8 @@ export interface Follower {
   kill(): Promise<void>;
   /** Loads what is not loaded, catches up, and ends. */
   runOnce(): Promise<void>;
+  /** How many slots it has given up because the server could not decode for them, in all its runs. */
+  readonly slotsGivenUp: number;
   /** What the search engine refused; to be asked for when it has stopped. */
   deadLetters(): readonly DeadLetter[];
   /** Gives its files back. */
@@ -140,6 +142,11 @@ export class FollowerHere implements Follower {
     await this.synchronizer.run({ signal: AbortSignal.timeout(60_000), daemon: false });
   }
 
+  get slotsGivenUp(): number {
+    return this.events.filter((event) => event.type === "retry" && event.fault.code === "DECODING_FAILED")
+      .length;
+  }
+
   deadLetters(): readonly DeadLetter[] {
     return deadLettersIn(checkpointPath(this.#options, slotName(null, this.of.database)));
   }
@@ -163,6 +170,8 @@ export class FollowerHere implements Follower {
   }
 }
 
+/** What the program logs when it gives a slot up. */
+const GIVEN_UP = /The slot "[^"]+" is given up/;
 /** What the program logs before it has all documents of an index compared. */
 const COMPARISON = / are (mapped and )?compared( anew\.)?/;
 
@@ -179,6 +188,7 @@ export class FollowerProcess implements Follower {
   #child: Child | null = null;
   #onComparison: () => void = () => {};
   #address: string | null = null;
+  slotsGivenUp = 0;
 
   /** @param executable null: the sources */
   constructor(private readonly of: FollowerOptions, private readonly executable: string | null) {
@@ -285,6 +295,7 @@ export class FollowerProcess implements Follower {
       onLine: (line) => {
         this.#address ??= /status at (http:\S+)/.exec(line)?.[1] ?? null;
         if (COMPARISON.test(line)) this.#onComparison();
+        if (GIVEN_UP.test(line)) this.slotsGivenUp++;
       },
     });
   }

@@ -36,6 +36,8 @@ export interface TrialCounts extends WorkCounts {
   /** Those within moments after tables were altered, and after the run began to map or compare all documents anew. */
   readonly killsAfterDdl: number;
   readonly killsInComparison: number;
+  /** Slots that the run has given up because the server could not decode for them. */
+  readonly slotsGivenUp: number;
   readonly documents: number;
   readonly comparisons: number;
 }
@@ -73,8 +75,9 @@ export async function carryOut(world: World, history: History, options: TrialOpt
   );
   const trial = new Trial(stage, world, history, options, random);
   const difference = await within(LIMIT_MS, trial.run(), () => trial.hung());
-  const { documents, comparisons } = stage;
-  return { difference, counts: { ...stage.writers.counts, ...trial.kills, documents, comparisons } };
+  const { documents, comparisons, follower: { slotsGivenUp } } = stage;
+  const counts = { ...stage.writers.counts, ...trial.kills, slotsGivenUp, documents, comparisons };
+  return { difference, counts };
 }
 
 async function majorOf({ postgresUrl }: TrialServers): Promise<number> {

@@ -35,7 +35,10 @@ test("a run that makes what is missing makes a slot beyond it, and loads anew", 
   await bench.assertSettled("after the load");
   await writeUndecodable(bench);
   await eventually(
-    () => bench.synchronizer.status().notReady.some((reason) => /A new slot is made/.test(reason)),
+    () =>
+      bench.synchronizer.status().notReady.some((reason) =>
+        /is given up, and the documents are loaded anew/.test(reason)
+      ),
     {
       what: "the run to give the slot up",
       timeout: 120_000,
