@@ -186,10 +186,11 @@ export class Stage<Following extends Follower = Follower> implements AsyncDispos
     if (viewRefreshSeconds === 0 || viewRefreshSeconds >= STAGE_SECONDS) return;
     await this.#until("the run to refresh the materialised views", async () => {
       for (const { schema, name, query } of materialized) {
-        const held = `SELECT v::text FROM "${schema.replaceAll('"', '""')}"."${
+        // `v::text` would be a column's, where the view has one of that name.
+        const held = `SELECT ROW(v.*)::text FROM "${schema.replaceAll('"', '""')}"."${
           name.replaceAll('"', '""')
         }" v`;
-        const given = `SELECT q::text FROM (${query}) q`;
+        const given = `SELECT ROW(q.*)::text FROM (${query}) q`;
         const [other] = await this.sql.unsafe(
           `(${held} EXCEPT ALL ${given}) UNION ALL (${given} EXCEPT ALL ${held}) LIMIT 1`,
         );
