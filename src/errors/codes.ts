@@ -194,6 +194,12 @@ export const ERRORS = {
     next: "resync",
     exitCode: EXIT.halted,
   },
+  DECODING_ERROR: {
+    meaning: "PostgreSQL failed to decode its WAL for the replication slot.",
+    remedy: "It is tried again; where it fails for good, that is told.",
+    next: "retry",
+    exitCode: EXIT.connection,
+  },
   DECODING_FAILED: {
     meaning: "PostgreSQL fails again and again at the same place to decode its WAL for the replication slot.",
     remedy:

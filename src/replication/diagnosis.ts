@@ -19,11 +19,18 @@ export interface StreamIdentity {
  * Why a stream did not start or ended. The server often only closes the connection, and its SQLSTATEs are shared by different causes (42704 may be the slot
  * or the publication); so the catalogs are asked on another connection.
  *
- * @returns SLOT_MISSING, SLOT_LOST, SLOT_MISMATCH, SLOT_ACTIVE, PUBLICATION_MISSING where the catalogs say so, else what `postgresError` makes of the error
+ * @param stood the stream had begun: what the server refuses then is not our request
+ * @returns SLOT_MISSING, SLOT_LOST, SLOT_MISMATCH, SLOT_ACTIVE, PUBLICATION_MISSING where the catalogs say so, DECODING_ERROR, else what `postgresError`
+ *   makes of the error
  */
-export async function classifyStreamError(thrown: unknown, stream: StreamIdentity): Promise<PgsyncError> {
+export async function classifyStreamError(
+  thrown: unknown,
+  stream: StreamIdentity,
+  stood: boolean,
+): Promise<PgsyncError> {
   const { options, database, slot, publication } = stream;
-  const error = postgresError(thrown, { options, database, doing: `stream from the slot "${slot}"` });
+  const plain = postgresError(thrown, { options, database, doing: `stream from the slot "${slot}"` });
+  const error = stood ? whileDecoding(plain, slot) : plain;
   // Ours already, or there is nobody to ask.
   if (thrown instanceof PgsyncError || error.code === "POSTGRES_LOGIN" || error.code === "INTERNAL") {
     return error;
@@ -47,6 +54,18 @@ export async function classifyStreamError(thrown: unknown, stream: StreamIdentit
   } finally {
     await sql.end({ timeout: 0 });
   }
+}
+
+/** An error of the server's that is not about its state comes of what it decodes. */
+function whileDecoding(error: PgsyncError, slot: string): PgsyncError {
+  const sqlState = sqlStateOf(error.cause);
+  if (sqlState === null || (error.code !== "POSTGRES_QUERY" && sqlState !== "XX000")) return error;
+  const said = error.cause instanceof Error ? error.cause.message : error.message;
+  return new PgsyncError(
+    "DECODING_ERROR",
+    `PostgreSQL could not decode its WAL for the slot "${slot}": ${said} (SQLSTATE ${sqlState}).`,
+    { cause: error.cause },
+  );
 }
 
 /** The server reads catalogs as they were at the slot's position. */

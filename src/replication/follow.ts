@@ -1,7 +1,7 @@
 import { getLogger } from "@logtape/logtape";
 import { type PgsyncError, toPgsyncError } from "../errors/error.ts";
 import { delayOrAbort } from "../retry/backoff.ts";
-import { countInternalError, decodingFailure, type InternalErrors, reconnectDelay } from "./liveness.ts";
+import { countDecodingError, type DecodingErrors, decodingFailure, reconnectDelay } from "./liveness.ts";
 import type { Lsn } from "./lsn.ts";
 import { ReplicationStream, type StreamSettings } from "./stream.ts";
 
@@ -98,13 +98,13 @@ class Follower implements SlotFollower {
     const { signal, onFault } = this.settings;
     let failures = 0;
     let connectedBefore = false;
-    let internal: InternalErrors | null = null;
+    let decoding: DecodingErrors | null = null;
     while (!signal.aborted) {
       const from = this.settings.startFrom();
       const session = await this.#session(from);
       if (session.fault === null) continue;
-      internal = countInternalError(internal, session.fault, from, performance.now());
-      const hopeless = decodingFailure(internal, performance.now());
+      decoding = countDecodingError(decoding, session.fault, from, performance.now());
+      const hopeless = decodingFailure(decoding, performance.now());
       if (hopeless !== null) throw hopeless;
       connectedBefore ||= session.lastedMs !== null;
       if (session.lastedMs !== null && session.lastedMs > STABLE_AFTER_MS) failures = 0;

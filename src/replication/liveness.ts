@@ -1,6 +1,5 @@
 import type { ErrorCode } from "../errors/codes.ts";
 import { PgsyncError } from "../errors/error.ts";
-import { sqlStateOf } from "../postgres/errors.ts";
 import { backoffDelay, type BackoffLimits } from "../retry/backoff.ts";
 import { formatLsn, type Lsn } from "./lsn.ts";
 
@@ -63,6 +62,7 @@ const RECONNECT: Partial<Record<ErrorCode, ReconnectPolicy>> = {
   // The server restarts, or the network is away.
   POSTGRES_UNREACHABLE: { leastMs: 100, baseMs: 500, capMs: 30_000 },
   POSTGRES_BUSY: { leastMs: 250, baseMs: 1_000, capMs: 30_000 },
+  DECODING_ERROR: { leastMs: 250, baseMs: 1_000, capMs: 30_000 },
   // Mostly our own walsender of before, which the server has not missed yet.
   SLOT_ACTIVE: { leastMs: 200, baseMs: 500, capMs: 10_000 },
   // Whoever fails to log in again and again is locked out (fail2ban, managed services).
@@ -88,8 +88,8 @@ export function reconnectDelay(
   return policy.leastMs + backoffDelay(attempt, policy, random);
 }
 
-/** Sessions that ended by one internal error at one place, in a row. */
-export interface InternalErrors {
+/** Sessions that ended by one error of decoding at one place, in a row. */
+export interface DecodingErrors {
   /** What the server said. */
   readonly message: string;
   /** Where the sessions began. */
@@ -99,28 +99,27 @@ export interface InternalErrors {
   readonly since: number;
 }
 
-/** An internal error at the start of a session, over a table that is being altered, is not there at the next. */
-const INTERNAL_ERRORS_AT_LEAST = 4;
-const INTERNAL_ERRORS_FOR_MS = 10_000;
+/** A new walsender may have forgotten what misled the one before. */
+const DECODING_ERRORS_AT_LEAST = 4;
+const DECODING_ERRORS_FOR_MS = 10_000;
 
 /**
- * Counts the sessions that end by the same internal error (XX000). Decoding reads the same WAL and the same old catalog rows each time, so
- * it fails for ever where it fails once: PostgreSQL then holds on to the slot's WAL, and nothing beyond it is told. Known ways there:
- * in one transaction, a savepoint with DDL that is rolled back and then DDL whose catalog rows get the places of its rows
- * ("unexpected duplicate for tablespace", seen on PostgreSQL 17), and transactions with very many invalidations ("invalid memory alloc
- * request size").
+ * Counts the sessions that end by the same error of decoding (DECODING_ERROR). It reads the same WAL and the same old catalog rows each
+ * time, so most often it fails for ever where it fails once: PostgreSQL then holds on to the slot's WAL, and nothing beyond it is
+ * told. One way there: in a transaction a savepoint with DDL is rolled back, and the catalog rows of later DDL get the places of its rows, of which the
+ * decoding knows the old command numbers ("unexpected duplicate for tablespace", on PostgreSQL 17).
  *
  * @param before what was counted so far; null where the last session did not end so
  * @param from where the session began
  * @returns null where the fault is another one
  */
-export function countInternalError(
-  before: InternalErrors | null,
+export function countDecodingError(
+  before: DecodingErrors | null,
   fault: PgsyncError,
   from: Lsn,
   now: number,
-): InternalErrors | null {
-  if (sqlStateOf(fault.cause) !== "XX000") return null;
+): DecodingErrors | null {
+  if (fault.code !== "DECODING_ERROR") return null;
   const { message } = fault;
   if (before === null || before.message !== message || before.from !== from) {
     return { message, from, count: 1, since: now };
@@ -129,13 +128,12 @@ export function countInternalError(
 }
 
 /** What is to be said where the server will never decode what comes next: DECODING_FAILED; null where it may yet. */
-export function decodingFailure(errors: InternalErrors | null, now: number): PgsyncError | null {
-  if (errors === null || errors.count < INTERNAL_ERRORS_AT_LEAST) return null;
-  if (now - errors.since < INTERNAL_ERRORS_FOR_MS) return null;
+export function decodingFailure(errors: DecodingErrors | null, now: number): PgsyncError | null {
+  if (errors === null || errors.count < DECODING_ERRORS_AT_LEAST) return null;
+  if (now - errors.since < DECODING_ERRORS_FOR_MS) return null;
+  const place = errors.from === 0n ? "the slot's position" : formatLsn(errors.from);
   return new PgsyncError(
     "DECODING_FAILED",
-    `PostgreSQL cannot decode its WAL after ${
-      errors.from === 0n ? "the slot's position" : formatLsn(errors.from)
-    }, it has failed ${errors.count} times in a row. ${errors.message}`,
+    `After ${place}, ${errors.count} times in a row: ${errors.message}`,
   );
 }

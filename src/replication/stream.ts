@@ -107,7 +107,7 @@ export class ReplicationStream {
       return new ReplicationStream(settings, { sql, duplex, socket: backendOfQuery(query)?.socket }, timings);
     } catch (error) {
       await sql.end({ timeout: 0 });
-      throw await classifyStreamError(error, settings);
+      throw await classifyStreamError(error, settings, false);
     }
   }
 
@@ -276,7 +276,7 @@ export class ReplicationStream {
     // First the connection: a walsender that waits for us may be what holds up the server.
     await this.#close();
     try {
-      this.#settle.reject(await classifyStreamError(thrown, this.#settings));
+      this.#settle.reject(await classifyStreamError(thrown, this.#settings, true));
     } catch (error) {
       this.#settle.reject(toPgsyncError(error));
     }

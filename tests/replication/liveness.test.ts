@@ -3,10 +3,10 @@ import { test } from "node:test";
 import type { ErrorCode } from "../../src/errors/codes.ts";
 import { PgsyncError } from "../../src/errors/error.ts";
 import {
-  countInternalError,
+  countDecodingError,
+  type DecodingErrors,
   decodingFailure,
   inboundVerdict,
-  type InternalErrors,
   livenessTimings,
   reconnectDelay,
   shouldAskForReply,
@@ -65,33 +65,39 @@ test("where no attempt can help there is none", () => {
 });
 
 /** What a session ended by. */
-function sessionFault(sqlState: string, said = "unexpected duplicate"): PgsyncError {
-  return new PgsyncError("POSTGRES_BUSY", said, { cause: { code: sqlState, message: said } });
+function sessionFault(said: string, code: ErrorCode = "DECODING_ERROR"): PgsyncError {
+  return new PgsyncError(code, said);
 }
 
-test("one internal error at one place, again and again for some time, will never end", () => {
-  let counted: InternalErrors | null = null;
+test("one error of decoding at one place, again and again for some time, will never end", () => {
+  let counted: DecodingErrors | null = null;
   const verdicts = [0, 5_000, 9_999, 10_000, 10_001].map((now) => {
-    counted = countInternalError(counted, sessionFault("XX000"), 0x1A0n, now);
+    counted = countDecodingError(counted, sessionFault("unexpected duplicate"), 0x1A0n, now);
     return decodingFailure(counted, now)?.code ?? null;
   });
   assert.deepEqual(verdicts, [null, null, null, "DECODING_FAILED", "DECODING_FAILED"]);
-  assert.match(decodingFailure(counted, 10_001)?.message ?? "", /after 0\/1A0, it has failed 5 times/);
+  assert.match(
+    decodingFailure(counted, 10_001)?.message ?? "",
+    /^After 0\/1A0, 5 times in a row: unexpected duplicate/,
+  );
 });
 
-test("internal errors that are few, others, elsewhere, or broken off by something else are tried on", () => {
+test("errors of decoding that are few, others, elsewhere, or broken off by something else are tried on", () => {
   const last = (faults: readonly (readonly [PgsyncError, Lsn])[], pauseMs = 60_000) => {
-    let counted: InternalErrors | null = null;
+    let counted: DecodingErrors | null = null;
     for (const [at, [fault, from]] of faults.entries()) {
-      counted = countInternalError(counted, fault, from, at * pauseMs);
+      counted = countDecodingError(counted, fault, from, at * pauseMs);
     }
     return decodingFailure(counted, (faults.length - 1) * pauseMs)?.code ?? null;
   };
-  const same = [sessionFault("XX000"), 8n] as const;
+  const same = [sessionFault("unexpected duplicate"), 8n] as const;
   assert.equal(last([same, same, same, same]), "DECODING_FAILED");
   assert.equal(last([same, same, same]), null);
   assert.equal(last([same, same, same, same, same], 2_000), null);
-  assert.equal(last([same, same, [sessionFault("57P01"), 8n], same, same]), null);
-  assert.equal(last([same, same, [sessionFault("XX000", "cache lookup failed"), 8n], same, same]), null);
+  assert.equal(
+    last([same, same, [sessionFault("unexpected duplicate", "POSTGRES_UNREACHABLE"), 8n], same, same]),
+    null,
+  );
+  assert.equal(last([same, same, [sessionFault("cache lookup failed"), 8n], same, same]), null);
   assert.equal(last([same, same, same, [same[0], 16n]]), null);
 });

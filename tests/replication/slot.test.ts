@@ -175,7 +175,11 @@ for (const major of [15, 17] as const) {
           assert.equal((await inspectSlot(sql, "first"))?.walStatus, "lost");
         }, { what: "the slot to be lost" });
         const stream = { options: optionsOf(server.url), database, slot: "first", publication: "p" };
-        const error = await classifyStreamError(Object.assign(new Error("x"), { code: "55000" }), stream);
+        const error = await classifyStreamError(
+          Object.assign(new Error("x"), { code: "55000" }),
+          stream,
+          true,
+        );
         assert.equal(error.code, "SLOT_LOST");
         if (major === 17) assert.match(error.message, /\(wal_removed\)/);
         const source = { ...stream, sql };
