@@ -30,7 +30,7 @@ export async function classifyStreamError(
 ): Promise<PgsyncError> {
   const { options, database, slot, publication } = stream;
   const plain = postgresError(thrown, { options, database, doing: `stream from the slot "${slot}"` });
-  const error = stood ? whileDecoding(plain, slot) : plain;
+  const error = stood ? whileDecoding(plain) : plain;
   // Ours already, or there is nobody to ask.
   if (thrown instanceof PgsyncError || error.code === "POSTGRES_LOGIN" || error.code === "INTERNAL") {
     return error;
@@ -57,15 +57,10 @@ export async function classifyStreamError(
 }
 
 /** An error of the server's that is not about its state comes of what it decodes. */
-function whileDecoding(error: PgsyncError, slot: string): PgsyncError {
-  const sqlState = sqlStateOf(error.cause);
-  if (sqlState === null || (error.code !== "POSTGRES_QUERY" && sqlState !== "XX000")) return error;
-  const said = error.cause instanceof Error ? error.cause.message : error.message;
-  return new PgsyncError(
-    "DECODING_ERROR",
-    `PostgreSQL could not decode its WAL for the slot "${slot}": ${said} (SQLSTATE ${sqlState}).`,
-    { cause: error.cause },
-  );
+function whileDecoding(error: PgsyncError): PgsyncError {
+  const isInternal = sqlStateOf(error.cause) === "XX000";
+  if (error.code !== "POSTGRES_QUERY" && !isInternal) return error;
+  return new PgsyncError("DECODING_ERROR", error.message, { cause: error.cause });
 }
 
 /** The server reads catalogs as they were at the slot's position. */
