@@ -54,7 +54,10 @@ const tableState = z.object({
   composites: z.string(),
   /** The labels of the enums in its columns by their oids: a label may be renamed, and then prints differently. */
   labels: z.record(z.string(), z.string()),
-  /** `pg_relation_filenode`: another one after a rewrite or a TRUNCATE. 0 for what has no storage of its own. */
+  /**
+   * `pg_class.relfilenode`: another one after a rewrite or a TRUNCATE. 0 for what has no storage of its own. (The function
+   * `pg_relation_filenode` does not see by the statement's snapshot: it would tell of the rewrite before `definedBy` does.)
+   */
   filenode: z.number(),
   /** Rows written to a materialised view, as the server counts them: REFRESH … CONCURRENTLY keeps the file. 0 for others. */
   writes: z.number(),
@@ -82,7 +85,7 @@ export const tableStates = z.array(tableState);
 
 const TABLE_STATES = `
 with recursive root as (
-  select distinct asked.schema, asked."table", c.oid, c.reltype, c.relkind, c.relreplident
+  select distinct asked.schema, asked."table", c.oid, c.reltype, c.relkind, c.relreplident, c.relfilenode
   from jsonb_to_recordset($1::text::jsonb) as asked(schema text, "table" text)
   left join pg_catalog.pg_namespace n on n.nspname = asked.schema
   left join pg_catalog.pg_class c
@@ -98,7 +101,7 @@ with recursive root as (
   where not coalesce((to_jsonb(i) ->> 'inhdetachpending')::boolean, false)
 ), leaf as (
   select t.root, jsonb_object_agg(
-    c.oid::text, coalesce(pg_catalog.pg_relation_filenode(c.oid), 0)::text || t.attached
+    c.oid::text, c.relfilenode::text || t.attached
   ) as leaves
   from tree t join pg_catalog.pg_class c on c.oid = t.oid and c.relkind <> 'p'
   group by t.root
@@ -160,7 +163,7 @@ with recursive root as (
 ), published as (
   select root.oid, concat_ws(' ', p.oid, p.xmin, m.oid, m.xmin,
     -- A table among all tables may be made UNLOGGED for a while, which rewrites it; one that is named may not.
-    case when p.puballtables then pg_catalog.pg_relation_filenode(root.oid) end) as mark
+    case when p.puballtables then root.relfilenode end) as mark
   from root
   join pg_catalog.pg_publication p on p.pubname = $2
   left join pg_catalog.pg_publication_rel m on m.prpubid = p.oid and m.prrelid = root.oid
@@ -184,7 +187,7 @@ select coalesce(jsonb_agg(jsonb_build_object(
   'identity', coalesce(root.relreplident::text || ' ' || coalesce(key.identity, ''), ''),
   'composites', coalesce(composite.digest, ''),
   'labels', coalesce(label.labels, '{}'),
-  'filenode', coalesce(pg_catalog.pg_relation_filenode(root.oid), 0)::bigint,
+  'filenode', coalesce(root.relfilenode, 0)::bigint,
   'writes', case when root.relkind = 'm' then pg_catalog.pg_stat_get_tuples_inserted(root.oid)
     + pg_catalog.pg_stat_get_tuples_updated(root.oid) + pg_catalog.pg_stat_get_tuples_deleted(root.oid) else 0 end,
   'leaves', coalesce(leaf.leaves, '{}'),

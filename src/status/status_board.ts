@@ -120,8 +120,9 @@ export class StatusBoard {
     }
   }
 
-  /** Something failed for good. */
+  /** Something failed for good. The first of it counts. */
   halt(error: PgsyncError): void {
+    if (this.#phase === "halted") return;
     const fault = toFault(error);
     this.#keep(fault);
     this.phase = "halted";

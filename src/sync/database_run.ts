@@ -14,7 +14,7 @@ import { checkpointPath } from "./checkpoint_path.ts";
 import { slotName } from "./database_mapping.ts";
 import { type DatabaseState, identityOf, readDatabase } from "./database_state.ts";
 import { setupProblems } from "./setup_problems.ts";
-import { DatabaseSync, type DatabaseSyncOptions } from "./database_sync.ts";
+import { asksForNewSlot, DatabaseSync, type DatabaseSyncOptions } from "./database_sync.ts";
 import { documentSource, sourceChange } from "./document_source.ts";
 import { materializedViews } from "./materialized_views.ts";
 import { checkReplica } from "./replica_check.ts";
@@ -178,7 +178,7 @@ export class DatabaseRun {
    */
   async #withoutSlot(admin: Sql, error: unknown, signal: AbortSignal): Promise<Remap> {
     const { run, board } = this.shared;
-    if (!run.bootstrap || !(error instanceof PgsyncError) || error.code !== "DECODING_FAILED") throw error;
+    if (!asksForNewSlot(run, error)) throw error;
     const remedy = "A new slot is made, and the documents are loaded anew.";
     board.retry("replication", new PgsyncError(error.code, error.message, { remedy, cause: error }));
     const drop = () => dropSlot(admin, this.#slotName);

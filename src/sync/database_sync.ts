@@ -13,6 +13,7 @@ import { delayOrAbort } from "../retry/backoff.ts";
 import { type FollowedIndex, type IndexOpening, openIndices } from "./followed_index.ts";
 import { forgetFailingLooks, tellFailingLooks } from "./failing_looks.ts";
 import { watchLeftOutRows } from "./left_out_rows.ts";
+import type { RunOptions } from "./options.ts";
 import { RowSource } from "./row_source.ts";
 import { type Remap, RunSignals } from "./run_signals.ts";
 import { watchSlot } from "./slot_watch.ts";
@@ -28,6 +29,11 @@ const FLUSH_LIMIT_MS = 5_000;
 /** What follows one database. */
 export interface DatabaseSyncOptions extends IndexOpening {
   readonly admin: Sql;
+}
+
+/** Whether a run ends by what a new slot and a load of all documents mend, and may make what is missing. */
+export function asksForNewSlot({ bootstrap }: RunOptions, error: unknown): error is PgsyncError {
+  return bootstrap && error instanceof PgsyncError && error.code === "DECODING_FAILED";
 }
 
 /** Loads the indices of one database and follows its slot: the parts, joined. */
@@ -116,9 +122,13 @@ export class DatabaseSync {
       onFailure(error);
       if (control.signal.aborted && !(thrown instanceof PgsyncError)) return null;
       const explanation = this.#signals.remap ?? await watch?.explain(error) ?? null;
-      if (explanation === null) throw error;
-      if (explanation instanceof PgsyncError) throw explanation;
-      return control.signal.aborted ? null : explanation;
+      if (explanation !== null && !(explanation instanceof PgsyncError)) {
+        return control.signal.aborted ? null : explanation;
+      }
+      const fault = explanation ?? error;
+      // At once: what is still to be tidied up may wait for a server.
+      if (!asksForNewSlot(this.options.run, fault)) board.halt(fault);
+      throw fault;
     } finally {
       onFailure(new PgsyncError("INTERNAL", "The run is over."));
       leaving.abort();

@@ -59,6 +59,7 @@ describe("The status board", () => {
     const { board, events } = streaming();
     board.phase = "streaming";
     board.halt(new PgsyncError("INTERNAL", "Broken."));
+    board.halt(new PgsyncError("INTERNAL", "And that is why the rest ends."));
     board.phase = "stopped";
     assert.equal(board.phase, "halted");
     assert.deepEqual(events.map((event) => event.type), ["phase", "phase", "fault"]);
