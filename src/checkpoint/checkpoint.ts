@@ -154,7 +154,7 @@ export class Checkpoint implements Disposable {
   reset(): void {
     this.transaction(() => {
       this.#sqlite(() => {
-        for (const table of ["identity", "position", "load_chunk", "load", "dead_letter", "source"]) {
+        for (const table of ["identity", "position", "load_chunk", "load", "dead_letter", "source", "loss"]) {
           this.#database.exec(`DELETE FROM ${table}`);
         }
         this.#deadLetters.recount();
@@ -182,6 +182,21 @@ export class Checkpoint implements Disposable {
       this.#database.prepare("INSERT OR REPLACE INTO position (one, lsn) VALUES (1, ?)").run(formatLsn(lsn))
     );
     return lsn;
+  }
+
+  /** How changes were lost, in one sentence, as `noteLoss` was told; null where none are known to be. */
+  loss(): string | null {
+    return this.#sqlite(() => {
+      const row = this.#database.prepare("SELECT reason FROM loss").get();
+      return row === undefined ? null : text(row, "reason");
+    });
+  }
+
+  /** Records that changes were lost, so that all documents have to be loaded anew. `reset` forgets it. */
+  noteLoss(reason: string): void {
+    this.#sqlite(() =>
+      this.#database.prepare("INSERT OR REPLACE INTO loss (one, reason) VALUES (1, ?)").run(reason)
+    );
   }
 
   /** Records the plan of an index's initial load, nothing of it done; replaces an earlier one. */

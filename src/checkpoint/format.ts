@@ -62,4 +62,8 @@ export const FORMAT_STEPS: readonly string[] = [
   -- What the documents of an index were made of when all of them were last known to be equal.
   CREATE TABLE source (index_name TEXT PRIMARY KEY, description TEXT NOT NULL) STRICT, WITHOUT ROWID;
   `,
+  `
+  -- One row where changes were lost and the documents were not loaded anew since: nobody could find that out a second time.
+  CREATE TABLE loss (one INTEGER PRIMARY KEY CHECK (one = 1), reason TEXT NOT NULL) STRICT;
+  `,
 ];

@@ -4,6 +4,7 @@ export interface Flags {
   readonly schemaUrl?: string | undefined;
   readonly daemon?: boolean | undefined;
   readonly bootstrap?: boolean | undefined;
+  readonly onSlotLoss?: string | undefined;
   readonly host?: string | undefined;
   readonly port?: string | undefined;
   readonly user?: string | undefined;

@@ -79,6 +79,13 @@ export const bootstrap = new Option(
   "-b, --bootstrap",
   described("first make what is missing: publication, slot, index", "PGSYNC_BOOTSTRAP"),
 );
+export const onSlotLoss = new Option(
+  "--on-slot-loss <what>",
+  described(
+    "changes are lost: halt, or resync (load anew in place); halt, with -b resync",
+    "PGSYNC_ON_SLOT_LOSS",
+  ),
+);
 export const listen = new Option(
   "--listen <host:port>",
   described("address of the status server, or off; 127.0.0.1:9399", "PGSYNC_LISTEN"),

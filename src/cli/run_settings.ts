@@ -5,7 +5,7 @@ import type { Flags } from "./flags.ts";
 import { postgresOptions } from "./postgres_settings.ts";
 import { replicaOptions } from "./replica_settings.ts";
 import { searchOptions } from "./search_settings.ts";
-import { given, matching, seconds, textOf, wholeNumber, yesOrNo } from "./values.ts";
+import { choice, given, matching, seconds, textOf, wholeNumber, yesOrNo } from "./values.ts";
 import { type Environment, judgeVariables } from "./variables.ts";
 
 /** A run's settings without the schema file, which has to be read first. */
@@ -32,6 +32,10 @@ export function runSettings(
   const search = searchOptions(environment);
 
   const slot = given(environment, "PGSYNC_SLOT", { name: "--slot", value: flags.slot });
+  const onSlotLoss = given(environment, "PGSYNC_ON_SLOT_LOSS", {
+    name: "--on-slot-loss",
+    value: flags.onSlotLoss,
+  });
   const workers = given(environment, "NUM_WORKERS", { name: "--num-workers", value: flags.numWorkers });
   const chunkRows = given(environment, "PGSYNC_LOAD_CHUNK_ROWS");
   const bulkBytes = given(environment, "ELASTICSEARCH_MAX_CHUNK_BYTES");
@@ -54,6 +58,7 @@ export function runSettings(
     checkpointFolder: flags.checkpoint ?? textOf(environment, "CHECKPOINT_PATH") ??
       RUN_DEFAULTS.checkpointFolder,
     bootstrap: switchedOn(environment, "PGSYNC_BOOTSTRAP", flags.bootstrap),
+    onSlotLoss: onSlotLoss === null ? RUN_DEFAULTS.onSlotLoss : choice(onSlotLoss, ["halt", "resync"]),
     loadWorkers: workers === null ? RUN_DEFAULTS.loadWorkers : wholeNumber(workers, 1, 64),
     loadChunkRows: chunkRows === null ? RUN_DEFAULTS.loadChunkRows : wholeNumber(chunkRows, 100, 10_000_000),
     bulkBytes: bulkBytes === null ? RUN_DEFAULTS.bulkBytes : wholeNumber(bulkBytes, 1024, 1024 ** 3),

@@ -1,6 +1,8 @@
 import { z } from "zod";
+import { standbyError } from "../postgres/errors.ts";
 import type { Session } from "../postgres/session.ts";
 import { type Lsn, parseLsn } from "../replication/lsn.ts";
+import { timelineError } from "../replication/history.ts";
 import { delay } from "../retry/backoff.ts";
 import { documentVersion } from "../search/version.ts";
 import type { ServerMoment, SourceClock, ToSee } from "./source_clock.ts";
@@ -18,13 +20,15 @@ import { type Look, parseSnapshot, waitUntilVisible } from "./visibility.ts";
 const LOOK = `
 SELECT
   pg_catalog.pg_current_snapshot()::pg_catalog.text,
-  pg_catalog.pg_current_wal_flush_lsn()::pg_catalog.text,
-  pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_flush_lsn()), 1, 8)`;
+  CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_current_wal_flush_lsn()::pg_catalog.text END,
+  CASE WHEN NOT pg_catalog.pg_is_in_recovery()
+    THEN pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_flush_lsn()), 1, 8) END`;
 
 /** The longest wait for the position to move. */
 const LONGEST_PAUSE_MS = 50;
 
-const lookRow = z.tuple([z.string(), z.string(), z.string().regex(/^[0-9A-Fa-f]{8}$/)]);
+/** On a standby there is no position of its own. */
+const lookRow = z.tuple([z.string(), z.string().nullable(), z.string().regex(/^[0-9A-Fa-f]{8}$/).nullable()]);
 const lsnRow = z.tuple([z.string()]);
 
 /**
@@ -35,7 +39,8 @@ export class ServerClock implements SourceClock {
   readonly #versions = new VersionClock();
   #timeline = 1;
 
-  constructor(private readonly session: SourceSession) {}
+  /** @param expected the timeline that the primary is followed on; null: whichever it is */
+  constructor(private readonly session: SourceSession, private readonly expected: number | null = null) {}
 
   /** Versions of a process that held the slot before must not tie with ours. */
   async takeOver(): Promise<void> {
@@ -109,7 +114,12 @@ export class ServerClock implements SourceClock {
   async #lookBy(session: Session): Promise<Look> {
     const [row] = await session.unsafe(LOOK, [], { prepare: true }).values();
     const [snapshot, lsn, timeline] = lookRow.parse(row);
+    if (lsn === null || timeline === null) throw standbyError(this.session.options);
     this.#timeline = Number.parseInt(timeline, 16);
+    if (this.expected !== null && this.expected !== this.#timeline) {
+      // A session may have come to another server than the stream: to one that was promoted, or to the one before.
+      throw timelineError(this.session.options, this.#timeline, this.expected);
+    }
     return { snapshot: parseSnapshot(snapshot), lsn: parseLsn(lsn) };
   }
 

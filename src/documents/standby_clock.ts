@@ -67,8 +67,10 @@ export class StandbyClock implements SourceClock {
     private readonly replica: Replica,
     /** Told of a lag that lasts, once each time. */
     private readonly onLag: (fault: PgsyncError) => void,
+    /** As `ServerClock` has it. */
+    expected: number | null = null,
   ) {
-    this.#primary = new ServerClock(session);
+    this.#primary = new ServerClock(session, expected);
   }
 
   /** Why nothing can be read; null as long as all goes well. */

@@ -178,7 +178,8 @@ export const ERRORS = {
   },
   SLOT_MISSING: {
     meaning: "The replication slot does not exist.",
-    remedy: "Run `pgsync bootstrap`, or start with --bootstrap: the documents are then loaded anew.",
+    remedy:
+      "Start with --bootstrap, or with --on-slot-loss resync: a slot is made, and the documents are loaded anew in place.",
     next: "resync",
     exitCode: EXIT.setup,
   },
@@ -190,7 +191,9 @@ export const ERRORS = {
   },
   SLOT_LOST: {
     meaning: "PostgreSQL has removed WAL that the replication slot still needed.",
-    remedy: "Run `pgsync teardown` and start with --bootstrap; raise max_slot_wal_keep_size.",
+    remedy:
+      "Start with --bootstrap, or with --on-slot-loss resync: a new slot is made, and the documents are loaded anew in place. " +
+      "Raise max_slot_wal_keep_size.",
     next: "resync",
     exitCode: EXIT.halted,
   },
@@ -203,7 +206,8 @@ export const ERRORS = {
   DECODING_FAILED: {
     meaning: "PostgreSQL fails again and again at the same place to decode its WAL for the replication slot.",
     remedy:
-      "Start with --bootstrap: a new slot is made, and the documents are loaded anew in place. Look for an update of PostgreSQL.",
+      "Start with --bootstrap, or with --on-slot-loss resync: a new slot is made, and the documents are loaded anew in place. " +
+      "Look for an update of PostgreSQL.",
     next: "resync",
     exitCode: EXIT.halted,
   },
@@ -212,6 +216,24 @@ export const ERRORS = {
     remedy: "Choose another name with --slot.",
     next: "halt",
     exitCode: EXIT.setup,
+  },
+  SERVER_CHANGED: {
+    meaning:
+      "Another server answers than the one that was followed: a standby was promoted, or it is another cluster.",
+    remedy:
+      "None needed where a standby was promoted: all sessions are opened anew, and the documents are compared.",
+    next: "retry",
+    exitCode: EXIT.connection,
+  },
+  HISTORY_DIVERGED: {
+    meaning:
+      "The server's WAL does not hold the position: an older state of it was restored, or a standby was promoted that lacked " +
+      "changes.",
+    remedy:
+      "Start with --bootstrap, or with --on-slot-loss resync: a new slot is made, and the documents are loaded anew in place. " +
+      "They then show what the server holds now: what it has lost goes from the index, too.",
+    next: "resync",
+    exitCode: EXIT.halted,
   },
   REPLICATION_PROTOCOL: {
     meaning: "The replication stream carried something that this program does not understand.",
@@ -223,7 +245,8 @@ export const ERRORS = {
     meaning:
       "A change arrived without the old value of a link column, so the documents it left cannot be found.",
     remedy:
-      "Run `pgsync teardown`, then start with --bootstrap, which sets the replica identity and loads anew.",
+      "Start with --bootstrap, or with --on-slot-loss resync: the replica identity is set, a new slot is made, and the documents " +
+      "are loaded anew in place.",
     next: "resync",
     exitCode: EXIT.halted,
   },
@@ -249,14 +272,17 @@ export const ERRORS = {
   CHECKPOINT_FOREIGN: {
     meaning: "The checkpoint file was written for another database, slot or schema file.",
     remedy:
-      "Use the file that belongs to this run (--checkpoint), or start anew with `pgsync teardown` and --bootstrap.",
-    next: "resync",
+      "Use the file that belongs to this run (--checkpoint). Where the server was replaced (pg_upgrade, a dump restored), start anew " +
+      "with `pgsync teardown` and --bootstrap.",
+    next: "halt",
     exitCode: EXIT.setup,
   },
   CHECKPOINT_BEHIND: {
     meaning:
       "The slot has been confirmed beyond the position in the checkpoint file: the file is an older copy, or somebody else read the slot.",
-    remedy: "Load anew: `pgsync teardown`, then start with --bootstrap.",
+    remedy:
+      "Start with --bootstrap, or with --on-slot-loss resync: a new slot is made, and the documents are loaded anew in place. " +
+      "Where another run follows the slot, give this one a slot of its own (--slot).",
     next: "resync",
     exitCode: EXIT.halted,
   },
@@ -324,7 +350,9 @@ export const ERRORS = {
   },
   INDEX_VERSION_AHEAD: {
     meaning: "The index holds documents with versions beyond this server's own: another cluster wrote them.",
-    remedy: "Build the index anew: `pgsync teardown`, then start with --bootstrap.",
+    remedy:
+      "Start with --bootstrap, or with --on-slot-loss resync: documents with such versions are removed, a new slot is made, and " +
+      "the documents are loaded anew in place.",
     next: "resync",
     exitCode: EXIT.halted,
   },

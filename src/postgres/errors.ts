@@ -134,6 +134,18 @@ function isShut(sqlState: string, thrown: unknown): boolean {
 }
 
 /**
+ * A standby where the primary was before: during a failover its name may lead there before it is promoted, so it is
+ * waited for.
+ */
+export function standbyError(options: PostgresOptions): PgsyncError {
+  return new PgsyncError(
+    "POSTGRES_UNREACHABLE",
+    `PostgreSQL at ${addressOf(options)} is a standby now, and the primary is waited for.`,
+    { remedy: "None needed during a failover. If it lasts, connect to the primary (PG_URL)." },
+  );
+}
+
+/**
  * Conflicts, locks, lack of resources, cancellation: the same statement may well succeed later. So may one that met an
  * internal error (XX000): nearly all are a statement, or a decoding, that came upon a table while it was altered ("cache
  * lookup failed", "could not open relation with OID", "unexpected duplicate for tablespace").
@@ -172,9 +184,9 @@ function busyRemedy(sqlState: string): { readonly remedy?: string } {
   }
 }
 
-/** Whether the same may succeed when it is tried again. */
+/** Whether the same may succeed when it is tried again. Where the server is another one, all of the run has to begin anew. */
 export function isTemporary(error: PgsyncError): boolean {
-  return error.next === "retry";
+  return error.next === "retry" && error.code !== "SERVER_CHANGED";
 }
 
 /** The SQLSTATE of what postgres.js threw (`42P01`), or null where it is not the server's error. */

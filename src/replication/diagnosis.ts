@@ -2,7 +2,7 @@ import { PgsyncError } from "../errors/error.ts";
 import { connectPostgres, type Sql } from "../postgres/connect.ts";
 import { postgresError, sqlStateOf } from "../postgres/errors.ts";
 import type { PostgresOptions } from "../postgres/options.ts";
-import { describePublication, dropPublicationSql } from "./publication.ts";
+import { describePublication } from "./publication.ts";
 import { assertUsableSlot, inspectSlot, slotActiveError } from "./slot.ts";
 
 const UNDEFINED_OBJECT = "42704";
@@ -69,9 +69,8 @@ function madeTooLate(publication: string, slot: string, cause: unknown): PgsyncE
     "PUBLICATION_MISSING",
     `The publication "${publication}" was made after the position of the slot "${slot}", where the server does not find it.`,
     {
-      remedy: `Run ${
-        dropPublicationSql(publication)
-      } then start with --bootstrap, which makes both anew and loads the documents anew.`,
+      remedy:
+        "Start with --bootstrap, or with --on-slot-loss resync: a new slot is made, and the documents are loaded anew in place.",
       cause,
     },
   );

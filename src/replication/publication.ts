@@ -195,7 +195,7 @@ export async function ensurePublication(
 }
 
 /** The statement that drops a publication, as `plan` prints it. */
-export function dropPublicationSql(name: string): string {
+function dropPublicationSql(name: string): string {
   return `DROP PUBLICATION IF EXISTS ${quoteIdentifier(name)};`;
 }
 

@@ -7,7 +7,9 @@ import { dropPublication } from "../replication/publication.ts";
 import { createSlot, dropSlot } from "../replication/slot.ts";
 import type { DocumentSchema } from "../schema/tree.ts";
 import { connectSearch, type SearchClient } from "../search/client.ts";
-import { describeIndex, dropIndex, ensureIndex, updateMeta } from "../search/index.ts";
+import { describeIndex, dropIndex, ensureIndex, type IndexDefinition, updateMeta } from "../search/index.ts";
+import { removeAhead } from "../search/remove_ahead.ts";
+import { newestVersion } from "./slot_position.ts";
 import { checkpointPath } from "./checkpoint_path.ts";
 import { byDatabase, slotName } from "./database_mapping.ts";
 import { type DatabaseState, identityOf, readDatabase, unpublishedTables } from "./database_state.ts";
@@ -56,6 +58,7 @@ export async function bootstrap(options: RunOptions, report: Report): Promise<vo
  * Makes what one database lacks.
  *
  * @param found free of problems (`setupProblems`)
+ * @param signal cuts short what takes long
  * @param checkpoint its file; emptied when the slot is made, for what it says belongs to an older slot
  * @throws PgsyncError
  */
@@ -65,6 +68,7 @@ export async function makeMissing(
   checkpoint: Checkpoint,
   search: SearchClient,
   report: Report,
+  signal: AbortSignal = new AbortController().signal,
 ): Promise<void> {
   const { documents, catalog } = found.mapping;
   const definitions = documents.map((mapped) => indexDefinition(mapped, catalog.server.systemIdentifier));
@@ -89,6 +93,7 @@ export async function makeMissing(
       await updateMeta(search, existing.generation, { ...existing.meta, loaded: false });
       report(`index "${definition.alias}" will be loaded anew`);
     }
+    await forgetLostHistory(admin, definitions, search, report, signal);
     checkpoint.reset();
     checkpoint.adopt(identityOf(state));
     await createSlot(admin, { name: state.slotName, database: state.database });
@@ -97,6 +102,31 @@ export async function makeMissing(
   for (const definition of definitions) {
     const { created, generation } = await ensureIndex(search, definition);
     if (created) report(`created the index "${generation}" behind the alias "${definition.alias}"`);
+  }
+}
+
+/**
+ * Documents of an older slot may have been written from a history that the server has lost since: a standby was promoted that
+ * lacked it, or an older state was restored. Nothing that is built now could take their places.
+ */
+async function forgetLostHistory(
+  admin: Sql,
+  definitions: readonly IndexDefinition[],
+  search: SearchClient,
+  report: Report,
+  signal: AbortSignal,
+): Promise<void> {
+  const newest = await newestVersion(admin);
+  for (const { alias, settings } of definitions) {
+    const existing = await describeIndex(search, alias, signal);
+    if (existing === null) continue;
+    const removed = await removeAhead(search, existing.generation, newest, settings, signal);
+    if (removed > 0) {
+      report(
+        `removed ${removed} documents of index "${alias}" with versions beyond this server's own: it has lost the history that ` +
+          "they were written from",
+      );
+    }
   }
 }
 

@@ -2,10 +2,8 @@ import { getLogger } from "@logtape/logtape";
 import { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { PgsyncError, toPgsyncError } from "../errors/error.ts";
 import { connectPostgres, errorContext, type Sql } from "../postgres/connect.ts";
-import { postgresError } from "../postgres/errors.ts";
+import { postgresError, standbyError } from "../postgres/errors.ts";
 import { patiently } from "../postgres/patience.ts";
-import { formatLsn } from "../replication/lsn.ts";
-import { dropSlot, type SlotState } from "../replication/slot.ts";
 import { orAborted } from "../retry/abort.ts";
 import { backoffDelay, delay } from "../retry/backoff.ts";
 import type { DocumentSchema } from "../schema/tree.ts";
@@ -14,12 +12,22 @@ import { checkpointPath } from "./checkpoint_path.ts";
 import { slotName } from "./database_mapping.ts";
 import { type DatabaseState, identityOf, readDatabase } from "./database_state.ts";
 import { setupProblems } from "./setup_problems.ts";
-import { asksForNewSlot, DatabaseSync, type DatabaseSyncOptions } from "./database_sync.ts";
+import { DatabaseSync, type DatabaseSyncOptions } from "./database_sync.ts";
 import { documentSource, sourceChange } from "./document_source.ts";
 import { materializedViews } from "./materialized_views.ts";
 import { checkReplica } from "./replica_check.ts";
 import type { Remap } from "./run_signals.ts";
 import { sessionLimitWarning } from "./session_limits.ts";
+import {
+  findLoss,
+  giveSlotUp,
+  goesOnAfter,
+  isLoss,
+  isLossProblem,
+  mayResync,
+  recordLoss,
+} from "./slot_loss.ts";
+import { warnOfNewFile } from "./slot_position.ts";
 import { SourceKeeper } from "./source_keeper.ts";
 import { certainChange } from "./source_watch.ts";
 import { ViewRefresher } from "./view_refresher.ts";
@@ -65,10 +73,10 @@ export class DatabaseRun {
   async run(control: DatabaseControl): Promise<void> {
     const { run, board } = this.shared;
     const { database } = this;
-    const admin = connectPostgres(run.postgres, { database, purpose: "admin", max: 3, kind: "admin" });
+    let admin = this.#connect();
     try {
       let state = await this.#read(admin, control.signal);
-      refuse(setupProblems(state, run.bootstrap));
+      this.#refuse(state);
       for (const warning of state.mapping.warnings) board.warn(warning);
       const { role } = state.mapping.catalog.server;
       board.stand("session limits", await orAborted(sessionLimitWarning(admin, role), control.signal));
@@ -78,15 +86,13 @@ export class DatabaseRun {
         await orAborted(check, control.signal);
       }
       using checkpoint = Checkpoint.open(checkpointPath(run, this.#slotName));
-      checkIdentity(state, checkpoint);
-      state = await this.#bootstrap(admin, state, checkpoint, control.signal);
-      if (state.slot !== null) checkPosition(state.slot, checkpoint);
+      state = await this.#prepare(admin, state, checkpoint, control.signal);
       checkpoint.adopt(identityOf(state));
       this.#forgetOthers(checkpoint);
       const refreshed = await this.#refreshViews(state, control.signal);
       if (refreshed.size > 0) {
         state = await this.#read(admin, control.signal);
-        refuse(setupProblems(state, run.bootstrap));
+        this.#refuse(state);
       }
       let changed = await orAborted(this.#changed(admin, state, checkpoint), control.signal);
       // The server may not have counted yet what was written.
@@ -97,19 +103,28 @@ export class DatabaseRun {
         const began = performance.now();
         const keeper = new SourceKeeper(checkpoint);
         const sync = new DatabaseSync({ ...this.shared, state, admin, checkpoint, keeper, changed });
-        const end = await sync.run(control).catch((error: unknown) =>
-          this.#withoutSlot(admin, error, control.signal)
-        );
+        const end: Restart | null = await sync.run(control)
+          .catch((error: unknown) => this.#goOnAfter(error, checkpoint));
         if (end === null) return;
         board.remapping = end.reason;
         logger.warn("{reason}", { reason: end.reason });
         if (performance.now() - began > STABLE_AFTER_MS) changes = 0;
         if (changes > 0) await delay(backoffDelay(changes, REMAP_LIMITS), control.signal);
-        ({ state, changed } = await this.#readAnew(admin, checkpoint, control.signal));
+        if (end.error?.code === "SERVER_CHANGED") {
+          // Its sessions may still be those of the server before.
+          await admin.end({ timeout: 0 });
+          admin = this.#connect();
+        }
+        ({ state, changed } = await this.#readAnew(admin, checkpoint, end.error ?? null, control.signal));
       }
     } finally {
       await admin.end({ timeout: 1 });
     }
+  }
+
+  #connect(): Sql {
+    const { postgres } = this.shared.run;
+    return connectPostgres(postgres, { database: this.database, purpose: "admin", max: 3, kind: "admin" });
   }
 
   /** An index that the schema file has no more misses what the stream tells from now on: should it come back, its documents are compared. */
@@ -151,19 +166,60 @@ export class DatabaseRun {
     return changed;
   }
 
-  async #bootstrap(
+  /** @throws PgsyncError what keeps the run from starting, unless it is a loss, and it may mend that */
+  #refuse(state: DatabaseState, goesOn = false): void {
+    const { run } = this.shared;
+    refuse(
+      setupProblems(state, run.bootstrap, goesOn)
+        .filter((problem) => !mayResync(run) || !isLossProblem(problem, state)),
+    );
+  }
+
+  /**
+   * Makes what is missing, where it may, and what was lost anew.
+   *
+   * @param lost what the run was ended by; null: it is found out whether anything was lost
+   * @throws PgsyncError a loss where nothing may be made anew; others that a run cannot be started with
+   */
+  async #prepare(
+    admin: Sql,
+    found: DatabaseState,
+    checkpoint: Checkpoint,
+    signal: AbortSignal,
+    lost: PgsyncError | null = null,
+    goesOn = false,
+  ): Promise<DatabaseState> {
+    const { run, board } = this.shared;
+    this.#refuse(found, goesOn);
+    const isFirst = run.bootstrap && found.slot === null && checkpoint.identity() === null;
+    const loss = lost ??
+      (isFirst ? null : await orAborted(findLoss(admin, run.postgres, found, checkpoint), signal));
+    if (loss === null) {
+      if (found.slot !== null) warnOfNewFile(found.slot, checkpoint);
+      return run.bootstrap ? await this.#makeMissing(admin, found, checkpoint, signal) : found;
+    }
+    recordLoss(loss, checkpoint);
+    if (!mayResync(run)) throw loss;
+    // Nothing is given up in vain, nor on a server that is another one.
+    const without = { ...found, slot: null };
+    refuse(setupProblems(without, true, goesOn));
+    checkpoint.checkIdentity(identityOf(found));
+    await giveSlotUp(admin, found, loss, board, signal);
+    return await this.#makeMissing(admin, without, checkpoint, signal);
+  }
+
+  async #makeMissing(
     admin: Sql,
     state: DatabaseState,
     checkpoint: Checkpoint,
     signal: AbortSignal,
   ): Promise<DatabaseState> {
-    const { run, search } = this.shared;
-    if (!run.bootstrap) return state;
+    const { search } = this.shared;
     // A slot waits for older transactions; a run that is to end does not wait with it.
     const report = (line: string) => logger.info("{line}", { line });
     let made = state;
     for (let attempt = 0; attempt < BOOTSTRAP_ATTEMPTS; attempt++) {
-      await orAborted(makeMissing(admin, made, checkpoint, search, report), signal);
+      await orAborted(makeMissing(admin, made, checkpoint, search, report, signal), signal);
       made = await this.#read(admin, signal);
       if (!made.mapping.identities.some((need) => need.lacksItself)) break;
     }
@@ -171,65 +227,42 @@ export class DatabaseRun {
   }
 
   /**
-   * A slot that the server cannot decode for is of no use to anybody. Where a run makes what is missing, it is dropped; the new one begins
-   * beyond what cannot be decoded, and the documents are loaded anew, for what lay between is told by nobody.
+   * How the run goes on after an error that ended the following.
    *
-   * @throws the error, where it is another one, or where nothing may be made
+   * @throws the error, where it does not
    */
-  async #withoutSlot(admin: Sql, error: unknown, signal: AbortSignal): Promise<Remap> {
-    const { run, board } = this.shared;
-    if (!asksForNewSlot(run, error)) throw error;
-    const remedy = "A new slot is made, and the documents are loaded anew.";
-    board.retry("replication", new PgsyncError(error.code, error.message, { remedy, cause: error }));
-    const drop = () => dropSlot(admin, this.#slotName);
-    await patiently(drop, toPgsyncError, (fault) => board.retry("postgresql", fault), signal);
-    return { reason: `The slot "${this.#slotName}" is given up, and the documents are loaded anew.` };
+  #goOnAfter(error: unknown, checkpoint: Checkpoint): Restart {
+    if (error instanceof PgsyncError) recordLoss(error, checkpoint);
+    if (!goesOnAfter(this.shared.run, error)) throw error;
+    if (error.code === "SERVER_CHANGED") {
+      return { reason: `${error.message} All sessions are opened anew.`, error };
+    }
+    return { reason: `Changes are lost: ${error.message}`, error };
   }
 
-  /** Reads the changed database, however long that takes. */
-  async #readAnew(admin: Sql, checkpoint: Checkpoint, signal: AbortSignal) {
+  /** Reads the changed database, however long that takes. @param error what the run was ended by */
+  async #readAnew(admin: Sql, checkpoint: Checkpoint, error: PgsyncError | null, signal: AbortSignal) {
     const { run, board } = this.shared;
     const read = async () => {
       const found = await this.#read(admin, signal);
-      refuse(setupProblems(found, run.bootstrap, true));
-      const state = await this.#bootstrap(admin, found, checkpoint, signal);
+      if (found.mapping.catalog.server.inRecovery) throw standbyError(run.postgres);
+      // A publication that somebody has only changed is for him to mend.
+      if (error?.code === "PUBLICATION_MISSING" && !isLoss(error) && found.publication !== null) throw error;
+      const lost = error !== null && isLoss(error) ? error : null;
+      const state = await this.#prepare(admin, found, checkpoint, signal, lost, true);
+      checkpoint.adopt(identityOf(state));
       return { state, changed: await orAborted(this.#changed(admin, state, checkpoint), signal) };
     };
     return await patiently(read, toPgsyncError, (fault) => board.retry("postgresql", fault), signal);
   }
 }
 
+/** Why the following begins anew. */
+interface Restart extends Remap {
+  /** What ended it; none where the tables have changed. */
+  readonly error?: PgsyncError;
+}
+
 function refuse([problem]: readonly PgsyncError[]): void {
   if (problem !== undefined) throw problem;
-}
-
-/** @throws PgsyncError CHECKPOINT_FOREIGN */
-function checkIdentity(state: DatabaseState, checkpoint: Checkpoint): void {
-  // Without a slot there is nothing that the file could go on with; bootstrap empties it.
-  if (state.slot !== null) checkpoint.checkIdentity(identityOf(state));
-}
-
-/** @throws PgsyncError CHECKPOINT_BEHIND */
-function checkPosition(slot: SlotState, checkpoint: Checkpoint): void {
-  const position = checkpoint.position();
-  const confirmed = slot.confirmedFlushLsn;
-  if (position === null) {
-    if (checkpoint.identity() === null) {
-      logger.warn(
-        "the checkpoint file {path} is new, but the slot {slot} is not: going on from the slot's own position; " +
-          "dead letters of before are not known, and a load that was not finished begins again",
-        { path: checkpoint.path, slot: slot.name },
-      );
-    }
-    return;
-  }
-  if (confirmed !== null && confirmed > position) {
-    throw new PgsyncError(
-      "CHECKPOINT_BEHIND",
-      `The slot "${slot.name}" has been confirmed up to ${
-        formatLsn(confirmed)
-      }, beyond the checkpoint file's ` +
-        `${formatLsn(position)}: the file is an older copy, or somebody else has read the slot.`,
-    );
-  }
 }

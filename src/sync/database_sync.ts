@@ -13,9 +13,9 @@ import { delayOrAbort } from "../retry/backoff.ts";
 import { type FollowedIndex, type IndexOpening, openIndices } from "./followed_index.ts";
 import { forgetFailingLooks, tellFailingLooks } from "./failing_looks.ts";
 import { watchLeftOutRows } from "./left_out_rows.ts";
-import type { RunOptions } from "./options.ts";
 import { RowSource } from "./row_source.ts";
 import { type Remap, RunSignals } from "./run_signals.ts";
+import { goesOnAfter } from "./slot_loss.ts";
 import { watchSlot } from "./slot_watch.ts";
 import { SourceLoop } from "./source_loop.ts";
 import { SourceWatch } from "./source_watch.ts";
@@ -29,11 +29,6 @@ const FLUSH_LIMIT_MS = 5_000;
 /** What follows one database. */
 export interface DatabaseSyncOptions extends IndexOpening {
   readonly admin: Sql;
-}
-
-/** Whether a run ends by what a new slot and a load of all documents mend, and may make what is missing. */
-export function asksForNewSlot({ bootstrap }: RunOptions, error: unknown): error is PgsyncError {
-  return bootstrap && error instanceof PgsyncError && error.code === "DECODING_FAILED";
 }
 
 /** Loads the indices of one database and follows its slot: the parts, joined. */
@@ -127,7 +122,7 @@ export class DatabaseSync {
       }
       const fault = explanation ?? error;
       // At once: what is still to be tidied up may wait for a server.
-      if (!asksForNewSlot(this.options.run, fault)) board.halt(fault);
+      if (!goesOnAfter(this.options.run, fault)) board.halt(fault);
       throw fault;
     } finally {
       onFailure(new PgsyncError("INTERNAL", "The run is over."));
@@ -216,11 +211,13 @@ export class DatabaseSync {
 
   #follow(consumer: StreamConsumer, keeper: PositionKeeper, signal: AbortSignal): SlotFollower {
     const { run, state, board } = this.options;
+    const { systemIdentifier, timeline } = state.mapping.catalog.server;
     return followSlot({
       options: run.postgres,
       database: state.database,
       slot: state.slotName,
       publication: state.slotName,
+      server: { systemIdentifier, timeline },
       startFrom: () => keeper.stored,
       onConnect: () => consumer.onConnect(),
       onMessage: (message, place) => consumer.onMessage(message, place),

@@ -2,6 +2,9 @@ import type { PostgresOptions } from "../postgres/options.ts";
 import type { SchemaFile } from "../schema/tree.ts";
 import type { SearchOptions } from "../search/options.ts";
 
+/** What is done where changes are lost. */
+export type OnSlotLoss = "halt" | "resync";
+
 /** Everything a run needs to know. The command line makes it of flags and environment; library users write it. */
 export interface RunOptions {
   /** The documents to keep. */
@@ -21,6 +24,11 @@ export interface RunOptions {
   readonly checkpointFolder: string;
   /** Make what is missing (publication, replica identities, slot, indices) before the run. */
   readonly bootstrap: boolean;
+  /**
+   * What is done where changes are lost, so that only a load of all documents helps (docs/operations.md): `halt`, or begin a new
+   * slot and load the documents anew in place. Null: `resync` with `bootstrap`, else `halt`.
+   */
+  readonly onSlotLoss: OnSlotLoss | null;
   /** Parallel sessions of the initial load. */
   readonly loadWorkers: number;
   /**
@@ -48,6 +56,7 @@ export const RUN_DEFAULTS = {
   slot: null,
   checkpointFolder: ".",
   bootstrap: false,
+  onSlotLoss: null,
   loadWorkers: 2,
   loadChunkRows: 20_000,
   bulkBytes: 2 * 1024 * 1024,

@@ -37,17 +37,18 @@ export class RowSource implements AsyncDisposable {
 
   constructor(private readonly options: RowSourceOptions) {
     const { run, state: { database, mapping } } = options;
+    const { timeline } = mapping.catalog.server;
     const sessions = { lookups: 4, builders: run.bulkConcurrency + 1, loaders: run.loadWorkers };
     if (run.postgresReplica === null) {
       this.session = new SourceSession(run.postgres, database, sessions);
-      this.clock = new ServerClock(this.session);
+      this.clock = new ServerClock(this.session, timeline);
       this.#catalog = options.admin;
       return;
     }
     const { systemIdentifier } = mapping.catalog.server;
     const replica = { options: run.postgresReplica, systemIdentifier };
     this.session = new SourceSession(run.postgres, database, sessions, replica);
-    this.#standby = new StandbyClock(this.session, replica, this.onFault);
+    this.#standby = new StandbyClock(this.session, replica, this.onFault, timeline);
     this.clock = this.#standby;
     this.#catalog = connectPostgres(replica.options, {
       database,

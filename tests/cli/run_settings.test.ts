@@ -18,6 +18,7 @@ test("variables set what a run keeps and uses; flags win", () => {
     PGSYNC_SLOT: "mine",
     CHECKPOINT_PATH: "/var/lib/pgsync",
     PGSYNC_BOOTSTRAP: "true",
+    PGSYNC_ON_SLOT_LOSS: "halt",
     NUM_WORKERS: "4",
     PGSYNC_LOAD_CHUNK_ROWS: "1000",
     ELASTICSEARCH_MAX_CHUNK_BYTES: "104857600",
@@ -33,6 +34,7 @@ test("variables set what a run keeps and uses; flags win", () => {
     slot: "mine",
     checkpointFolder: "/var/lib/pgsync",
     bootstrap: true,
+    onSlotLoss: "halt",
     loadWorkers: 4,
     loadChunkRows: 1_000,
     bulkBytes: 104_857_600,
@@ -44,6 +46,15 @@ test("variables set what a run keeps and uses; flags win", () => {
   });
   const { options } = runSettings({ slot: "other", checkpoint: "/tmp", numWorkers: "1" }, environment);
   assert.deepEqual([options.slot, options.checkpointFolder, options.loadWorkers], ["other", "/tmp", 1]);
+});
+
+test("what is done where changes are lost", () => {
+  assert.equal(runSettings({}, USER).options.onSlotLoss, null, "left to --bootstrap");
+  assert.equal(runSettings({ onSlotLoss: "resync" }, USER).options.onSlotLoss, "resync");
+  failsWithUsage(
+    /^--on-slot-loss must be one of halt, resync, but is "go on"/,
+    () => runSettings({ onSlotLoss: "go on" }, USER),
+  );
 });
 
 test("a slot's name is PostgreSQL's to judge, so it is judged at once", () => {

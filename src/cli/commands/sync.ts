@@ -15,7 +15,8 @@ export function syncCommand(context: Context) {
       ),
   )
     .addOption(options.daemon)
-    .addOption(options.bootstrap);
+    .addOption(options.bootstrap)
+    .addOption(options.onSlotLoss);
   const connected = withPostgres(started)
     .addOption(options.replicaHost)
     .addOption(options.replicaPort)

@@ -1,0 +1,126 @@
+import { getLogger } from "@logtape/logtape";
+import type { Checkpoint } from "../checkpoint/checkpoint.ts";
+import { PgsyncError } from "../errors/error.ts";
+import { errorContext, type Sql } from "../postgres/connect.ts";
+import { postgresError } from "../postgres/errors.ts";
+import type { PostgresOptions } from "../postgres/options.ts";
+import { divergedError, divergence, readTimelineHistory } from "../replication/history.ts";
+import { formatLsn, type Lsn, parseLsn } from "../replication/lsn.ts";
+import type { SlotState } from "../replication/slot.ts";
+import { documentVersion } from "../search/version.ts";
+import { type DatabaseState, identityOf } from "./database_state.ts";
+
+const logger = getLogger(["pgsync", "sync"]);
+
+/** Whether a run can go on from the position in its checkpoint file. */
+
+/**
+ * Why the changes after the stored position cannot be had from the slot; null where they can.
+ *
+ * @returns CHECKPOINT_BEHIND, HISTORY_DIVERGED
+ * @throws PgsyncError CHECKPOINT_FOREIGN; of PostgreSQL
+ */
+export async function positionLoss(
+  admin: Sql,
+  options: PostgresOptions,
+  state: DatabaseState,
+  slot: SlotState,
+  checkpoint: Checkpoint,
+): Promise<PgsyncError | null> {
+  const noted = checkpoint.loss();
+  if (noted !== null) return new PgsyncError("HISTORY_DIVERGED", noted);
+  return await historyLoss(admin, options, state, checkpoint) ?? fileLoss(slot, checkpoint);
+}
+
+/**
+ * Whether the position belongs to the server's WAL. Where a standby was promoted that had received all of it, the run can go on, but the
+ * documents are compared: some may show what was committed after the position, on the server before, and lost with it.
+ */
+async function historyLoss(
+  admin: Sql,
+  options: PostgresOptions,
+  state: DatabaseState,
+  checkpoint: Checkpoint,
+): Promise<PgsyncError | null> {
+  const before = checkpoint.identity();
+  const now = identityOf(state);
+  const lsn = checkpoint.position();
+  if (before === null) return null;
+  // A greater timeline is recorded by this check, so that one is kept for later.
+  checkpoint.checkIdentity({ ...now, timeline: Math.min(now.timeline, before.timeline) });
+  const ancestors = before.timeline === now.timeline
+    ? []
+    : await readTimelineHistory(options, state.database, now.timeline);
+  const end = await walEnd(admin);
+  if (lsn !== null) {
+    const reason = divergence(
+      { timeline: before.timeline, lsn },
+      { timeline: now.timeline, lsn: end },
+      ancestors,
+    );
+    if (reason !== null) return divergedError(state.slotName, reason);
+  }
+  checkpoint.transaction(() => {
+    // Forgotten in one step with the timeline: whoever is interrupted has the documents compared all the same.
+    if (before.timeline < now.timeline) checkpoint.keepSources([]);
+    checkpoint.checkIdentity(now);
+  });
+  if (before.timeline < now.timeline) {
+    logger.warn(
+      "a standby was promoted: the server of slot {slot} is on timeline {now} now, and was on {before}; it holds all that was " +
+        "taken, so the run goes on, and the documents are compared",
+      { slot: state.slotName, now: now.timeline, before: before.timeline },
+    );
+  }
+  return null;
+}
+
+/** The greatest version that a document built from this server can have by now. @throws PgsyncError of PostgreSQL */
+export async function newestVersion(admin: Sql): Promise<bigint> {
+  const [row] = await asked(admin, (sql) =>
+    sql<{ file: string; lsn: string }[]>`
+      SELECT pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_flush_lsn()) AS file,
+        pg_catalog.pg_current_wal_flush_lsn()::text AS lsn`);
+  const timeline = Number.parseInt(row?.file.slice(0, 8) ?? "", 16);
+  // Batches at one position are numbered by the bits that alignment leaves free.
+  return documentVersion({ timeline, lsn: parseLsn(row?.lsn ?? "") + 7n, fromStream: true });
+}
+
+async function walEnd(admin: Sql): Promise<Lsn> {
+  const [row] = await asked(
+    admin,
+    (sql) => sql<{ lsn: string }[]>`SELECT pg_catalog.pg_current_wal_flush_lsn()::text AS lsn`,
+  );
+  return parseLsn(row?.lsn ?? "");
+}
+
+async function asked<T>(admin: Sql, ask: (sql: Sql) => Promise<T>): Promise<T> {
+  try {
+    return await ask(admin);
+  } catch (thrown) {
+    throw postgresError(thrown, errorContext(admin, "tell its WAL position"));
+  }
+}
+
+function fileLoss(slot: SlotState, checkpoint: Checkpoint): PgsyncError | null {
+  const position = checkpoint.position();
+  const confirmed = slot.confirmedFlushLsn;
+  if (position === null || confirmed === null || confirmed <= position) return null;
+  return new PgsyncError(
+    "CHECKPOINT_BEHIND",
+    `The slot "${slot.name}" has been confirmed up to ${
+      formatLsn(confirmed)
+    }, beyond the checkpoint file's ` +
+      `${formatLsn(position)}: the file is an older copy, or somebody else has read the slot.`,
+  );
+}
+
+/** Says what is not known where the file is new and the slot is not. */
+export function warnOfNewFile(slot: SlotState, checkpoint: Checkpoint): void {
+  if (checkpoint.position() !== null || checkpoint.identity() !== null) return;
+  logger.warn(
+    "the checkpoint file {path} is new, but the slot {slot} is not: going on from the slot's own position; " +
+      "dead letters of before are not known, and a load that was not finished begins again",
+    { path: checkpoint.path, slot: slot.name },
+  );
+}
