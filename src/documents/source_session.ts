@@ -57,6 +57,14 @@ export class SourceSession implements AsyncDisposable {
     this.primary = replica === null ? this.builders : open("clock", PRIMARY_SESSIONS, "0", options);
   }
 
+  /** Which pools lead to which server. */
+  get links(): readonly { readonly options: PostgresOptions; readonly pools: readonly Sql[] }[] {
+    const { lookups, builders, loaders, primary, options, replica } = this;
+    const reading = [lookups, builders, loaders];
+    if (replica === null) return [{ options, pools: reading }];
+    return [{ options, pools: [primary] }, { options: replica.options, pools: reading }];
+  }
+
   /** Whether the reading pools ask a replica. */
   get hasReplica(): boolean {
     return this.replica !== null;

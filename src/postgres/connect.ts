@@ -51,6 +51,7 @@ const STARTUP_PADDING = " ".repeat(1024);
  */
 export function connectPostgres(options: PostgresOptions, purpose: ConnectPurpose): Sql {
   const opener = new SocketOpener(options, purpose.database);
+  const open = new Set<PostgresJsSocket>();
   const closes = new EventTarget();
   // Every option is given, for postgres.js reads what is absent from the environment (PGPASSWORD, PGMAX, PGSSL …).
   const settings = {
@@ -64,7 +65,7 @@ export function connectPostgres(options: PostgresOptions, purpose: ConnectPurpos
     // TLS is done by our own sockets.
     ssl: false,
     sslnegotiation: null,
-    socket: () => openForPostgresJs(opener),
+    socket: () => openForPostgresJs(opener, open),
     connect_timeout: LOGIN_TIMEOUT_SECONDS,
     idle_timeout: 0,
     max_lifetime: null,
@@ -87,7 +88,20 @@ export function connectPostgres(options: PostgresOptions, purpose: ConnectPurpos
   };
   const sql = withSafeSessions(postgres(settings), closes);
   contexts.set(sql, { options, database: purpose.database });
+  sockets.set(sql, open);
   return sql;
+}
+
+const sockets = new WeakMap<Sql, ReadonlySet<PostgresJsSocket>>();
+
+/**
+ * Cuts all connections of a pool, as a network that fails would: what waits on them fails with ETIMEDOUT, and the next statement
+ * opens new ones.
+ */
+export function cutConnections(sql: Sql): void {
+  for (const socket of [...sockets.get(sql) ?? []]) {
+    socket.destroy(Object.assign(new Error("the server was silent"), { code: "ETIMEDOUT" }));
+  }
 }
 
 const contexts = new WeakMap<Sql, PostgresErrorContext>();
@@ -196,10 +210,16 @@ function parameterText(value: unknown): string {
   return String(value);
 }
 
-/** Gives postgres.js a socket. It must not reject: see `PostgresJsSocket`. */
-async function openForPostgresJs(opener: SocketOpener): Promise<PostgresJsSocket> {
+/** Gives postgres.js a socket. It must not reject: see `PostgresJsSocket`. @param open keeps those that are open */
+async function openForPostgresJs(
+  opener: SocketOpener,
+  open: Set<PostgresJsSocket>,
+): Promise<PostgresJsSocket> {
   try {
-    return new PostgresJsSocket(await opener.open(), opener);
+    const socket = new PostgresJsSocket(await opener.open(), opener);
+    open.add(socket);
+    socket.once("close", () => open.delete(socket));
+    return socket;
   } catch (error) {
     return new PostgresJsSocket(error instanceof Error ? error : new Error(String(error)), opener);
   }

@@ -163,14 +163,26 @@ export async function createSlot(sql: Sql, request: SlotRequest): Promise<Lsn> {
       await transaction`
         SELECT set_config('lock_timeout', ${String(waitLimitMs)}, true),
           set_config('statement_timeout', ${String(waitLimitMs + 1000)}, true)`;
-      const rows = await transaction<{ lsn: string }[]>`
-        SELECT lsn::text AS lsn FROM pg_catalog.pg_create_logical_replication_slot(${name}, 'pgoutput')`;
+      const [server] = await transaction<{ version: number }[]>`
+        SELECT current_setting('server_version_num')::int AS version`;
+      const rows = (server?.version ?? 0) < FAILOVER_SINCE
+        ? await transaction<{ lsn: string }[]>`
+          SELECT lsn::text AS lsn FROM pg_catalog.pg_create_logical_replication_slot(${name}, 'pgoutput')`
+        : await transaction<{ lsn: string }[]>`
+          SELECT lsn::text AS lsn
+          FROM pg_catalog.pg_create_logical_replication_slot(${name}, 'pgoutput', failover => true)`;
       return parseLsn(rows[0]?.lsn ?? "");
     });
   } catch (error) {
     throw await createSlotError(sql, name, waitLimitMs, error);
   }
 }
+
+/**
+ * From this version on, standbys that ask for it (sync_replication_slots) keep copies of slots that are meant for it, and one that
+ * is promoted can be followed on.
+ */
+const FAILOVER_SINCE = 170_000;
 
 async function createSlotError(
   sql: Sql,

@@ -27,7 +27,7 @@ import {
   mayResync,
   recordLoss,
 } from "./slot_loss.ts";
-import { warnOfNewFile } from "./slot_position.ts";
+import { checkBelonging, warnOfNewFile } from "./slot_position.ts";
 import { SourceKeeper } from "./source_keeper.ts";
 import { certainChange } from "./source_watch.ts";
 import { ViewRefresher } from "./view_refresher.ts";
@@ -190,7 +190,10 @@ export class DatabaseRun {
     goesOn = false,
   ): Promise<DatabaseState> {
     const { run, board } = this.shared;
+    if (goesOn) checkBelonging(found, checkpoint);
     this.#refuse(found, goesOn);
+    // Without a slot there is nothing that a file of before could go on with.
+    if (found.slot !== null) checkBelonging(found, checkpoint);
     const isFirst = run.bootstrap && found.slot === null && checkpoint.identity() === null;
     const loss = lost ??
       (isFirst ? null : await orAborted(findLoss(admin, run.postgres, found, checkpoint), signal));
@@ -200,10 +203,9 @@ export class DatabaseRun {
     }
     recordLoss(loss, checkpoint);
     if (!mayResync(run)) throw loss;
-    // Nothing is given up in vain, nor on a server that is another one.
+    // Nothing is given up in vain.
     const without = { ...found, slot: null };
     refuse(setupProblems(without, true, goesOn));
-    checkpoint.checkIdentity(identityOf(found));
     await giveSlotUp(admin, found, loss, board, signal);
     return await this.#makeMissing(admin, without, checkpoint, signal);
   }

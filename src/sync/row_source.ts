@@ -7,6 +7,7 @@ import { SourceSession } from "../documents/source_session.ts";
 import { StandbyClock } from "../documents/standby_clock.ts";
 import { PgsyncError } from "../errors/error.ts";
 import { connectPostgres, type Sql } from "../postgres/connect.ts";
+import { watchLink } from "../postgres/link_watch.ts";
 import { delayOrAbort } from "../retry/backoff.ts";
 import type { StatusBoard } from "../status/status_board.ts";
 import type { DatabaseState } from "./database_state.ts";
@@ -77,6 +78,28 @@ export class RowSource implements AsyncDisposable {
   /** As `SourceSession.untilDone`. */
   async untilDone<T>(work: () => Promise<T>, doing: string, signal: AbortSignal): Promise<T> {
     return await this.session.untilDone(work, doing, this.onFault, signal);
+  }
+
+  /**
+   * Watches whether the servers answer, until the signal.
+   *
+   * @param others pools that lead to the primary, too
+   * @param onSilence told when the primary did not
+   */
+  async watchLinks(others: readonly Sql[], onSilence: () => void, signal: AbortSignal): Promise<void> {
+    const { database, options: primary, links } = this.session;
+    await Promise.all(links.map(({ options, pools }) => {
+      const isPrimary = options === primary;
+      return watchLink({
+        options,
+        database,
+        pools: isPrimary ? [...pools, ...others] : [...pools, this.#catalog],
+        onSilence: (fault) => {
+          this.onFault(fault);
+          if (isPrimary) onSilence();
+        },
+      }, signal);
+    }));
   }
 
   /** Looks at the replica, where there is one, until the signal. @param onUnfit told that it is none any more */

@@ -66,7 +66,7 @@ export function goesOnAfter(run: RunOptions, error: unknown): error is PgsyncErr
  * What was lost while nothing ran, or what a run was ended by; null where it can go on.
  *
  * @param options how the server is reached
- * @throws PgsyncError CHECKPOINT_FOREIGN, SLOT_MISMATCH; of PostgreSQL
+ * @throws PgsyncError SLOT_MISMATCH; of PostgreSQL
  */
 export async function findLoss(
   admin: Sql,

@@ -14,11 +14,20 @@ const logger = getLogger(["pgsync", "sync"]);
 
 /** Whether a run can go on from the position in its checkpoint file. */
 
+/** @throws PgsyncError CHECKPOINT_FOREIGN where the file belongs to another server, database or slot */
+export function checkBelonging(state: DatabaseState, checkpoint: Checkpoint): void {
+  const now = identityOf(state);
+  // A greater timeline would be recorded by the check: that waits until it is known what became of the position.
+  const timeline = Math.min(now.timeline, checkpoint.identity()?.timeline ?? now.timeline);
+  checkpoint.checkIdentity({ ...now, timeline });
+}
+
 /**
  * Why the changes after the stored position cannot be had from the slot; null where they can.
  *
  * @returns CHECKPOINT_BEHIND, HISTORY_DIVERGED
- * @throws PgsyncError CHECKPOINT_FOREIGN; of PostgreSQL
+ * @param checkpoint it belongs to the server
+ * @throws PgsyncError of PostgreSQL
  */
 export async function positionLoss(
   admin: Sql,
@@ -46,8 +55,6 @@ async function historyLoss(
   const now = identityOf(state);
   const lsn = checkpoint.position();
   if (before === null) return null;
-  // A greater timeline is recorded by this check, so that one is kept for later.
-  checkpoint.checkIdentity({ ...now, timeline: Math.min(now.timeline, before.timeline) });
   const ancestors = before.timeline === now.timeline
     ? []
     : await readTimelineHistory(options, state.database, now.timeline);

@@ -61,8 +61,15 @@ export async function ownPostgres(
 }
 
 /** Makes databases on a server of the test's own. */
-export function databasesOf(server: PostgresServer): DatabaseServer {
+export function databasesOf(server: Pick<PostgresServer, "url">): DatabaseServer {
   return { createDatabase: () => createDatabase(server.url) };
+}
+
+/** The same server, addressed by way of a proxy. */
+export function throughProxy(url: string, proxy: { readonly url: string }): string {
+  const changed = new URL(url);
+  changed.port = new URL(proxy.url).port;
+  return changed.href;
 }
 
 /** Starts a hot standby of a server of the test's own. It is stopped at the end of the test file at the latest. */

@@ -13,6 +13,8 @@ export interface TcpProxy {
   shut(): Promise<void>;
   /** Cuts all connections; new ones are taken. */
   cut(): void;
+  /** New connections lead to the server at `target` (a URL), as a name does that was changed. */
+  lead(target: string): void;
   /** From now on the server's bytes go nowhere (`true`), as if it had stopped, or to the client again. */
   swallowAnswers(swallow: boolean): void;
   /** Holds back what the next client sends from the first bytes on that match; all others go through. */
@@ -45,7 +47,7 @@ export interface TcpProxyOptions {
 
 /** Starts a proxy before the server at `target` (a URL). */
 export async function startTcpProxy(target: string, options: TcpProxyOptions = {}): Promise<TcpProxy> {
-  const { hostname, port: targetPort } = new URL(target);
+  let { hostname, port: targetPort } = new URL(target);
   const port = await freePort();
   const clients = new Set<Socket>();
   let swallowing = false;
@@ -117,6 +119,9 @@ export async function startTcpProxy(target: string, options: TcpProxyOptions = {
         cut();
       }),
     cut,
+    lead(to) {
+      ({ hostname, port: targetPort } = new URL(to));
+    },
     swallowAnswers(swallow) {
       swallowing = swallow;
     },

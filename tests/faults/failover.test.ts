@@ -1,0 +1,272 @@
+/** Another server where the one was that is followed: promoted, restored, or simply another. */
+import assert from "node:assert/strict";
+import { rmSync } from "node:fs";
+import { after, describe, it } from "node:test";
+import type { PostgresServer } from "../../scripts/servers/postgres.ts";
+import { runToEnd } from "../../scripts/servers/process.ts";
+import type { ErrorCode } from "../../src/errors/codes.ts";
+import { PgsyncError } from "../../src/errors/error.ts";
+import type { RunOptions } from "../../src/sync/options.ts";
+import { Bench } from "../integration/support.ts";
+import { eventually } from "../support/eventually.ts";
+import { databasesOf, ownPostgres, ownStandby, throughProxy, withDatabase } from "../support/postgres.ts";
+import { startTcpProxy, type TcpProxy } from "../support/tcp_proxy.ts";
+import { Vandal } from "../verify/damage.ts";
+import { superuser } from "./library.ts";
+
+const SHOP = `
+  CREATE TABLE book (id int PRIMARY KEY, title text);
+  CREATE TABLE rating (id int PRIMARY KEY, book int REFERENCES book, stars int);
+  INSERT INTO book SELECT n, 'book ' || n FROM generate_series(1, 50) AS n;
+  INSERT INTO rating SELECT n, n, 5 FROM generate_series(1, 50) AS n`;
+const BOOKS = `
+table: book
+children:
+  - {table: rating, label: ratings, relationship: {variant: object, type: one_to_many}}`;
+
+/** A row comes, one goes, one changes, one moves. */
+const CHANGES = [
+  "INSERT INTO book VALUES (100, 'new')",
+  "DELETE FROM rating WHERE book = 2",
+  "DELETE FROM book WHERE id = 2",
+  "UPDATE book SET title = 'changed' WHERE id = 3",
+  "UPDATE rating SET book = 4 WHERE id = 3",
+];
+
+function isError(code: ErrorCode, thrown: unknown): asserts thrown is PgsyncError {
+  assert.ok(thrown instanceof PgsyncError, String(thrown));
+  assert.equal(thrown.code, code, thrown.message);
+}
+
+/** The faults that were told of and tried again. */
+function faults(bench: Bench): ErrorCode[] {
+  return bench.events.flatMap((event) => event.type === "retry" ? [event.fault.code] : []);
+}
+
+function loads(bench: Bench): number {
+  return bench.events.filter((event) => event.type === "load" && event.load.state === "done").length;
+}
+
+const names: TcpProxy[] = [];
+after(async () => {
+  for (const name of names) await name.stop();
+});
+
+/** A database that is reached by a name which can be given to another server. */
+async function openNamed(
+  server: PostgresServer,
+  changes: Partial<RunOptions> = {},
+): Promise<{ readonly bench: Bench; readonly name: TcpProxy }> {
+  const name = await startTcpProxy(server.url);
+  names.push(name);
+  const bench = await Bench.open(databasesOf({ url: throughProxy(server.url, name) }), SHOP, BOOKS, changes);
+  return { bench, name };
+}
+
+/** Waits until a standby has replayed all that the primary has written. */
+async function replayed(standby: PostgresServer, primary: PostgresServer): Promise<void> {
+  const [there, here] = [superuser(standby), superuser(primary)];
+  const [row] = await here<{ lsn: string }[]>`SELECT pg_current_wal_flush_lsn()::text AS lsn`;
+  await eventually(async () => {
+    const [behind] = await there`SELECT pg_last_wal_replay_lsn() < ${row?.lsn ?? ""}::pg_lsn AS behind`;
+    assert.equal(behind?.["behind"], false);
+  }, { what: "the standby to replay" });
+  await Promise.all([there.end(), here.end()]);
+}
+
+async function promote(standby: PostgresServer): Promise<void> {
+  const sql = superuser(standby);
+  await sql`SELECT pg_promote()`;
+  await sql.end();
+}
+
+/** A standby that keeps copies of slots. */
+async function withSlotCopies(primary: PostgresServer): Promise<PostgresServer> {
+  const sql = superuser(primary);
+  await sql`SELECT pg_create_physical_replication_slot('standby')`;
+  await sql.end();
+  return await ownStandby(primary, {
+    settings: {
+      primary_conninfo: `host=127.0.0.1 port=${primary.port} user=postgres dbname=postgres`,
+      primary_slot_name: "standby",
+      hot_standby_feedback: "on",
+      sync_replication_slots: "on",
+    },
+  });
+}
+
+async function slotCopied(standby: PostgresServer, bench: Bench): Promise<void> {
+  const sql = superuser(standby);
+  await eventually(async () => {
+    await bench.sql`SELECT pg_logical_emit_message(true, 'test', '')`;
+    // The slot's own beginnings move by these.
+    await bench.sql`SELECT pg_log_standby_snapshot()`;
+    const [slot] = await sql`SELECT synced AND NOT temporary AS kept FROM pg_replication_slots
+      WHERE slot_name = ${`pgsync_${bench.database.name}`}`;
+    assert.equal(slot?.["kept"], true);
+  }, { what: "the standby to keep a copy of the slot" });
+  await sql.end();
+}
+
+describe("A standby that is promoted", () => {
+  it("with a copy of the slot is followed on, and the documents are compared", async () => {
+    const primary = await ownPostgres();
+    const standby = await withSlotCopies(primary);
+    const { bench, name } = await openNamed(primary);
+    await using _bench = bench;
+    await bench.runOnce();
+    bench.start({ bootstrap: false });
+    await bench.assertSettled("after the load");
+    const loaded = loads(bench);
+    await slotCopied(standby, bench);
+    await bench.write(...CHANGES);
+    await bench.settled();
+    await replayed(standby, primary);
+    // As if it had been written from what was lost with the primary.
+    await new Vandal(bench).remove("11");
+    await primary.kill();
+    name.lead(standby.url);
+    name.cut();
+    // Its name leads to a server that is a standby still.
+    await eventually(() => {
+      const [status] = bench.synchronizer.status().databases;
+      assert.ok(status?.faults.some(({ message }) => /is a standby now/.test(message)));
+    }, { what: "the run to wait for the promotion" });
+    await promote(standby);
+    await bench.write("UPDATE book SET title = 'after the failover' WHERE id > 40");
+    await bench.assertSettled("on the promoted standby");
+    assert.ok(faults(bench).every((code) => code === "POSTGRES_UNREACHABLE"), faults(bench).join());
+    assert.equal(loads(bench), loaded, "nothing was loaded anew");
+    // The timeline is kept: another start compares nothing.
+    await bench.stop();
+    await bench.runOnce({ bootstrap: false });
+    await bench.assertEqual("after another start");
+  });
+
+  it("without the slot is a loss: a run halts, or begins another there", async () => {
+    const primary = await ownPostgres({ major: 15 });
+    const standby = await ownStandby(primary);
+    const { bench, name } = await openNamed(primary);
+    await using _bench = bench;
+    await bench.runOnce();
+    bench.start({ bootstrap: false });
+    await bench.assertSettled("after the load");
+    await bench.write(...CHANGES);
+    await bench.settled();
+    await replayed(standby, primary);
+    await primary.kill();
+    await promote(standby);
+    name.lead(standby.url);
+    name.cut();
+    isError("SLOT_MISSING", await bench.failure());
+    await bench.write("UPDATE book SET title = 'after the failover' WHERE id > 40");
+    bench.start({ bootstrap: false, onSlotLoss: "resync" });
+    await bench.assertSettled("on the promoted standby");
+    await bench.write("DELETE FROM rating WHERE id = 20", "DELETE FROM book WHERE id = 20");
+    await bench.assertSettled("a change there");
+    await bench.stop();
+  });
+
+  it("with a copy of the slot, but not of all that was taken, is a loss, and stays one", async () => {
+    const primary = await ownPostgres();
+    const standby = await withSlotCopies(primary);
+    const { bench, name } = await openNamed(primary);
+    await using _bench = bench;
+    await bench.runOnce();
+    bench.start({ bootstrap: false });
+    await bench.assertSettled("after the load");
+    await slotCopied(standby, bench);
+    await replayed(standby, primary);
+    await standby.halt();
+    await bench.write(...CHANGES);
+    await bench.assertSettled("what the standby does not get");
+    await primary.kill();
+    await standby.start();
+    await promote(standby);
+    name.lead(standby.url);
+    name.cut();
+    const error = await bench.failure();
+    isError("HISTORY_DIVERGED", error);
+    assert.match(error.message, /its timeline 2 left timeline 1 at .*, before the position/);
+    isError("HISTORY_DIVERGED", await bench.runOnce({ bootstrap: false }).catch((again: unknown) => again));
+    bench.start();
+    await bench.assertSettled("loaded anew, without what was lost");
+    await bench.write(...CHANGES);
+    await bench.assertSettled("the same once more");
+    await bench.stop();
+  });
+});
+
+describe("An older state of the server that is restored", () => {
+  for (const resync of [true, false]) {
+    it(`is a loss: ${resync ? "a run that may loads anew" : "another halts, and at each start"}`, async () => {
+      const server = await ownPostgres();
+      await using bench = await Bench.open(databasesOf(server), SHOP, BOOKS);
+      await bench.runOnce();
+      const { dataDirectory } = server;
+      await server.halt();
+      await copyFolder(dataDirectory, `${dataDirectory}.backup`);
+      await server.start();
+      bench.start({ bootstrap: resync });
+      await bench.settled();
+      // What is lost lies far beyond what is written after the restore.
+      const noise = "SELECT pg_logical_emit_message(false, 'test', repeat('x', 10000000))";
+      await bench.write(noise, ...CHANGES);
+      await bench.assertSettled("what will be lost");
+      await server.halt();
+      rmSync(dataDirectory, { recursive: true });
+      await copyFolder(`${dataDirectory}.backup`, dataDirectory);
+      await server.start();
+      if (!resync) {
+        const error = await bench.failure();
+        isError("HISTORY_DIVERGED", error);
+        assert.match(error.message, /an older state of it was restored/);
+        // Beyond the position nobody could tell any more.
+        await bench.write(noise, noise, "UPDATE book SET title = 'after the restore' WHERE id = 9");
+        isError(
+          "HISTORY_DIVERGED",
+          await bench.runOnce({ bootstrap: false }).catch((again: unknown) => again),
+        );
+        bench.start();
+      } else {
+        await eventually(() => faults(bench).includes("HISTORY_DIVERGED"), { what: "the run to notice" });
+      }
+      await bench.assertSettled("what was restored");
+      await bench.write("UPDATE book SET title = 'again' WHERE id IN (2, 3)");
+      await bench.assertSettled("documents that were written and deleted in what is lost");
+      await bench.stop();
+    });
+  }
+});
+
+describe("Another cluster", () => {
+  it("halts the run before it touches anything, whatever it may", async () => {
+    const [server, other] = await Promise.all([ownPostgres(), ownPostgres()]);
+    const { bench, name } = await openNamed(server);
+    await using _bench = bench;
+    const stranger = superuser(other);
+    await stranger.unsafe(`CREATE DATABASE ${bench.database.name}`);
+    await stranger.end();
+    const there = superuser({ ...other, url: withDatabase(other.url, bench.database.name) });
+    await there.unsafe(SHOP);
+    await there.unsafe("DELETE FROM rating; DELETE FROM book");
+    bench.start();
+    await bench.assertSettled("after the load");
+    name.lead(other.url);
+    name.cut();
+    const error = await bench.failure();
+    isError("CHECKPOINT_FOREIGN", error);
+    assert.match(error.message, /system identifier/);
+    assert.equal((await there`SELECT FROM pg_replication_slots`).length, 0);
+    assert.equal((await there`SELECT FROM pg_publication`).length, 0);
+    await there.end();
+    name.lead(server.url);
+    name.cut();
+    await bench.runOnce({ bootstrap: false });
+    await bench.assertEqual("as it was");
+  });
+});
+
+async function copyFolder(from: string, to: string): Promise<void> {
+  await runToEnd({ command: "cp", args: ["-a", from, to] });
+}
