@@ -281,8 +281,8 @@ export const ERRORS = {
     meaning:
       "The slot has been confirmed beyond the position in the checkpoint file: the file is an older copy, or somebody else read the slot.",
     remedy:
-      "Start with --bootstrap, or with --on-slot-loss resync: a new slot is made, and the documents are loaded anew in place. " +
-      "Where another run follows the slot, give this one a slot of its own (--slot).",
+      "Go on with the newest checkpoint file of this slot, if there is one; else start with --on-slot-loss resync: a new slot is made, " +
+      "and the documents are loaded anew in place. Where another run follows the slot, give this one a slot of its own (--slot).",
     next: "resync",
     exitCode: EXIT.halted,
   },

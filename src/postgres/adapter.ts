@@ -1,6 +1,7 @@
 import { EventEmitter } from "node:events";
 import type { Socket } from "node:net";
 import { Backend, BackendTap } from "./backend.ts";
+import type { LoginGate } from "./login_gate.ts";
 import type { SocketOpener } from "./socket.ts";
 
 const CANCEL_REQUEST_CODE = 80_877_102;
@@ -26,8 +27,11 @@ export class PostgresJsSocket extends EventEmitter {
   #backend: Backend | null = null;
   #closed = false;
 
-  /** @param opened the open socket, or why there is none */
-  constructor(opened: Socket | Error, opener: SocketOpener) {
+  /**
+   * @param opened the open socket, or why there is none
+   * @param gate told how the login ended
+   */
+  constructor(opened: Socket | Error, opener: SocketOpener, private readonly gate: LoginGate | null = null) {
     super();
     this.#tap = new BackendTap((bytes) => void this.emit("data", bytes));
     if (opened instanceof Error) {
@@ -82,6 +86,7 @@ export class PostgresJsSocket extends EventEmitter {
   }
 
   #loggedIn(socket: Socket, opener: SocketOpener): void {
+    this.gate?.passed();
     const { key } = this.#tap;
     // Only a pooler in between could fail to give one.
     if (key === null) return;
@@ -94,6 +99,7 @@ export class PostgresJsSocket extends EventEmitter {
   #close(): void {
     setImmediate(() => {
       this.#closed = true;
+      if (!this.#tap.ready && this.#tap.fatal !== null) this.gate?.refused(this.#tap.fatal);
       const reason = this.#tap.fatal ?? this.#failure ?? closedError();
       this.#backend?.lose(reason);
       if (!this.#cancels) this.emit("error", reason);

@@ -5,6 +5,7 @@ import { PostgresJsSocket } from "./adapter.ts";
 import type { PostgresErrorContext } from "./errors.ts";
 import type { PostgresOptions } from "./options.ts";
 import { withSafeSessions } from "./session.ts";
+import { gateOf, type LoginGate } from "./login_gate.ts";
 import { SocketOpener } from "./socket.ts";
 
 /** A pool of connections (postgres.js). */
@@ -52,6 +53,7 @@ const STARTUP_PADDING = " ".repeat(1024);
 export function connectPostgres(options: PostgresOptions, purpose: ConnectPurpose): Sql {
   const opener = new SocketOpener(options, purpose.database);
   const open = new Set<PostgresJsSocket>();
+  const gate = gateOf(options);
   const closes = new EventTarget();
   // Every option is given, for postgres.js reads what is absent from the environment (PGPASSWORD, PGMAX, PGSSL …).
   const settings = {
@@ -65,7 +67,7 @@ export function connectPostgres(options: PostgresOptions, purpose: ConnectPurpos
     // TLS is done by our own sockets.
     ssl: false,
     sslnegotiation: null,
-    socket: () => openForPostgresJs(opener, open),
+    socket: () => openForPostgresJs(opener, open, gate),
     connect_timeout: LOGIN_TIMEOUT_SECONDS,
     idle_timeout: 0,
     max_lifetime: null,
@@ -214,9 +216,11 @@ function parameterText(value: unknown): string {
 async function openForPostgresJs(
   opener: SocketOpener,
   open: Set<PostgresJsSocket>,
+  gate: LoginGate,
 ): Promise<PostgresJsSocket> {
   try {
-    const socket = new PostgresJsSocket(await opener.open(), opener);
+    if (gate.shut !== null) throw gate.shut;
+    const socket = new PostgresJsSocket(await opener.open(), opener, gate);
     open.add(socket);
     socket.once("close", () => open.delete(socket));
     return socket;

@@ -85,7 +85,9 @@ function serverError(
   }
   if (sqlState === "3D000") {
     return new PgsyncError("POSTGRES_LOGIN", `${server} has no database "${database}".`, {
-      remedy: "Correct `database` in the schema file, or create the database.",
+      remedy:
+        "Correct `database` in the schema file, or create the database. Where it was renamed while it was followed, give it its " +
+        "name again: under another one slot, checkpoint file and index would have to be made anew.",
       cause: thrown,
     });
   }

@@ -6,7 +6,7 @@ import { isTemporary } from "./errors.ts";
 const RETRY_LIMITS = { baseMs: 200, capMs: 10_000 };
 
 /**
- * Runs work against PostgreSQL again and again while it fails for a temporary reason.
+ * Runs work against PostgreSQL again and again while it fails for a temporary reason, or because nobody is let in any more.
  *
  * @param work must be safe to repeat
  * @param errorOf makes an error of ours of what the work threw
@@ -26,7 +26,8 @@ export async function patiently<T>(
     } catch (thrown) {
       signal.throwIfAborted();
       const error = errorOf(thrown);
-      if (!isTemporary(error)) throw error;
+      // Work is done with what has logged in before: the password was changed, or the database renamed, and may be set back.
+      if (!isTemporary(error) && error.code !== "POSTGRES_LOGIN") throw error;
       onFault(error);
       await delay(backoffDelay(attempt, RETRY_LIMITS), signal);
     }

@@ -82,7 +82,9 @@ export function reconnectDelay(
   connectedBefore: boolean,
   random?: () => number,
 ): number | null {
-  const policy = RECONNECT[error.code];
+  // A database that was renamed locks nobody out, and may have its name again at any moment.
+  const isRenamed = sqlStateOf(error.cause) === "3D000";
+  const policy = RECONNECT[isRenamed ? "POSTGRES_UNREACHABLE" : error.code];
   if (policy === undefined) return null;
   if (error.code === "POSTGRES_LOGIN" && !connectedBefore) return null;
   return policy.leastMs + backoffDelay(attempt, policy, random);

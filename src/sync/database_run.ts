@@ -24,6 +24,7 @@ import {
   goesOnAfter,
   isLoss,
   isLossProblem,
+  mayMend,
   mayResync,
   recordLoss,
 } from "./slot_loss.ts";
@@ -202,7 +203,7 @@ export class DatabaseRun {
       return run.bootstrap ? await this.#makeMissing(admin, found, checkpoint, signal) : found;
     }
     recordLoss(loss, checkpoint);
-    if (!mayResync(run)) throw loss;
+    if (!mayMend(loss, run, found.slot)) throw loss;
     // Nothing is given up in vain.
     const without = { ...found, slot: null };
     refuse(setupProblems(without, true, goesOn));

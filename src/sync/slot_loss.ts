@@ -5,7 +5,7 @@ import type { Sql } from "../postgres/connect.ts";
 import { patiently } from "../postgres/patience.ts";
 import { sqlStateOf } from "../postgres/errors.ts";
 import type { PostgresOptions } from "../postgres/options.ts";
-import { assertUsableSlot, dropSlot } from "../replication/slot.ts";
+import { assertUsableSlot, dropSlot, type SlotState } from "../replication/slot.ts";
 import type { StatusBoard } from "../status/status_board.ts";
 import type { DatabaseState } from "./database_state.ts";
 import type { RunOptions } from "./options.ts";
@@ -17,7 +17,7 @@ import { positionLoss } from "./slot_position.ts";
  * them, for a load supposes nothing of what the index holds; but it reads everything, and it makes the index forget what the
  * server has lost. So it is done where it was asked for.
  *
- * Not among them: CHECKPOINT_FOREIGN (another cluster, or a primary of before that came back: most often a wrong address, and its rows
+ * Not among them: CHECKPOINT_BEHIND (see `mayMend`; a run that meets it while it follows was replaced by another), CHECKPOINT_FOREIGN (another cluster, or a primary of before that came back: most often a wrong address, and its rows
  * would replace the right documents), SLOT_MISMATCH (somebody else's slot), INDEX_FOREIGN and INDEX_CHANGED (the index is not, or no
  * longer, for these documents).
  */
@@ -28,8 +28,6 @@ const LOSSES: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "SLOT_LOST",
   // The WAL is there, but cannot be read.
   "DECODING_FAILED",
-  // What the slot was confirmed beyond the file's position may not be in the index.
-  "CHECKPOINT_BEHIND",
   // The documents that a row left cannot be found, and the change comes again at each start.
   "OLD_VALUE_MISSING",
   // The position means something else on this server.
@@ -60,6 +58,16 @@ export function goesOnAfter(run: RunOptions, error: unknown): error is PgsyncErr
   if (!(error instanceof PgsyncError)) return false;
   return error.code === "SERVER_CHANGED" ||
     mayResync(run) && (isLoss(error) || error.code === "PUBLICATION_MISSING");
+}
+
+/**
+ * Whether a run may mend a loss that it finds at its start by beginning a new slot. A slot that has been confirmed beyond the
+ * file's position (CHECKPOINT_BEHIND) may be in the hands of another run, which would lose it: so that has to be asked for by
+ * name, and nobody must be following the slot.
+ */
+export function mayMend(loss: PgsyncError, run: RunOptions, slot: SlotState | null): boolean {
+  if (loss.code !== "CHECKPOINT_BEHIND") return mayResync(run);
+  return run.onSlotLoss === "resync" && slot?.active !== true;
 }
 
 /**
