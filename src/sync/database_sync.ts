@@ -94,8 +94,8 @@ export class DatabaseSync {
       this.#show(indices, follower, keeper, consumer);
       void watchSlot(admin, state.slotName, source.clock, board, watching);
       void loop.run(watching);
-      // The stream has a watchdog of its own, but none while it is held back.
-      void source.watchLinks([admin], () => void follower?.renew(), watching);
+      // The stream has a watchdog of its own, but none while it is held back by those who wait for an answer.
+      void source.watchLinks([admin], watching);
       void refresher.run(() => loop.soon(), watching);
 
       try {

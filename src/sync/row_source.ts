@@ -80,26 +80,17 @@ export class RowSource implements AsyncDisposable {
     return await this.session.untilDone(work, doing, this.onFault, signal);
   }
 
-  /**
-   * Watches whether the servers answer, until the signal.
-   *
-   * @param others pools that lead to the primary, too
-   * @param onSilence told when the primary did not
-   */
-  async watchLinks(others: readonly Sql[], onSilence: () => void, signal: AbortSignal): Promise<void> {
+  /** Watches whether the servers answer, until the signal. @param others pools that lead to the primary, too */
+  async watchLinks(others: readonly Sql[], signal: AbortSignal): Promise<void> {
     const { database, options: primary, links } = this.session;
-    await Promise.all(links.map(({ options, pools }) => {
-      const isPrimary = options === primary;
-      return watchLink({
+    await Promise.all(links.map(({ options, pools }) =>
+      watchLink({
         options,
         database,
-        pools: isPrimary ? [...pools, ...others] : [...pools, this.#catalog],
-        onSilence: (fault) => {
-          this.onFault(fault);
-          if (isPrimary) onSilence();
-        },
-      }, signal);
-    }));
+        pools: [...pools, ...options === primary ? others : [this.#catalog]],
+        onSilence: this.onFault,
+      }, signal)
+    ));
   }
 
   /** Looks at the replica, where there is one, until the signal. @param onUnfit told that it is none any more */

@@ -1,3 +1,4 @@
+import { getLogger } from "@logtape/logtape";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import type { ErrorCode } from "../errors/codes.ts";
 import { PgsyncError, toPgsyncError } from "../errors/error.ts";
@@ -10,6 +11,8 @@ import type { StatusBoard } from "../status/status_board.ts";
 import type { DatabaseState } from "./database_state.ts";
 import type { RunOptions } from "./options.ts";
 import { positionLoss } from "./slot_position.ts";
+
+const logger = getLogger(["pgsync", "sync"]);
 
 /**
  * Faults after which changes are missing that nobody will tell of any more. What helps is one and the same: a new slot is begun, all
@@ -122,8 +125,10 @@ export async function giveSlotUp(
 ): Promise<void> {
   const remedy = "A new slot is made, and the documents are loaded anew in place.";
   board.retry("replication", new PgsyncError(loss.code, loss.message, { remedy, cause: loss }));
-  board.remapping =
+  const reason =
     `The slot "${state.slotName}" is given up, and the documents are loaded anew: ${loss.message}`;
+  logger.warn("{reason}", { reason });
+  board.remapping = reason;
   const drop = () => dropSlot(admin, state.slotName);
   await patiently(drop, toPgsyncError, (fault) => board.retry("postgresql", fault), signal);
 }

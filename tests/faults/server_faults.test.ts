@@ -204,10 +204,16 @@ describe("A slot in use", () => {
 
 describe("A database that is renamed", () => {
   it("is waited for, and followed on when it has its name again", async () => {
-    await using bench = await Bench.open(17, SHOP, BOOKS);
+    const proxy = await startTcpProxy((await useElasticsearch()).url);
+    await using bench = await Bench.open(17, SHOP, BOOKS, {
+      search: { ...SEARCH_DEFAULTS, urls: [proxy.url] },
+    });
     const admin = postgres((await usePostgres(17)).url, { max: 1, onnotice: () => {} });
     bench.start();
     await bench.assertSettled("after the load");
+    // Something is to be built when it is away.
+    proxy.delayAnswers(true);
+    await bench.write("UPDATE book SET title = 'before'", "DELETE FROM rating WHERE id > 490");
     const { name } = bench.database;
     const rename = (from: string, to: string) =>
       eventually(async () => {
@@ -218,7 +224,15 @@ describe("A database that is renamed", () => {
     const there = postgres(withDatabase(bench.database.url, `${name}_old`), { max: 1, onnotice: () => {} });
     await there`UPDATE book SET title = 'under another name' WHERE id < 50`;
     await there.end();
-    await eventually(() => assert.ok(faults(bench).includes("POSTGRES_LOGIN")), { what: "it to be missed" });
+    proxy.delayAnswers(false);
+    const missedBy = (of: "replication" | "postgresql") =>
+      bench.events.some((event) =>
+        event.type === "retry" && event.of === of && event.fault.code === "POSTGRES_LOGIN"
+      );
+    await eventually(() => missedBy("replication") && missedBy("postgresql"), {
+      what: "it to be missed by the stream, and by what builds",
+      timeout: 60_000,
+    });
     assert.match(
       bench.synchronizer.status().databases[0]?.faults.at(-1)?.remedy ?? "",
       /give it its name again/,
@@ -229,6 +243,7 @@ describe("A database that is renamed", () => {
     await bench.assertSettled("with its name again");
     await bench.stop();
     await admin.end();
+    await proxy.stop();
   });
 });
 

@@ -166,12 +166,21 @@ export class FollowerHere implements Follower {
   }
 
   #prepared(): Synchronizer {
-    return new Synchronizer(this.#options, (event) => void this.events.push(event));
+    return new Synchronizer(this.#options, (event) => {
+      this.events.push(event);
+      if (event.type !== "retry" || event.fault.next !== "resync" || event.fault.code === "DECODING_FAILED") {
+        return;
+      }
+      // Nobody does this to it; and to load anew would hide what did.
+      this.#failure ??= { error: new Error(`changes were lost: ${event.fault.message}`) };
+    });
   }
 }
 
-/** What the program logs when it gives a slot up. */
+/** What the program logs when it gives a slot up, */
 const GIVEN_UP = /The slot "[^"]+" is given up/;
+/** and why it may. */
+const UNDECODABLE = /PostgreSQL cannot decode its WAL/;
 /** What the program logs before it has all documents of an index compared. */
 const COMPARISON = / are (mapped and )?compared( anew\.)?/;
 
@@ -189,6 +198,8 @@ export class FollowerProcess implements Follower {
   #onComparison: () => void = () => {};
   #address: string | null = null;
   slotsGivenUp = 0;
+  /** What was said of changes that were lost, though nobody does that to it. */
+  #lost: string | null = null;
 
   /** @param executable null: the sources */
   constructor(private readonly of: FollowerOptions, private readonly executable: string | null) {
@@ -216,6 +227,7 @@ export class FollowerProcess implements Follower {
     if (child === null || (ended !== null && ended !== undefined)) {
       throw new Error(`pgsync has ended by itself (${JSON.stringify(ended)}):\n${child?.output()}`);
     }
+    if (this.#lost !== null) throw new Error(`changes were lost: ${this.#lost}`);
     if (this.#address === null) return undefined;
     const response = await fetch(new URL("/status", this.#address));
     return statusJson.parse(await response.json()).databases[0];
@@ -295,7 +307,10 @@ export class FollowerProcess implements Follower {
       onLine: (line) => {
         this.#address ??= /status at (http:\S+)/.exec(line)?.[1] ?? null;
         if (COMPARISON.test(line)) this.#onComparison();
-        if (GIVEN_UP.test(line)) this.slotsGivenUp++;
+        if (GIVEN_UP.test(line)) {
+          this.slotsGivenUp++;
+          if (!UNDECODABLE.test(line)) this.#lost = line;
+        }
       },
     });
   }
