@@ -10,6 +10,8 @@ const ASK_EVERY_MS = 10_000;
 const LONGEST_SILENCE_MS = 30_000;
 /** and the shortest. */
 const SHORTEST_SILENCE_MS = 1_000;
+/** How long an answer that has come may take to be read. */
+const READ_LATE_MS = 500;
 
 /** What is watched, and who is told. */
 export interface LinkWatchOptions {
@@ -58,11 +60,13 @@ async function answers(sql: Sql, limitMs: number, signal: AbortSignal): Promise<
   const answer = sql<{ timeout: string }[]>`
     SELECT setting AS timeout FROM pg_catalog.pg_settings WHERE name = 'wal_sender_timeout'`
     .then(([row]) => limitOf(Number(row?.timeout)), () => null);
+  const overdue = silence.then(async () => {
+    // We may have been frozen ourselves, and the answer is there, unread.
+    await Promise.race([answer, delayOrAbort(READ_LATE_MS, signal)]);
+    return signal.aborted || over.signal.aborted ? null : "silent" as const;
+  });
   try {
-    return await Promise.race([
-      answer,
-      silence.then(() => signal.aborted || over.signal.aborted ? null : "silent" as const),
-    ]);
+    return await Promise.race([answer, overdue]);
   } finally {
     over.abort();
   }

@@ -124,11 +124,14 @@ export async function giveSlotUp(
   signal: AbortSignal,
 ): Promise<void> {
   const remedy = "A new slot is made, and the documents are loaded anew in place.";
-  board.retry("replication", new PgsyncError(loss.code, loss.message, { remedy, cause: loss }));
   const reason =
     `The slot "${state.slotName}" is given up, and the documents are loaded anew: ${loss.message}`;
-  logger.warn("{reason}", { reason });
-  board.remapping = reason;
+  // Once, also where what follows has to be tried again: the search engine may be away for hours.
+  if (board.remapping !== reason) {
+    board.retry("replication", new PgsyncError(loss.code, loss.message, { remedy, cause: loss }));
+    logger.warn("{reason}", { reason });
+    board.remapping = reason;
+  }
   const drop = () => dropSlot(admin, state.slotName);
   await patiently(drop, toPgsyncError, (fault) => board.retry("postgresql", fault), signal);
 }
