@@ -205,10 +205,9 @@ export class DatabaseRun {
     recordLoss(loss, checkpoint);
     if (!mayMend(loss, run, found.slot)) throw loss;
     // Nothing is given up in vain.
-    const without = { ...found, slot: null };
-    refuse(setupProblems(without, true, goesOn));
+    refuse(setupProblems(found, true, goesOn).filter((problem) => !isLossProblem(problem, found)));
     await giveSlotUp(admin, found, loss, board, signal);
-    return await this.#makeMissing(admin, without, checkpoint, signal);
+    return await this.#makeMissing(admin, { ...found, slot: null }, checkpoint, signal);
   }
 
   async #makeMissing(

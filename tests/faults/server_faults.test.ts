@@ -213,7 +213,19 @@ describe("A database that is renamed", () => {
     await bench.assertSettled("after the load");
     // Something is to be built when it is away.
     proxy.delayAnswers(true);
-    await bench.write("UPDATE book SET title = 'before'", "DELETE FROM rating WHERE id > 490");
+    for (let round = 0; round < 10; round++) {
+      await bench.write(
+        `UPDATE book SET title = 'before ${round}'`,
+        `DELETE FROM rating WHERE id = ${round}`,
+      );
+    }
+    const [row] = await bench.sql<
+      { lsn: string }[]
+    >`SELECT pg_logical_emit_message(true, 'test', '')::text AS lsn`;
+    await eventually(() => {
+      const { received = 0n } = bench.synchronizer.status().databases[0]?.stream ?? {};
+      assert.ok(received >= parseLsn(row?.lsn ?? ""));
+    }, { what: "the changes to be received" });
     const { name } = bench.database;
     const rename = (from: string, to: string) =>
       eventually(async () => {
