@@ -36,7 +36,7 @@ for (const major of [13, 17] as const) {
       await bench.assertSettled("what was changed meanwhile");
       await bench.write("UPDATE author SET name = 'of thousands' WHERE id = 10");
       await bench.assertSettled("a fan-out");
-      assert.deepEqual(await purposes(bench, reader), ["build", "lookup"]);
+      assert.deepEqual(await purposes(bench, reader), ["build", "lookup", "watch"]);
       const onPrimary = await purposes(bench, writer);
       assert.ok(onPrimary.includes("clock") && !onPrimary.includes("build") && !onPrimary.includes("lookup"));
       const readings = [null, optionsOf(standby.url)];
