@@ -1,5 +1,6 @@
 import type { ErrorCode } from "../errors/codes.ts";
 import { PgsyncError } from "../errors/error.ts";
+import { sqlStateOf } from "../postgres/errors.ts";
 import { backoffDelay, type BackoffLimits } from "../retry/backoff.ts";
 import { formatLsn, type Lsn } from "./lsn.ts";
 
