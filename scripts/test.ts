@@ -1,6 +1,7 @@
 /**
  * `deno task test [paths and options of deno test]`: starts the servers once, runs all tests or those named, then those of
  * tests/runtime that run under Bun, and ends with the line `N passed, N failed`. Exits with 1 where one failed or none ran.
+ * What stands in a folder named `long` runs only where that folder, or one above it, is named; `deno task test:faults` does so.
  */
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -16,6 +17,10 @@ import { provideJava } from "./servers/search.ts";
 
 /** A test run that takes longer is taken to hang. */
 const TIMEOUT_MS = 45 * 60_000;
+/** The same where long tests are among them. */
+const LONG_TIMEOUT_MS = 4 * TIMEOUT_MS;
+/** Tests that are too long for every run. */
+const LONG = /\/long\//;
 /** The tests of the library in this very process; they run a second time under Bun. */
 const IN_PROCESS = ["tests/runtime/library.test.ts", "tests/examples/library.test.ts"];
 
@@ -28,7 +33,10 @@ await runScript(async () => {
   const start = Date.now();
   const args = process.argv.slice(2);
   const paths = args.filter((arg) => !arg.startsWith("-") && existsSync(join(PROJECT, arg)));
-  const files = (paths.length === 0 ? ["tests"] : paths).flatMap((path) => testFiles(path));
+  const files = paths.length === 0
+    ? testFiles("tests").filter((file) => !LONG.test(file))
+    : paths.flatMap((path) => testFiles(path));
+  const timeoutMs = files.some((file) => LONG.test(file)) ? LONG_TIMEOUT_MS : TIMEOUT_MS;
   const reports = mkdtempSync(join(tmpdir(), "pgsync-edge-reports-"));
   beforeTheEnd(() => Promise.resolve(rmSync(reports, { recursive: true, force: true })));
 
@@ -41,11 +49,12 @@ await runScript(async () => {
         "test",
         "-A",
         `--junit-path=${join(reports, "deno.xml")}`,
-        ...(paths.length === 0 ? ["tests"] : []),
+        ...(paths.length === 0 ? ["--ignore=tests/**/long", "tests"] : []),
         ...args,
       ],
       join(reports, "deno.xml"),
       env,
+      timeoutMs,
     ),
   ];
   const again = IN_PROCESS.filter((file) => files.includes(file));
@@ -64,6 +73,7 @@ await runScript(async () => {
         ],
         join(reports, "bun.xml"),
         env,
+        timeoutMs,
       ),
     );
   }
@@ -139,13 +149,14 @@ async function runTests(
   args: readonly string[],
   report: string,
   env: Record<string, string>,
+  timeoutMs: number,
 ): Promise<Counts> {
   console.log(`$ ${[command.split("/").at(-1), ...args].join(" ")}`);
   const child = await startChild({ command, args, env, cwd: PROJECT, inherit: true });
   const timer = setTimeout(() => {
-    console.error(`The tests did not end within ${TIMEOUT_MS / 60_000} minutes.`);
+    console.error(`The tests did not end within ${timeoutMs / 60_000} minutes.`);
     child.signal("SIGKILL");
-  }, TIMEOUT_MS);
+  }, timeoutMs);
   const { code } = await child.exited;
   clearTimeout(timer);
   const { passed, failed } = existsSync(report)

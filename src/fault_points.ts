@@ -1,7 +1,9 @@
 /**
- * Safeguards that a test can leave out, one at a time, to see that the proof of docs/correctness.md would notice: an oracle that
- * never fails proves nothing. All are on; no option, variable or message leaves one out, only code in this process that
- * imports this file, and nothing in src does more than ask.
+ * What tests need of the inside of a run. No option, variable or message sets anything here, only code in this process that
+ * imports this file, and nothing in src does more than ask or tell.
+ *
+ * Safeguards can be left out, one at a time, to see that the proof of docs/correctness.md would notice: an oracle that
+ * never fails proves nothing. And a process can be killed or frozen where a crash would hurt the most (docs/faults.md).
  */
 
 /** A safeguard, by its name in docs/correctness.md. */
@@ -26,4 +28,35 @@ export function isLeftOut(point: FaultPoint): boolean {
 export function leaveOut(point: FaultPoint): Disposable {
   leftOut.add(point);
   return { [Symbol.dispose]: () => void leftOut.delete(point) };
+}
+
+/** A place on the way of a change or of a chunk of the initial load, in the order in which they are come to. */
+export type Milestone =
+  /** Documents are built, and nothing of them is sent. */
+  | "built"
+  /** A request is about to be sent. */
+  | "before-bulk"
+  /** A request is answered, and nothing of that is written down. */
+  | "after-bulk"
+  /** A part of a chunk of the initial load is acknowledged. */
+  | "in-chunk"
+  /** A chunk is acknowledged, and that is not recorded. */
+  | "before-chunk-done"
+  /** The position may move, and is not stored. */
+  | "before-checkpoint"
+  /** The position is stored, and the server is not told. */
+  | "before-confirm";
+
+let onReached: (milestone: Milestone) => void = () => {};
+
+/** Tells whoever waits for it, at once, that a milestone is reached. */
+export function reached(milestone: Milestone): void {
+  onReached(milestone);
+}
+
+/** Calls `hook` at each milestone, in the middle of the work, until what it returns is disposed of. For tests only. */
+export function atMilestones(hook: (milestone: Milestone) => void): Disposable {
+  const before = onReached;
+  onReached = hook;
+  return { [Symbol.dispose]: () => void (onReached = before) };
 }

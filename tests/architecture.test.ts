@@ -95,7 +95,9 @@ function withoutComments(text: string): string {
   return text.replaceAll(/\/\*[\s\S]*?\*\//g, "").replaceAll(/^\s*\/\/.*$/gm, "");
 }
 
-test("only tests leave a safeguard out", () => {
-  const wrong = sources().filter(({ path, text }) => path !== "fault_points.ts" && /\bleaveOut\b/.test(text));
+test("only tests leave a safeguard out, or hear of milestones", () => {
+  const wrong = sources().filter(({ path, text }) =>
+    path !== "fault_points.ts" && /\b(leaveOut|atMilestones)\b/.test(text)
+  );
   assert.deepEqual(wrong.map(({ path }) => path), []);
 });

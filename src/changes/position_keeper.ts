@@ -1,4 +1,5 @@
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
+import { reached } from "../fault_points.ts";
 import type { Lsn } from "../replication/lsn.ts";
 
 /** Positions that come close together are stored as one: to repeat a little after a crash is cheaper than a disk flush each. */
@@ -45,6 +46,7 @@ export class PositionKeeper {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
     if (this.#reached <= this.#stored) return;
+    reached("before-checkpoint");
     try {
       this.#stored = this.checkpoint.savePosition(this.#reached);
     } catch (thrown) {
@@ -52,6 +54,7 @@ export class PositionKeeper {
       return;
     }
     this.#storedAt = performance.now();
+    reached("before-confirm");
     this.confirm(this.#stored);
     for (const waiter of this.#waiting) {
       if (this.#stored < waiter.target) continue;

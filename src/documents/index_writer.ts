@@ -1,6 +1,7 @@
 import { havePassed } from "./garbage.ts";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { PgsyncError } from "../errors/error.ts";
+import { reached } from "../fault_points.ts";
 import type { MappedDocument } from "../mapping/tree.ts";
 import type { BulkRequest } from "../search/bulk_body.ts";
 import type { BulkWriter } from "../search/bulk_writer.ts";
@@ -89,6 +90,7 @@ export class IndexWriter {
   ): Promise<boolean> {
     const { bulk, checkpoint, observe } = this.options;
     const outcome = await bulk.send(request, signal);
+    reached("after-bulk");
     if (outcome.stale) return false;
     const refusals = await this.#notReplaced(
       outcome.refused.filter(({ id, operation }) => operation === "index" || id !== NO_ID),

@@ -1,3 +1,4 @@
+import { reached } from "../fault_points.ts";
 import { documentVersion } from "../search/version.ts";
 import { BodyMemory, BulkBody, type BulkRequest } from "../search/bulk_body.ts";
 import { Semaphore } from "../search/semaphore.ts";
@@ -122,6 +123,7 @@ export class KeyedWriter {
       const { parts, unmakeable } = await this.#builder.collect(keys, moment, collect, signal);
       this.index.refuse(unmakeable, version, write.source, write.position);
       const requests = parts.flatMap((part) => part.requests());
+      reached("built");
       const bulkStart = performance.now();
       times.buildSeconds += (bulkStart - buildStart) / 1000;
       const sent = await Promise.all(

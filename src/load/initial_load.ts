@@ -2,6 +2,7 @@ import { getLogger } from "@logtape/logtape";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import type { LoadChunkProgress } from "../checkpoint/types.ts";
 import type { PgsyncError } from "../errors/error.ts";
+import { reached } from "../fault_points.ts";
 import { allKeysSql } from "../mapping/document_sql.ts";
 import { splitId } from "../mapping/id_sql.ts";
 import type { Session } from "../postgres/session.ts";
@@ -108,6 +109,7 @@ async function loadChunk(
     onFault,
     signal,
   );
+  reached("before-chunk-done");
   checkpoint.chunkDone(index.index, chunk.number, acknowledged);
   onDocuments(-acknowledged);
   onChunk();
@@ -219,6 +221,7 @@ class ChunkReader {
   async #send(request: BulkRequest): Promise<void> {
     if (!(await this.index.send(request, "load", null, this.signal))) await this.#rebuild(request);
     this.onAcknowledged(request.items.length);
+    reached("in-chunk");
   }
 
   /** Documents that grew too old on the way (the search engine was away, or is slow) are built again, by their keys. */

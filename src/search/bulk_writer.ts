@@ -1,5 +1,6 @@
 import type { PgsyncError } from "../errors/error.ts";
 import { toPgsyncError } from "../errors/error.ts";
+import { reached } from "../fault_points.ts";
 import { backoffDelay, delay } from "../retry/backoff.ts";
 import { BULK_FILTER, type BulkAnswer, readBulkAnswer, type RefusedItem } from "./bulk_answer.ts";
 import type { BulkItem, BulkRequest } from "./bulk_body.ts";
@@ -160,6 +161,7 @@ export class BulkWriter {
       return null;
     }
     delivery.count(body);
+    reached("before-bulk");
     try {
       const response = await client.request({
         method: "POST",

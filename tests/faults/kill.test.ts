@@ -7,11 +7,11 @@ import assert from "node:assert/strict";
 import process from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
 import { test } from "node:test";
-import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
 import { useElasticsearch } from "../support/elasticsearch.ts";
 import { eventually } from "../support/eventually.ts";
-import { type PgsyncHome, pgsyncHome } from "../support/pgsync_process.ts";
+import { pgsyncHome } from "../support/pgsync_process.ts";
 import { usePostgres } from "../support/postgres.ts";
+import { assertGoesOn, loadProgress } from "./load_progress.ts";
 import { assertEqualTree, makeTree, startWriters, treeSchema } from "./tree.ts";
 import { seededRandom } from "../support/random.ts";
 
@@ -37,9 +37,9 @@ test(`killed at random moments, with writers at work (PGSYNC_TEST_SEED=${SEED})`
   // Small chunks and requests, so that there are many places at which a crash can happen.
   const env = { PGSYNC_LOAD_CHUNK_ROWS: "300", ELASTICSEARCH_CHUNK_SIZE: "100" };
   const start = () => home.start(["--daemon", "--bootstrap"], { env });
-  const slot = `pgsync_${database.name}`;
+  const file = home.checkpointFile(`pgsync_${database.name}`);
   try {
-    let progress = loadProgress(home, slot, index);
+    let progress = loadProgress(file, index);
     let loadKills = 0;
     while (loadKills < KILLS - STREAM_KILLS && !progress.finished) {
       const run = await start();
@@ -52,11 +52,8 @@ test(`killed at random moments, with writers at work (PGSYNC_TEST_SEED=${SEED})`
       }, { what: `${more} chunks to be done` });
       await delay(random.below(100));
       await run.end("SIGKILL");
-      const now = loadProgress(home, slot, index);
-      if (progress.planned > 0) {
-        assert.equal(now.planned, progress.planned, "the plan of the load is kept");
-        assert.deepEqual([...progress.done].filter((chunk) => !now.done.has(chunk)), [], "chunks stay done");
-      }
+      const now = loadProgress(file, index);
+      assertGoesOn(progress, now);
       progress = now;
       loadKills++;
     }
@@ -73,19 +70,7 @@ test(`killed at random moments, with writers at work (PGSYNC_TEST_SEED=${SEED})`
   }
   const last = await home.run([], { env });
   assert.equal(last.code, 0, last.stderr);
-  assert.ok(loadProgress(home, slot, index).finished);
+  assert.ok(loadProgress(file, index).finished);
   const documents = await assertEqualTree(database.url, elasticsearch, index);
   console.log(`${KILLS} kills, ${writers.commits} transactions, ${documents} documents equal`);
 });
-
-/** What the checkpoint file says of the load; nothing where there is no file yet. */
-function loadProgress(home: PgsyncHome, slot: string, index: string) {
-  using checkpoint = Checkpoint.open(home.checkpointFile(slot));
-  const load = checkpoint.load(index);
-  const chunks = load?.chunks ?? [];
-  return {
-    finished: load?.finished === true,
-    planned: chunks.length,
-    done: new Set(chunks.filter((chunk) => chunk.done).map((chunk) => chunk.number)),
-  };
-}

@@ -55,6 +55,8 @@ export interface PgsyncProcess {
 export interface PgsyncSettings {
   /** Variables beside those of {@link PgsyncHome}; nothing of the test's own environment is passed on. */
   readonly env?: Readonly<Record<string, string>>;
+  /** A program of the tests, an absolute path, to run in place of `pgsync`; it has all permissions. */
+  readonly script?: string;
 }
 
 /** A folder with a schema file and room for checkpoint files, and what every process started in it shares. */
@@ -104,7 +106,7 @@ export function pgsyncHome(
   const start = async (args: readonly string[], settings: PgsyncSettings = {}) =>
     handle(
       await launch(
-        executable === undefined ? program() : [executable],
+        executable === undefined ? program(settings.script) : [executable],
         args,
         { ...shared, ...settings.env },
         folder,
@@ -145,7 +147,10 @@ async function launch(
   return { child, stdout, stderr };
 }
 
-function program(): readonly [string, ...string[]] {
+function program(script?: string): readonly [string, ...string[]] {
+  if (script !== undefined) {
+    return [process.execPath, ..."Deno" in globalThis ? ["run", "-A", "--no-check"] : [], script];
+  }
   const named = process.env["PGSYNC_TEST_PROGRAM"];
   if (named !== undefined && named !== "") return [named];
   const cli = join(PROJECT, "cli.ts");

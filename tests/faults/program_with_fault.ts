@@ -1,0 +1,23 @@
+/**
+ * `pgsync` from its sources, that sends itself a signal at a milestone (src/fault_points.ts). The variables are those of this program
+ * alone; the arguments are those of `pgsync`.
+ *
+ * | variable       | meaning                              |
+ * | -------------- | ------------------------------------ |
+ * | TEST_MILESTONE | which                                |
+ * | TEST_TIMES     | at which time it is reached, from 1  |
+ * | TEST_SIGNAL    | SIGKILL or SIGSTOP                   |
+ */
+import { writeSync } from "node:fs";
+import process from "node:process";
+import { main } from "../../src/cli/main.ts";
+import { atMilestones } from "../../src/fault_points.ts";
+
+const { TEST_MILESTONE, TEST_TIMES, TEST_SIGNAL } = process.env;
+let left = Number(TEST_TIMES);
+atMilestones((milestone) => {
+  if (milestone !== TEST_MILESTONE || --left !== 0) return;
+  writeSync(2, `reached ${milestone}\n`);
+  process.kill(process.pid, TEST_SIGNAL);
+});
+await main(process.argv.slice(2));
