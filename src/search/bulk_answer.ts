@@ -88,3 +88,9 @@ export function readBulkAnswer(
   }
   return { indexed: counts.index, deleted: counts.delete, conflicts, refused, again };
 }
+
+/** Whether a bulk request has made documents that the engine did not know. */
+export function hasCreated(response: SearchResponse): boolean {
+  const items = itemsSchema.safeParse(response.read(answerSchema).items);
+  return !items.success || items.data.some((item) => Object.values(item)[0]?.status === 201);
+}

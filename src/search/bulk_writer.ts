@@ -2,7 +2,7 @@ import type { PgsyncError } from "../errors/error.ts";
 import { toPgsyncError } from "../errors/error.ts";
 import { reached } from "../fault_points.ts";
 import { backoffDelay, delay } from "../retry/backoff.ts";
-import { BULK_FILTER, type BulkAnswer, readBulkAnswer, type RefusedItem } from "./bulk_answer.ts";
+import { BULK_FILTER, type BulkAnswer, hasCreated, readBulkAnswer, type RefusedItem } from "./bulk_answer.ts";
 import type { BulkItem, BulkRequest } from "./bulk_body.ts";
 import type { SearchClient } from "./client.ts";
 import { engineError } from "./errors.ts";
@@ -16,6 +16,9 @@ import type { Semaphore } from "./semaphore.ts";
  * `index.gc_deletes` (60 s), and then an old build could bring a deleted document back.
  */
 export const STALE_AFTER_MS = 30_000;
+
+/** After so long the engine may have forgotten that a document was deleted (`index.gc_deletes`). */
+const FORGOTTEN_AFTER_MS = 60_000;
 
 const BACKOFF = { baseMs: 100, capMs: 15_000 };
 
@@ -45,7 +48,7 @@ export interface BulkWriterOptions {
 /** How a bulk request ended. */
 export type BulkOutcome = StaleOutcome | WrittenOutcome;
 
-/** The documents have become too old to be sent: build them all again. Some of them may have been written. */
+/** The documents have become too old: build them all again. Some of them, or all, may have been written. */
 export interface StaleOutcome {
   readonly stale: true;
   /** As in `WrittenOutcome`. */
@@ -132,6 +135,8 @@ export class BulkWriter {
       if (error === null) {
         failures = 0;
         this.#options.health?.succeeded();
+        // A process that was frozen for long, just before it sent them, may have brought documents back.
+        if (delivery.mayHaveRevived) return { stale: true, uncertain: delivery.uncertain };
         continue;
       }
       const wait = backoffDelay(failures++, BACKOFF, this.#options.random);
@@ -178,7 +183,10 @@ export class BulkWriter {
         delivery.divide(part, { status: response.status, ...engineError(response.status, response.body) });
         return null;
       }
-      return delivery.settle(readBulkAnswer(response, part, this.#doing));
+      const settled = delivery.settle(readBulkAnswer(response, part, this.#doing));
+      const age = this.#now() - delivery.request.builtAt;
+      delivery.mayHaveRevived ||= age > FORGOTTEN_AFTER_MS && hasCreated(response);
+      return settled;
     } catch (thrown) {
       signal.throwIfAborted();
       const error = toPgsyncError(thrown);
@@ -202,6 +210,8 @@ class Delivery {
   #attempts = 0;
   /** An attempt ended without an answer about its items. */
   uncertain = false;
+  /** Documents were made that were too old by then: another process may have deleted them long before. */
+  mayHaveRevived = false;
 
   /** @param faults of documents in all deliveries; counted on */
   constructor(

@@ -300,6 +300,38 @@ test("documents that have become too old are given back, not sent", async () => 
   assert.equal(isStale(10, 0), true, "a clock that was set back");
 });
 
+test("documents that a frozen process made after their deletion was forgotten are given back", async () => {
+  let now = 1_000_000;
+  const { writer, alias, generation, proxy, close } = await throughProxy({ now: () => now });
+  try {
+    await server.request("PUT", `/${generation}/_settings`, { "index.gc_deletes": "0s" });
+    const other = new BulkWriter({ client, generation, semaphore: new Semaphore(1) });
+    const held = proxy.holdBack(/_bulk/);
+    const built = { ...bulk(["1", V, { n: 1 }]), builtAt: now };
+    const frozen = writer.send(built, NEVER);
+    await held.caught;
+    now += 60_001;
+    await other.send(bulk(["1", V + 2n, { n: 2 }]), NEVER);
+    await other.send(bulk(["1", V + 4n, null]), NEVER);
+    // What the engine forgets, it forgets at a refresh.
+    await server.request("POST", `/${generation}/_refresh`);
+    await held.release();
+    assert.deepEqual(await frozen, { stale: true, uncertain: false });
+    assert.deepEqual((await server.get(alias, "1"))?._source, { n: 1 }, "the engine had forgotten");
+
+    // What it knew is written over or not by its version, however late.
+    proxy.cut();
+    const late = proxy.holdBack(/_bulk/);
+    const again = writer.send({ ...bulk(["1", V + 6n, { n: 3 }]), builtAt: now }, NEVER);
+    await late.caught;
+    now += 60_001;
+    await late.release();
+    assert.equal(counts(await again).indexed, 1);
+  } finally {
+    await close();
+  }
+});
+
 test("a document waits while it is in another request", async () => {
   const { writer, alias, proxy, close } = await throughProxy({}, 0.5);
   try {
