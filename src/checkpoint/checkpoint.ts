@@ -141,13 +141,20 @@ export class Checkpoint implements Disposable {
     const found = this.identity();
     if (found === null) return;
     const differences = identityDifferences(found, expected);
-    if (differences.length > 0) {
-      throw new PgsyncError(
-        "CHECKPOINT_FOREIGN",
-        `The checkpoint file ${this.path} belongs to another run: ${differences.join("; ")}.`,
-      );
-    }
+    if (differences.length > 0) throw this.#foreign(differences);
     if (expected.timeline > found.timeline) this.adopt(expected);
+  }
+
+  /**
+   * Checks that the file may be emptied or removed for a run: it is nobody's, or was written for a slot of the same name in a database of the same name,
+   * be it of another server (one that was made anew).
+   *
+   * @throws PgsyncError CHECKPOINT_FOREIGN that names what differs
+   */
+  checkOwner({ database, slot }: Pick<Identity, "database" | "slot">): void {
+    const found = this.identity();
+    if (found === null || (found.database === database && found.slot === slot)) return;
+    throw this.#foreign(identityDifferences(found, { ...found, database, slot }));
   }
 
   /** Forgets everything, the identity included, in one transaction: the state of a new file. */
@@ -300,6 +307,13 @@ export class Checkpoint implements Disposable {
    */
   listDeadLetters(index: string | null = null, limit = 100, offset = 0): DeadLetter[] {
     return this.#sqlite(() => this.#deadLetters.list(index, limit, offset));
+  }
+
+  #foreign(differences: readonly string[]): PgsyncError {
+    return new PgsyncError(
+      "CHECKPOINT_FOREIGN",
+      `The checkpoint file ${this.path} belongs to another run: ${differences.join("; ")}.`,
+    );
   }
 
   #sqlite<T>(use: () => T): T {

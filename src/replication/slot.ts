@@ -3,7 +3,7 @@ import { errorContext, type Sql } from "../postgres/connect.ts";
 import type { Session } from "../postgres/session.ts";
 import { postgresError, sqlStateOf } from "../postgres/errors.ts";
 import { delay } from "../retry/backoff.ts";
-import { type Lsn, parseLsn } from "./lsn.ts";
+import { formatLsn, type Lsn, parseLsn } from "./lsn.ts";
 
 /** Replication slots, over a normal connection (https://www.postgresql.org/docs/current/view-pg-replication-slots.html). */
 
@@ -129,6 +129,22 @@ export function slotActiveError(name: string, slot: SlotState | null, cause?: un
       : "Stop the other process; two may not follow one slot.",
     cause,
   });
+}
+
+/**
+ * Whether a slot has been confirmed beyond our position. We store a position before we confirm it, so it was somebody else, or
+ * the position comes from an older copy of the checkpoint file.
+ *
+ * @param position null where none is stored: nothing can be said then
+ * @returns CHECKPOINT_BEHIND, or null
+ */
+export function aheadError(name: string, confirmed: Lsn | null, position: Lsn | null): PgsyncError | null {
+  if (position === null || confirmed === null || confirmed <= position) return null;
+  return new PgsyncError(
+    "CHECKPOINT_BEHIND",
+    `The slot "${name}" has been confirmed up to ${formatLsn(confirmed)}, beyond the checkpoint file's ` +
+      `${formatLsn(position)}: the file is an older copy, or somebody else has read the slot.`,
+  );
 }
 
 /** What to create. */

@@ -1,23 +1,20 @@
 import type { Socket } from "node:net";
 import { Duplex } from "node:stream";
 import { getLogger } from "@logtape/logtape";
-import { z } from "zod";
 import { PgsyncError, toPgsyncError } from "../errors/error.ts";
 import { backendOfQuery } from "../postgres/backend.ts";
 import { connectPostgres, type Sql } from "../postgres/connect.ts";
 import type { PostgresOptions } from "../postgres/options.ts";
 import { quoteIdentifier } from "../postgres/quote.ts";
-import { addressOf } from "../postgres/socket.ts";
-import { standbyError } from "../postgres/errors.ts";
 import { delay } from "../retry/backoff.ts";
 import { classifyStreamError } from "./diagnosis.ts";
 import { readFrame, statusUpdate } from "./frames.ts";
-import { divergedError, divergence, timelineError, type WalPosition } from "./history.ts";
 import { inboundVerdict, type LivenessTimings, livenessTimings, shouldAskForReply } from "./liveness.ts";
-import { formatLsn, type Lsn, parseLsn } from "./lsn.ts";
+import { formatLsn, type Lsn } from "./lsn.ts";
 import { PgoutputDecoder } from "./pgoutput.ts";
 import type { PgoutputMessage } from "./pgoutput_types.ts";
 import { ShutdownSentinel } from "./sentinel.ts";
+import { readStreamServer, refuseOther } from "./stream_server.ts";
 
 /** Where a message lies in the WAL. */
 export interface WalPlace {
@@ -104,15 +101,16 @@ export class ReplicationStream {
   /**
    * Connects and starts streaming.
    *
-   * @throws PgsyncError as `closed` rejects; also SLOT_ACTIVE, POSTGRES_LOGIN, PRIVILEGE_MISSING
+   * @throws PgsyncError as `closed` rejects; also SLOT_ACTIVE, POSTGRES_LOGIN, PRIVILEGE_MISSING; CHECKPOINT_BEHIND where the slot has been
+   * confirmed beyond `startLsn`
    */
   static async start(settings: StreamSettings): Promise<ReplicationStream> {
     const { options, database } = settings;
     const sql = connectPostgres(options, { database, purpose: "stream", max: 1, kind: "replication" });
     try {
-      const facts = await readServerFacts(sql);
-      refuseOther(facts, settings);
-      const { walSenderTimeoutMs, versionNumber } = facts;
+      const found = await readStreamServer(sql, settings.slot);
+      refuseOther(found, settings);
+      const { walSenderTimeoutMs, versionNumber } = found;
       const query = sql.unsafe(startReplicationSql(settings, versionNumber)).execute();
       const duplex: unknown = await query.readable();
       if (!(duplex instanceof Duplex)) {
@@ -332,69 +330,4 @@ export function startReplicationSql(
   if (versionNumber >= 140_000) options.push("messages 'true'");
   const slot = quoteIdentifier(settings.slot);
   return `START_REPLICATION SLOT ${slot} LOGICAL ${formatLsn(settings.startLsn)} (${options.join(", ")})`;
-}
-
-/** What is asked of the server before a stream is started. */
-interface StreamServer {
-  readonly walSenderTimeoutMs: number;
-  readonly versionNumber: number;
-  /** Null on a standby. */
-  readonly place: WalPosition | null;
-  readonly systemIdentifier: string;
-}
-
-const factsRow = z.object({
-  timeout: z.string(),
-  version: z.string(),
-  system: z.string(),
-  lsn: z.string().nullable(),
-  file: z.string().nullable(),
-});
-
-/** Asked on the replication connection itself: a role's or a session's own wal_sender_timeout counts, and no other server can answer. */
-async function readServerFacts(sql: Sql): Promise<StreamServer> {
-  const rows = await sql.unsafe(`
-    SELECT timeout.setting AS timeout, version.setting AS version,
-      (SELECT system_identifier::text FROM pg_catalog.pg_control_system()) AS system,
-      CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_current_wal_flush_lsn()::text END AS lsn,
-      CASE WHEN NOT pg_catalog.pg_is_in_recovery()
-        THEN pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_flush_lsn()) END AS file
-    FROM pg_catalog.pg_settings AS timeout, pg_catalog.pg_settings AS version
-    WHERE timeout.name = 'wal_sender_timeout' AND version.name = 'server_version_num'`);
-  const { timeout, version, system, lsn, file } = factsRow.parse(rows[0]);
-  return {
-    walSenderTimeoutMs: Number(timeout),
-    versionNumber: Number(version),
-    systemIdentifier: system,
-    place: lsn === null || file === null
-      ? null
-      // The name of a WAL file begins with the timeline in hexadecimal.
-      : { timeline: Number.parseInt(file.slice(0, 8), 16), lsn: parseLsn(lsn) },
-  };
-}
-
-/**
- * Refuses a server that is not, or not yet, the one to which the position belongs: during a failover its name may lead to a
- * standby, or to one that was promoted, after a restore to an older state of itself.
- *
- * @throws PgsyncError POSTGRES_UNREACHABLE, SERVER_CHANGED, HISTORY_DIVERGED
- */
-function refuseOther(found: StreamServer, settings: StreamSettings): void {
-  const { server, options, slot, startLsn } = settings;
-  if (found.place === null) throw standbyError(options);
-  if (server === undefined) return;
-  if (found.systemIdentifier !== server.systemIdentifier) {
-    throw new PgsyncError(
-      "SERVER_CHANGED",
-      `PostgreSQL at ${
-        addressOf(options)
-      } is another cluster now: its system identifier is ${found.systemIdentifier}, and was ` +
-        `${server.systemIdentifier}.`,
-    );
-  }
-  if (found.place.timeline !== server.timeline) {
-    throw timelineError(options, found.place.timeline, server.timeline);
-  }
-  const reason = divergence({ timeline: server.timeline, lsn: startLsn }, found.place, []);
-  if (reason !== null) throw divergedError(slot, reason);
 }

@@ -60,7 +60,7 @@ export async function bootstrap(options: RunOptions, report: Report): Promise<vo
  * @param found free of problems (`setupProblems`)
  * @param signal cuts short what takes long
  * @param checkpoint its file; emptied when the slot is made, for what it says belongs to an older slot
- * @throws PgsyncError
+ * @throws PgsyncError; CHECKPOINT_FOREIGN where it is the file of another slot or database
  */
 export async function makeMissing(
   admin: Sql,
@@ -72,6 +72,7 @@ export async function makeMissing(
 ): Promise<void> {
   const { documents, catalog } = found.mapping;
   const definitions = documents.map((mapped) => indexDefinition(mapped, catalog.server.systemIdentifier));
+  checkpoint.checkOwner(identityOf(found));
   const keeper = new SourceKeeper(checkpoint);
   // Look at all before anything is made.
   for (const [at, mapped] of documents.entries()) {
@@ -96,7 +97,9 @@ export async function makeMissing(
     await forgetLostHistory(admin, definitions, search, report, signal);
     checkpoint.reset();
     checkpoint.adopt(identityOf(state));
-    await createSlot(admin, { name: state.slotName, database: state.database });
+    const begin = await createSlot(admin, { name: state.slotName, database: state.database });
+    // So that a copy of the file that is made from now on is known to be one.
+    checkpoint.savePosition(begin);
     report(`created the replication slot "${state.slotName}"`);
   }
   for (const definition of definitions) {
@@ -196,10 +199,14 @@ async function teardownDatabase(
 ): Promise<void> {
   const admin = connectPostgres(options.postgres, { database, purpose: "teardown", max: 1, kind: "admin" });
   try {
-    if (await dropSlot(admin, name)) report(`dropped the replication slot "${name}"`);
-    if (await dropPublication(admin, name)) report(`dropped the publication "${name}"`);
     const path = checkpointPath(options, name);
     const hadFile = existsSync(path);
+    if (hadFile) {
+      using checkpoint = Checkpoint.open(path);
+      checkpoint.checkOwner({ database, slot: name });
+    }
+    if (await dropSlot(admin, name)) report(`dropped the replication slot "${name}"`);
+    if (await dropPublication(admin, name)) report(`dropped the publication "${name}"`);
     Checkpoint.remove(path);
     if (hadFile) report(`removed the checkpoint file ${path}`);
   } finally {

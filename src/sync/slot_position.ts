@@ -5,8 +5,8 @@ import { errorContext, type Sql } from "../postgres/connect.ts";
 import { postgresError } from "../postgres/errors.ts";
 import type { PostgresOptions } from "../postgres/options.ts";
 import { divergedError, divergence, readTimelineHistory } from "../replication/history.ts";
-import { formatLsn, type Lsn, parseLsn } from "../replication/lsn.ts";
-import type { SlotState } from "../replication/slot.ts";
+import { type Lsn, parseLsn } from "../replication/lsn.ts";
+import { aheadError, type SlotState } from "../replication/slot.ts";
 import { documentVersion } from "../search/version.ts";
 import { type DatabaseState, identityOf } from "./database_state.ts";
 
@@ -38,7 +38,8 @@ export async function positionLoss(
 ): Promise<PgsyncError | null> {
   const noted = checkpoint.loss();
   if (noted !== null) return new PgsyncError("HISTORY_DIVERGED", noted);
-  return await historyLoss(admin, options, state, checkpoint) ?? fileLoss(slot, checkpoint);
+  return await historyLoss(admin, options, state, checkpoint) ??
+    aheadError(slot.name, slot.confirmedFlushLsn, checkpoint.position());
 }
 
 /**
@@ -109,25 +110,22 @@ async function asked<T>(admin: Sql, ask: (sql: Sql) => Promise<T>): Promise<T> {
   }
 }
 
-function fileLoss(slot: SlotState, checkpoint: Checkpoint): PgsyncError | null {
-  const position = checkpoint.position();
-  const confirmed = slot.confirmedFlushLsn;
-  if (position === null || confirmed === null || confirmed <= position) return null;
-  return new PgsyncError(
-    "CHECKPOINT_BEHIND",
-    `The slot "${slot.name}" has been confirmed up to ${
-      formatLsn(confirmed)
-    }, beyond the checkpoint file's ` +
-      `${formatLsn(position)}: the file is an older copy, or somebody else has read the slot.`,
-  );
-}
-
-/** Says what is not known where the file is new and the slot is not. */
+/** Says what is not known where the file is new, or without a position, and the slot is not. */
 export function warnOfNewFile(slot: SlotState, checkpoint: Checkpoint): void {
-  if (checkpoint.position() !== null || checkpoint.identity() !== null) return;
-  logger.warn(
-    "the checkpoint file {path} is new, but the slot {slot} is not: going on from the slot's own position; " +
-      "dead letters of before are not known, and a load that was not finished begins again",
-    { path: checkpoint.path, slot: slot.name },
-  );
+  if (checkpoint.position() !== null) return;
+  const what = { path: checkpoint.path, slot: slot.name };
+  if (checkpoint.identity() === null) {
+    logger.warn(
+      "the checkpoint file {path} is new, but the slot {slot} is not: going on from the slot's own position; all documents are " +
+        "compared, dead letters of before are known only as far as that finds them again, and a load that was not finished begins again",
+      what,
+    );
+  } else {
+    // Bootstrap stores the position of the slot that it makes, so the process was killed just then; or somebody made a copy just then.
+    logger.warn(
+      "the checkpoint file {path} holds no position: going on from that of the slot {slot}; all documents are compared, and " +
+        "should the file be an older copy, dead letters of since are known only as far as that finds them again",
+      what,
+    );
+  }
 }
