@@ -1,14 +1,5 @@
 import assert from "node:assert/strict";
-import {
-  chmodSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  truncateSync,
-  writeFileSync,
-} from "node:fs";
+import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
@@ -19,6 +10,7 @@ import { APPLICATION_ID, FORMAT_STEPS } from "../../src/checkpoint/format.ts";
 import type { DeadLetterEntry, Identity, LoadChunk } from "../../src/checkpoint/types.ts";
 import type { ErrorCode } from "../../src/errors/codes.ts";
 import { PgsyncError } from "../../src/errors/error.ts";
+import { removeFolder, temporaryFolder } from "../../scripts/servers/process.ts";
 import { lines, startChild } from "./child.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "pgsync-checkpoint-"));
@@ -153,6 +145,23 @@ test("a foreign file is refused, and what differs is named", () => {
     () => checkpoint.checkIdentity({ ...IDENTITY, database: "store", slot: "pgsync_store" }),
   );
   assert.deepEqual(checkpoint.identity(), IDENTITY, "a refused identity is not recorded");
+});
+
+test("a file may be emptied for its own slot and database only, be it on another server", () => {
+  using checkpoint = Checkpoint.open(path);
+  checkpoint.checkOwner(IDENTITY); // nobody's file
+  checkpoint.adopt(IDENTITY);
+  checkpoint.checkOwner({ ...IDENTITY });
+  fails(
+    "CHECKPOINT_FOREIGN",
+    /for database shop, now store\.$/,
+    () => checkpoint.checkOwner({ ...IDENTITY, database: "store" }),
+  );
+  fails(
+    "CHECKPOINT_FOREIGN",
+    /for slot pgsync_shop, now other\.$/,
+    () => checkpoint.checkOwner({ ...IDENTITY, slot: "other" }),
+  );
 });
 
 test("an initial load: planned, done chunk by chunk across restarts, finished", () => {
@@ -343,15 +352,107 @@ test(
   },
 );
 
-test("a read-only folder or file: CHECKPOINT_UNUSABLE", { skip: process.getuid?.() === 0 }, () => {
-  const closed = join(folder, "closed");
-  mkdirSync(closed);
+test("a read-only folder or file: CHECKPOINT_UNUSABLE", async () => {
+  const opened = async (file: string) => {
+    for await (const line of lines(startChild("./opener.ts", file))) return line;
+    throw new Error("it said nothing");
+  };
+  // Not below `folder`, which another user cannot enter.
+  const closed = temporaryFolder("read-only");
   const inside = join(closed, "c.checkpoint");
-  Checkpoint.open(inside).close();
-  chmodSync(closed, 0o500);
-  fails("CHECKPOINT_UNUSABLE", /cannot be used/, () => Checkpoint.open(join(closed, "new.checkpoint")));
-  fails("CHECKPOINT_UNUSABLE", /cannot be used/, () => Checkpoint.open(inside));
-  chmodSync(closed, 0o700);
+  try {
+    assert.equal(await opened(inside), "ok");
+    chmodSync(closed, 0o555);
+    assert.match(await opened(join(closed, "new.checkpoint")), /^CHECKPOINT_UNUSABLE .* cannot be used: /);
+    assert.match(await opened(inside), /^CHECKPOINT_UNUSABLE .* cannot be used: /);
+    chmodSync(closed, 0o755);
+    chmodSync(inside, 0o400);
+    // Its owner may make it writable again, and opening does.
+    assert.equal(await opened(inside), "ok");
+    assert.equal(statSync(inside).mode & 0o777, 0o600);
+  } finally {
+    removeFolder(closed);
+  }
+});
+
+/** All that a file holds, as text. */
+function contentOf(file: string): string {
+  using checkpoint = Checkpoint.open(file);
+  const state = [
+    checkpoint.identity(),
+    checkpoint.position(),
+    checkpoint.load("books"),
+    checkpoint.source("books"),
+    checkpoint.listDeadLetters(null, 1_000),
+  ];
+  return JSON.stringify(state, (_key, value: unknown) => typeof value === "bigint" ? String(value) : value);
+}
+
+test("a file that is cut or overwritten anywhere is refused, or nothing of what it says has changed", () => {
+  {
+    using checkpoint = Checkpoint.open(path);
+    checkpoint.adopt(IDENTITY);
+    checkpoint.savePosition(0x16_B374D848n);
+    checkpoint.planLoad(
+      "books",
+      "books_1",
+      Array.from({ length: 400 }, (_, number) => chunk(number, "(0,0)", "(64,0)")),
+    );
+    for (let number = 0; number < 400; number += 2) checkpoint.chunkDone("books", number, number);
+    checkpoint.saveSource("books", "x".repeat(10_000));
+    checkpoint.addDeadLetters(
+      Array.from({ length: 100 }, (_, id) => letter(String(id), "y".repeat(200))),
+      new Date(),
+    );
+  }
+  const whole = readFileSync(path);
+  const content = contentOf(path);
+  const pages = whole.length / 4_096;
+  assert.ok(Number.isInteger(pages) && pages > 15, `${pages} pages`);
+  const damaged = join(folder, "damaged.checkpoint");
+  const check = (bytes: Uint8Array, what: string) => {
+    rmSync(`${damaged}-wal`, { force: true });
+    writeFileSync(damaged, bytes);
+    let found: string;
+    try {
+      found = contentOf(damaged);
+    } catch (error) {
+      assert.ok(error instanceof PgsyncError && error.code === "CHECKPOINT_UNUSABLE", `${what}: ${error}`);
+      return;
+    }
+    assert.equal(found, content, what);
+  };
+  for (let page = 0; page < pages; page++) {
+    const overwritten = Uint8Array.from(whole);
+    overwritten.set(crypto.getRandomValues(new Uint8Array(4_096)), page * 4_096);
+    check(overwritten, `page ${page} of ${pages} overwritten`);
+    if (page > 0) check(whole.subarray(0, page * 4_096), `cut after ${page} of ${pages} pages`);
+    const length = 1 + Math.floor(Math.random() * (whole.length - 1));
+    check(whole.subarray(0, length), `cut after ${length} bytes`);
+  }
+});
+
+test("a file of which nothing is left is a new one", () => {
+  {
+    using checkpoint = Checkpoint.open(path);
+    checkpoint.adopt(IDENTITY);
+  }
+  truncateSync(path, 0);
+  using checkpoint = Checkpoint.open(path);
+  assert.equal(checkpoint.identity(), null);
+});
+
+test("a disk that is full: CHECKPOINT_UNUSABLE; what was committed stays", async () => {
+  // No file of the child's may grow beyond 64 kB.
+  const child = startChild("./writer.ts", path, { shell: "trap '' XFSZ; ulimit -f 128" });
+  const exit = new Promise<number | null>((resolve) => child.once("exit", resolve));
+  let acknowledged = 0n;
+  for await (const line of lines(child)) acknowledged = BigInt(line);
+  assert.notEqual(await exit, 0);
+  assert.ok(acknowledged > 0n);
+  using checkpoint = Checkpoint.open(path);
+  assert.equal(checkpoint.position(), acknowledged);
+  assert.equal(BigInt(checkpoint.deadLetterCount("books")), acknowledged);
 });
 
 test("an older format is brought up to date, a newer one refused", () => {
