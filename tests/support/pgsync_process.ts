@@ -57,6 +57,8 @@ export interface PgsyncSettings {
   readonly env?: Readonly<Record<string, string>>;
   /** A program of the tests, an absolute path, to run in place of `pgsync`; it has all permissions. */
   readonly script?: string;
+  /** Statements of a shell that becomes the program (`ulimit -f 128`). */
+  readonly shell?: string;
 }
 
 /** A folder with a schema file and room for checkpoint files, and what every process started in it shares. */
@@ -103,15 +105,13 @@ export function pgsyncHome(
     SCHEMA: schemaFile,
     PGSYNC_LISTEN: "127.0.0.1:0",
   };
-  const start = async (args: readonly string[], settings: PgsyncSettings = {}) =>
-    handle(
-      await launch(
-        executable === undefined ? program(settings.script) : [executable],
-        args,
-        { ...shared, ...settings.env },
-        folder,
-      ),
-    );
+  const start = async (args: readonly string[], settings: PgsyncSettings = {}) => {
+    const command = executable === undefined ? program(settings.script) : [executable] as const;
+    const inShell = settings.shell === undefined
+      ? command
+      : ["sh", "-c", `${settings.shell}; exec "$@"`, "sh", ...command] as const;
+    return handle(await launch(inShell, args, { ...shared, ...settings.env }, folder));
+  };
   return {
     folder,
     schemaFile,
