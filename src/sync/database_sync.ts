@@ -90,7 +90,11 @@ export class DatabaseSync {
       const loop = this.#sourceLoop(watch);
       watch.compareChanged(this.options.changed);
       follower = this.#follow(consumer, keeper, leaving.signal);
-      follower.done.catch(onFailure);
+      follower.done.catch(async (error: unknown) => {
+        // Whoever was replaced was frozen, perhaps, with documents in its hands. What it has sent, since it woke up, it has to see to the end.
+        if (error instanceof PgsyncError && error.code === "CHECKPOINT_BEHIND") await this.#settle(pipeline);
+        onFailure(error);
+      });
       this.#show(indices, follower, keeper, consumer);
       void watchSlot(admin, state.slotName, source.clock, board, watching);
       void loop.run(watching);

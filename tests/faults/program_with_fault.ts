@@ -1,6 +1,6 @@
 /**
- * `pgsync` from its sources, that sends itself a signal at a milestone (src/fault_points.ts). The variables are those of this program
- * alone; the arguments are those of `pgsync`.
+ * `pgsync` from its sources, that sends itself a signal at a milestone (src/fault_points.ts), says so on stderr, and, where it lives on, says which
+ * milestones it reaches then. The variables are those of this program alone; the arguments are those of `pgsync`.
  *
  * | variable       | meaning                              |
  * | -------------- | ------------------------------------ |
@@ -15,7 +15,12 @@ import { atMilestones } from "../../src/fault_points.ts";
 
 const { TEST_MILESTONE, TEST_TIMES, TEST_SIGNAL } = process.env;
 let left = Number(TEST_TIMES);
+const told = new Set<string>();
 atMilestones((milestone) => {
+  if (left <= 0 && !told.has(milestone)) {
+    told.add(milestone);
+    writeSync(2, `then reached ${milestone}\n`);
+  }
   if (milestone !== TEST_MILESTONE || --left !== 0) return;
   writeSync(2, `reached ${milestone}\n`);
   process.kill(process.pid, TEST_SIGNAL);
