@@ -1,12 +1,14 @@
 /** Stop and start: a signal ends the run in good time whatever is the matter, and the next run goes on from there. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
 import { type Lsn, parseLsn } from "../../src/replication/lsn.ts";
 import { useElasticsearch } from "../support/elasticsearch.ts";
 import { eventually } from "../support/eventually.ts";
 import { type PgsyncHome, pgsyncHome, type PgsyncProcess } from "../support/pgsync_process.ts";
 import { usePostgres } from "../support/postgres.ts";
-import { startTcpProxy } from "../support/tcp_proxy.ts";
+import { startTcpProxy, type TcpProxy } from "../support/tcp_proxy.ts";
+import { assertGoesOn, loadProgress } from "./load_progress.ts";
 import { assertEqualTree, connect, type Connection, makeTree, startWriters, treeSchema } from "./tree.ts";
 import { seededRandom } from "../support/random.ts";
 
@@ -67,6 +69,32 @@ test("SIGTERM while changes stream in; started again, it goes on", async () => {
   }
   await catchUp(home);
   await assertEqual();
+  await proxy.stop();
+});
+
+test("SIGTERM with changes on their way: they are written, the position is stored, and the server is told", async () => {
+  const { database, home, proxy, assertEqual } = await prepare();
+  const run = await home.start(["--daemon", "--bootstrap"]);
+  await run.ready();
+  const session = connect(database.url);
+  for (let round = 0; round < 3; round++) await session`UPDATE item SET amount = amount + 1`;
+  const changed = await position(session);
+  // Something behind the changes, for the position to pass them.
+  await session`SELECT pg_logical_emit_message(true, 'test', '')`;
+  await eventually(async () => {
+    const { databases: [state] } = await run.status();
+    assert.ok(parseLsn(state?.stream.received ?? "") >= changed);
+  }, { interval: 1, what: "the changes to be received" });
+  await stopped(run);
+  await assertEqual();
+  const slot = `pgsync_${database.name}`;
+  const [row] = await session<{ confirmed: string }[]>`
+    SELECT confirmed_flush_lsn::text AS confirmed FROM pg_replication_slots WHERE slot_name = ${slot}`;
+  using checkpoint = Checkpoint.open(home.checkpointFile(slot));
+  const stored = checkpoint.position() ?? 0n;
+  assert.ok(stored >= changed, "stored");
+  assert.equal(parseLsn(row?.confirmed ?? ""), stored, "confirmed");
+  await session.end();
   await proxy.stop();
 });
 
@@ -132,6 +160,44 @@ for (
     await proxy.stop();
   });
 }
+
+for (
+  const [what, fail] of [
+    ["has gone away", (proxy: TcpProxy) => proxy.shut()],
+    ["answers no more", (proxy: TcpProxy) => Promise.resolve(proxy.swallowAnswers(true))],
+  ] as const
+) {
+  test(`SIGTERM in the middle of the load, when the search engine ${what}: what is done stays done`, async () => {
+    const { home, proxy, database, index, assertEqual } = await prepare(3_000);
+    const env = { PGSYNC_LOAD_CHUNK_ROWS: "100", ELASTICSEARCH_CHUNK_SIZE: "20", NUM_WORKERS: "1" };
+    const run = await home.start(["--daemon", "--bootstrap"], { env });
+    await eventually(async () => {
+      const [state] = (await run.status()).databases;
+      assert.ok((state?.indices[0]?.load.chunksDone ?? 0) > 0);
+    }, { interval: 5, what: "a chunk to be done" });
+    await fail(proxy);
+    await stopped(run);
+    const file = home.checkpointFile(`pgsync_${database.name}`);
+    const before = loadProgress(file, index);
+    assert.ok(before.done.size > 0 && before.done.size < before.planned);
+    proxy.swallowAnswers(false);
+    await proxy.shut();
+    await proxy.open();
+    await catchUp(home);
+    assertGoesOn(before, loadProgress(file, index));
+    await assertEqual();
+    await proxy.stop();
+  });
+}
+
+test("SIGTERM at the start, when the search engine takes connections and never answers", async () => {
+  const { home, proxy } = await prepare(10);
+  proxy.swallowAnswers(true);
+  const run = await home.start(["--daemon", "--bootstrap"]);
+  await eventually(() => proxy.connections > 0, { what: "it to connect" });
+  await stopped(run);
+  await proxy.stop();
+});
 
 test("SIGTERM while PostgreSQL does not answer, in the stream and at the start", async () => {
   const { database, index, assertEqual } = await prepare();
