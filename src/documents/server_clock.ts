@@ -38,17 +38,35 @@ const lsnRow = z.tuple([z.string()]);
 export class ServerClock implements SourceClock {
   readonly #versions = new VersionClock();
   #timeline = 1;
+  /** The message that parts our moments from those of a process that had the slot before; null where it has to be written. */
+  #parting: Promise<unknown> | null = Promise.resolve();
 
   /** @param expected the timeline that the primary is followed on; null: whichever it is */
   constructor(private readonly session: SourceSession, private readonly expected: number | null = null) {}
 
   /** Versions of a process that held the slot before must not tie with ours. */
   async takeOver(): Promise<void> {
-    await this.writeSomething();
+    this.#parting = null;
+    await this.#part();
+  }
+
+  async #part(): Promise<void> {
+    const parting = this.#parting ??= this.writeSomething();
+    try {
+      await parting;
+    } catch (thrown) {
+      if (this.#parting === parting) this.#parting = null;
+      throw thrown;
+    }
+  }
+
+  slotTaken(): void {
+    this.#parting = null;
   }
 
   /** Each moment is later than any returned before. */
   async afterVisible(toSee: ToSee, signal: AbortSignal): Promise<ServerMoment> {
+    await this.#part();
     for (let attempt = 0;; attempt++) {
       const { timeline, lsn } = await this.whenVisible(toSee.transactions, signal);
       const next = this.#versions.next(lsn);

@@ -37,6 +37,12 @@ export interface SourceClock {
   takeOver(signal: AbortSignal): Promise<void>;
 
   /**
+   * To be called whenever a session of the stream stands: another process may have followed the slot until then, also since `takeOver`, and have documents
+   * on their way. Moments of changes that are asked for from now on lie behind its own.
+   */
+  slotTaken(): void;
+
+  /**
    * Waits until sessions that begin a statement from now on see all of it.
    *
    * @returns the moment for the versions of what is built after this call

@@ -83,6 +83,9 @@ export class StandbyClock implements SourceClock {
     await this.catchUp(signal);
   }
 
+  /** Builds with one moment may come in any order here (see above). */
+  slotTaken(): void {}
+
   async afterVisible(toSee: ToSee, signal: AbortSignal): Promise<ServerMoment> {
     const { timeline } = await this.#primary.whenVisible(toSee.transactions, signal);
     if (toSee.present) await this.catchUp(signal);

@@ -225,7 +225,10 @@ export class DatabaseSync {
       publication: state.slotName,
       server: { systemIdentifier, timeline },
       startFrom: () => keeper.stored,
-      onConnect: () => consumer.onConnect(),
+      onConnect: () => {
+        this.#source.clock.slotTaken();
+        consumer.onConnect();
+      },
       onMessage: (message, place) => consumer.onMessage(message, place),
       onKeepalive: (walEnd) => consumer.onKeepalive(walEnd),
       onFault: (fault) => board.retry("replication", fault),
