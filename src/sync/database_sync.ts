@@ -92,7 +92,13 @@ export class DatabaseSync {
       follower = this.#follow(consumer, keeper, leaving.signal);
       follower.done.catch(async (error: unknown) => {
         // Whoever was replaced was frozen, perhaps, with documents in its hands. What it has sent, since it woke up, it has to see to the end.
-        if (error instanceof PgsyncError && error.code === "CHECKPOINT_BEHIND") await this.#settle(pipeline);
+        if (error instanceof PgsyncError && error.code === "CHECKPOINT_BEHIND") {
+          const loaded = Promise.race([
+            Promise.allSettled(this.#loading),
+            delayOrAbort(FLUSH_LIMIT_MS, working),
+          ]);
+          await Promise.all([loaded, this.#settle(pipeline)]);
+        }
         onFailure(error);
       });
       this.#show(indices, follower, keeper, consumer);

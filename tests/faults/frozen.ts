@@ -27,8 +27,15 @@ export interface Replaced {
   assertEqual(): Promise<void>;
 }
 
-/** Loads a tree, freezes a process, and has another one take over. */
-export async function freezeAndReplace(end: WalsenderEnd): Promise<Replaced> {
+/**
+ * Freezes a process in the stream of a tree that is loaded, or in its load, and has another one take over.
+ *
+ * @param during in the load, the request holds items of the first chunks
+ */
+export async function freezeAndReplace(
+  end: WalsenderEnd,
+  during: "stream" | "load" = "stream",
+): Promise<Replaced> {
   const [postgres, elasticsearch] = await Promise.all([usePostgres(), useElasticsearch()]);
   const database = await postgres.createDatabase();
   const index = elasticsearch.indexName("frozen");
@@ -44,18 +51,21 @@ export async function freezeAndReplace(end: WalsenderEnd): Promise<Replaced> {
   );
   const [first, second] = homes;
   assert.ok(first !== undefined && second !== undefined);
-  const { code, stderr } = await first.run(["--bootstrap"]);
-  assert.equal(code, 0, stderr);
-
-  const frozen = await first.start(["--daemon"], {
+  if (during === "stream") {
+    const { code, stderr } = await first.run(["--bootstrap"]);
+    assert.equal(code, 0, stderr);
+  }
+  const frozen = await first.start(["--daemon", "--bootstrap"], {
     script: join(PROJECT, "tests/faults/program_with_fault.ts"),
     env: { TEST_MILESTONE: "before-bulk", TEST_TIMES: "1", TEST_SIGNAL: "SIGSTOP" },
   });
-  await frozen.ready();
-  await sql.begin(async (transaction) => {
-    await transaction`UPDATE item SET title = 'older' WHERE id <= 20`;
-    await transaction`DELETE FROM item WHERE id BETWEEN 21 AND 30`;
-  });
+  if (during === "stream") {
+    await frozen.ready();
+    await sql.begin(async (transaction) => {
+      await transaction`UPDATE item SET title = 'older' WHERE id <= 20`;
+      await transaction`DELETE FROM item WHERE id BETWEEN 21 AND 30`;
+    });
+  }
   await frozen.logged(/reached before-bulk/);
 
   const other = await second.start(["--daemon"]);

@@ -180,7 +180,10 @@ function handle({ child, stdout, stderr }: Launched): PgsyncProcess {
         if (gone) return null;
         throw error;
       }
-    }, { what, timeout });
+    }, { what, timeout }).catch((error: Error) => {
+      error.message += `; it has said:\n${stderr.join("\n")}`;
+      throw error;
+    });
     if (found !== null) return found;
     throw new Error(`pgsync has ended before ${what}:\n${stderr.join("\n")}`);
   };
