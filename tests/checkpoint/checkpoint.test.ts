@@ -444,11 +444,16 @@ test("a file of which nothing is left is a new one", () => {
 
 test("a disk that is full: CHECKPOINT_UNUSABLE; what was committed stays", async () => {
   // No file of the child's may grow beyond 64 kB.
-  const child = startChild("./writer.ts", path, { shell: "trap '' XFSZ; ulimit -f 128" });
+  const child = startChild("./writer.ts", path, { shell: "trap '' XFSZ; ulimit -f 128; exec 2>&1" });
   const exit = new Promise<number | null>((resolve) => child.once("exit", resolve));
   let acknowledged = 0n;
-  for await (const line of lines(child)) acknowledged = BigInt(line);
+  const said: string[] = [];
+  for await (const line of lines(child)) {
+    if (/^\d+$/.test(line)) acknowledged = BigInt(line);
+    else said.push(line);
+  }
   assert.notEqual(await exit, 0);
+  assert.match(said.join("\n"), /PgsyncError: The checkpoint file .* cannot be used: disk I\/O error/);
   assert.ok(acknowledged > 0n);
   using checkpoint = Checkpoint.open(path);
   assert.equal(checkpoint.position(), acknowledged);
