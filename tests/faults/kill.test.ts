@@ -44,7 +44,7 @@ test(`killed at random moments, with writers at work (PGSYNC_TEST_SEED=${SEED})`
     while (loadKills < KILLS - STREAM_KILLS && !progress.finished) {
       const run = await start();
       const more = progress.done.size + random.below(5);
-      await run.logged(/following slot/);
+      await run.logged(/following slot/, 60_000);
       await eventually(async () => {
         const [database] = (await run.status()).databases;
         const load = database?.indices[0]?.load;
@@ -61,7 +61,7 @@ test(`killed at random moments, with writers at work (PGSYNC_TEST_SEED=${SEED})`
     assert.ok(loadKills >= 3, `the load was over after ${loadKills} kills`);
     for (let kill = loadKills; kill < KILLS; kill++) {
       const run = await start();
-      await run.logged(/following slot/);
+      await run.logged(/following slot/, 60_000);
       await delay(random.below(1_200));
       await run.end("SIGKILL");
     }
