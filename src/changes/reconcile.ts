@@ -41,7 +41,7 @@ export async function* reconciledKeys(
   const { mapped, generation } = writer;
   // What was refused may be in the index as PostgreSQL has it by now, or in neither: no comparison would find it, and only
   // what is written leaves the list.
-  yield keysOf(writer.refusedIds(), mapped);
+  for (const ids of writer.refusedIds()) yield keysOf(ids, mapped);
   if (writer.isLoaded && !session.hasReplica && await holdsContents({ mapped, search, generation }, signal)) {
     const compared = { ...options, workers: 1, mapped, generation, contents: true, places: 0 };
     for await (const page of differences(compared, signal)) {

@@ -6,7 +6,14 @@ import { DeadLetterStore } from "./dead_letters.ts";
 import { LoadStore } from "./load.ts";
 import { openDatabase, toCheckpointError } from "./sqlite.ts";
 import { integer, type Row, text } from "./row.ts";
-import type { DeadLetter, DeadLetterEntry, Identity, LoadChunk, LoadProgress } from "./types.ts";
+import type {
+  DeadLetter,
+  DeadLetterEntry,
+  Identity,
+  LoadChunk,
+  LoadProgress,
+  TakenDocument,
+} from "./types.ts";
 
 /**
  * The one file that a run keeps: whose it is, the position up to which everything is in the search engine, the
@@ -22,6 +29,8 @@ export class Checkpoint implements Disposable {
   readonly #loads: LoadStore;
   readonly #deadLetters: DeadLetterStore;
   #depth = 0;
+  /** Called when dead letters came or went. */
+  onDeadLetters: () => void = () => {};
 
   private constructor(readonly path: string) {
     this.#database = openDatabase(path);
@@ -278,21 +287,42 @@ export class Checkpoint implements Disposable {
 
   /**
    * Adds refused documents. One that is there already keeps its first time, counts a further try, and takes the new
-   * reason.
+   * reason; its position too, unless that is not known.
+   *
+   * @returns those that were not there before
    */
-  addDeadLetters(entries: readonly DeadLetterEntry[], now: Date): void {
-    if (entries.length === 0) return;
-    this.transaction(() => this.#sqlite(() => this.#deadLetters.add(entries, now)));
+  addDeadLetters(entries: readonly DeadLetterEntry[], now: Date): DeadLetterEntry[] {
+    if (entries.length === 0) return [];
+    const added = this.transaction(() => this.#sqlite(() => this.#deadLetters.add(entries, now)));
+    if (added.length > 0) this.onDeadLetters();
+    return added;
   }
 
   /**
-   * Removes documents that the search engine has taken after all. Costs nothing while the index has no dead letters.
+   * Removes documents that the search engine has taken after all, unless a newer build of them was refused. Costs nothing
+   * while the index has no dead letters.
    *
    * @returns how many were there
    */
-  removeDeadLetters(index: string, ids: Iterable<string>): number {
+  removeDeadLetters(index: string, taken: Iterable<TakenDocument>): number {
+    return this.#fewerDeadLetters(index, () => this.#deadLetters.settle(index, taken));
+  }
+
+  /**
+   * Forgets dead letters, whatever has become of the documents.
+   *
+   * @param ids null: all of the index
+   * @returns how many were there
+   */
+  dropDeadLetters(index: string, ids: Iterable<string> | null): number {
+    return this.#fewerDeadLetters(index, () => this.#deadLetters.drop(index, ids));
+  }
+
+  #fewerDeadLetters(index: string, remove: () => number): number {
     if (this.#deadLetters.count(index) === 0) return 0;
-    return this.transaction(() => this.#sqlite(() => this.#deadLetters.remove(index, ids)));
+    const removed = this.transaction(() => this.#sqlite(remove));
+    if (removed > 0) this.onDeadLetters();
+    return removed;
   }
 
   /** How many dead letters an index has; from memory. */
@@ -301,12 +331,18 @@ export class Checkpoint implements Disposable {
   }
 
   /**
-   * Dead letters by index and id.
+   * Dead letters by index and id, in the order of their bytes.
    *
    * @param index of this index only; null: of all
+   * @param after of that index, only ids behind this one; null: from the first on
    */
-  listDeadLetters(index: string | null = null, limit = 100, offset = 0): DeadLetter[] {
-    return this.#sqlite(() => this.#deadLetters.list(index, limit, offset));
+  listDeadLetters(index: string | null = null, limit = 100, after: string | null = null): DeadLetter[] {
+    return this.#sqlite(() => this.#deadLetters.list(index, limit, after));
+  }
+
+  /** Those of the ids that are dead letters. */
+  findDeadLetters(index: string, ids: Iterable<string>): DeadLetter[] {
+    return this.#sqlite(() => this.#deadLetters.find(index, ids));
   }
 
   #foreign(differences: readonly string[]): PgsyncError {

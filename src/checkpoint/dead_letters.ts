@@ -1,7 +1,10 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { formatLsn, parseLsn } from "../replication/lsn.ts";
 import { integer, type Row, text, textOrNull } from "./row.ts";
-import type { DeadLetter, DeadLetterEntry } from "./types.ts";
+import type { DeadLetter, DeadLetterEntry, TakenDocument } from "./types.ts";
+
+/** A version may lie beyond 2^53, and is never read: only SQLite compares it. */
+const COLUMNS = "index_name, id, operation, status, type, reason, position, first_at, last_at, tries";
 
 /**
  * The table `dead_letter`, with the number of entries of each index in memory: every bulk request asks for it, and in
@@ -10,20 +13,24 @@ import type { DeadLetter, DeadLetterEntry } from "./types.ts";
 export class DeadLetterStore {
   readonly #database: DatabaseSync;
   readonly #add: StatementSync;
-  readonly #remove: StatementSync;
+  readonly #settle: StatementSync;
+  readonly #drop: StatementSync;
+  readonly #find: StatementSync;
   #counts = new Map<string, number>();
 
   constructor(database: DatabaseSync) {
     this.#database = database;
+    // Builds may be refused in another order than they were made. Whoever tries again by hand knows no position.
     this.#add = database.prepare(
-      "INSERT INTO dead_letter (index_name, id, operation, status, type, reason, position, first_at, last_at, tries) " +
-        "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, 1) " +
+      `INSERT INTO dead_letter (${COLUMNS}, version) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, 1, ?9) ` +
         "ON CONFLICT (index_name, id) DO UPDATE SET operation = excluded.operation, status = excluded.status, " +
-        "type = excluded.type, reason = excluded.reason, position = excluded.position, " +
-        "last_at = excluded.last_at, tries = tries + 1 " +
+        "type = excluded.type, reason = excluded.reason, position = coalesce(excluded.position, position), " +
+        "last_at = excluded.last_at, tries = tries + 1, version = max(version, excluded.version) " +
         "RETURNING tries",
     );
-    this.#remove = database.prepare("DELETE FROM dead_letter WHERE index_name = ? AND id = ?");
+    this.#settle = database.prepare("DELETE FROM dead_letter WHERE index_name = ? AND id = ? AND version <= ?");
+    this.#drop = database.prepare("DELETE FROM dead_letter WHERE index_name = ? AND id = ?");
+    this.#find = database.prepare(`SELECT ${COLUMNS} FROM dead_letter WHERE index_name = ? AND id = ?`);
     this.recount();
   }
 
@@ -39,26 +46,58 @@ export class DeadLetterStore {
     return this.#counts.get(index) ?? 0;
   }
 
-  add(entries: readonly DeadLetterEntry[], now: Date): void {
+  /** @returns those that were not there before */
+  add(entries: readonly DeadLetterEntry[], now: Date): DeadLetterEntry[] {
     const at = now.toISOString();
-    for (const { index, id, operation, status, type, reason, position } of entries) {
+    return entries.filter((entry) => {
+      const { index, id, operation, status, type, reason, position, version } = entry;
       const lsn = position === null ? null : formatLsn(position);
-      const row = this.#add.get(index, id, operation, status, type, reason, lsn, at);
-      if (row !== undefined && integer(row, "tries") === 1) this.#counts.set(index, this.count(index) + 1);
-    }
+      const row = this.#add.get(index, id, operation, status, type, reason, lsn, at, version);
+      const isNew = row !== undefined && integer(row, "tries") === 1;
+      if (isNew) this.#counts.set(index, this.count(index) + 1);
+      return isNew;
+    });
   }
 
-  remove(index: string, ids: Iterable<string>): number {
+  settle(index: string, taken: Iterable<TakenDocument>): number {
     let removed = 0;
-    for (const id of ids) removed += Number(this.#remove.run(index, id).changes);
-    this.#counts.set(index, this.count(index) - removed);
-    return removed;
+    for (const { id, version } of taken) removed += Number(this.#settle.run(index, id, version).changes);
+    return this.#removed(index, removed);
   }
 
-  list(index: string | null, limit: number, offset: number): DeadLetter[] {
-    return this.#database.prepare(
-      "SELECT * FROM dead_letter WHERE ?1 IS NULL OR index_name = ?1 ORDER BY index_name, id LIMIT ?2 OFFSET ?3",
-    ).all(index, limit, offset).map(readDeadLetter);
+  /** @param ids null: all of the index */
+  drop(index: string, ids: Iterable<string> | null): number {
+    let removed = 0;
+    if (ids === null) {
+      removed = Number(this.#database.prepare("DELETE FROM dead_letter WHERE index_name = ?").run(index).changes);
+    } else {
+      for (const id of ids) removed += Number(this.#drop.run(index, id).changes);
+    }
+    return this.#removed(index, removed);
+  }
+
+  /** @param index null: of all @param after only ids of that index behind this one */
+  list(index: string | null, limit: number, after: string | null): DeadLetter[] {
+    const select = `SELECT ${COLUMNS} FROM dead_letter`;
+    const rows = index === null
+      ? this.#database.prepare(`${select} ORDER BY index_name, id LIMIT ?`).all(limit)
+      : after === null
+      ? this.#database.prepare(`${select} WHERE index_name = ? ORDER BY id LIMIT ?`).all(index, limit)
+      : this.#database.prepare(`${select} WHERE index_name = ? AND id > ? ORDER BY id LIMIT ?`)
+        .all(index, after, limit);
+    return rows.map(readDeadLetter);
+  }
+
+  find(index: string, ids: Iterable<string>): DeadLetter[] {
+    return [...ids].flatMap((id) => {
+      const row = this.#find.get(index, id);
+      return row === undefined ? [] : [readDeadLetter(row)];
+    });
+  }
+
+  #removed(index: string, count: number): number {
+    this.#counts.set(index, this.count(index) - count);
+    return count;
   }
 }
 

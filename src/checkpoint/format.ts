@@ -66,4 +66,8 @@ export const FORMAT_STEPS: readonly string[] = [
   -- One row where changes were lost and the documents were not loaded anew since: nobody could find that out a second time.
   CREATE TABLE loss (one INTEGER PRIMARY KEY CHECK (one = 1), reason TEXT NOT NULL) STRICT;
   `,
+  `
+  -- The version that was refused: an older build that is taken later does not settle it. 0: before this was kept.
+  ALTER TABLE dead_letter ADD COLUMN version INTEGER NOT NULL DEFAULT 0;
+  `,
 ];

@@ -58,10 +58,18 @@ export interface DeadLetterEntry {
   readonly reason: string;
   /** The position of the batch; null in the initial load. */
   readonly position: Lsn | null;
+  /** The version in which it was refused. */
+  readonly version: bigint;
+}
+
+/** A document that the search engine has taken, or whose deletion it has taken. */
+export interface TakenDocument {
+  readonly id: string;
+  readonly version: bigint;
 }
 
 /** A dead letter as it is kept. */
-export interface DeadLetter extends DeadLetterEntry {
+export interface DeadLetter extends Omit<DeadLetterEntry, "version"> {
   readonly firstAt: Date;
   readonly lastAt: Date;
   /** How often the engine has refused it. */

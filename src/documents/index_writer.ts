@@ -1,5 +1,6 @@
 import { havePassed } from "./garbage.ts";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
+import type { DeadLetterEntry } from "../checkpoint/types.ts";
 import { PgsyncError } from "../errors/error.ts";
 import { reached } from "../fault_points.ts";
 import type { MappedDocument } from "../mapping/tree.ts";
@@ -12,7 +13,7 @@ import { versionParts } from "../search/version.ts";
 import { formatLsn, type Lsn } from "../replication/lsn.ts";
 import type { SyncObserver } from "../status/status.ts";
 import type { UnmakeableDocument } from "./document_builder.ts";
-import { RefusedVersions } from "./refused_versions.ts";
+import { RefusalLog } from "./refusal_log.ts";
 
 /** Where refused documents are kept. */
 export type DeadLetterBox = Pick<
@@ -52,9 +53,11 @@ export class IndexWriter {
   /** Every document has been written once, and nothing of the initial load is on its way. */
   isLoaded = false;
   #averageBytes = FIRST_GUESS_BYTES;
-  readonly #refusedLately = new RefusedVersions();
+  readonly #refusals: RefusalLog;
 
-  constructor(private readonly options: IndexWriterOptions) {}
+  constructor(private readonly options: IndexWriterOptions) {
+    this.#refusals = new RefusalLog(this.index);
+  }
 
   get mapped(): MappedDocument {
     return this.options.mapped;
@@ -97,25 +100,23 @@ export class IndexWriter {
       request,
       signal,
     );
+    const sent = new Map(request.items.map(({ id, version }) => [id, version]));
     if (refusals.length > 0) {
-      const entries = refusals.map((refused) => ({
+      this.#keep(refusals.map(({ id, operation, status, type, reason }) => ({
         index: this.index,
-        id: refused.id,
-        operation: refused.operation,
-        status: refused.status,
-        type: refused.type,
-        reason: refused.reason,
+        id,
+        operation,
+        status,
+        type,
+        reason,
         position,
-      }));
-      checkpoint.addDeadLetters(entries, new Date());
+        version: sent.get(id) ?? 0n,
+      })));
     }
-    if (refusals.length > 0 || checkpoint.deadLetterCount(this.index) > 0) {
-      const refused = new Set(refusals.map((item) => item.id));
-      const taken = request.items.filter(({ id, version }) => {
-        if (refused.has(id)) this.#refusedLately.add(id, version);
-        return !refused.has(id) && this.#refusedLately.settles(id, version);
-      });
-      checkpoint.removeDeadLetters(this.index, taken.map(({ id }) => id));
+    if (checkpoint.deadLetterCount(this.index) > 0) {
+      for (const { id } of refusals) sent.delete(id);
+      const taken = [...sent].map(([id, version]) => ({ id, version }));
+      checkpoint.removeDeadLetters(this.index, taken);
     }
     if (outcome.conflicts.length > 0) await this.#checkVersions(outcome.conflicts, signal);
     this.#count(request);
@@ -149,8 +150,6 @@ export class IndexWriter {
     position: Lsn | null,
   ): void {
     if (documents.length === 0) return;
-    for (const { id } of documents) this.#refusedLately.add(id, version);
-    const { checkpoint, observe } = this.options;
     const entries = documents.map(({ id, fault }) => ({
       index: this.index,
       id,
@@ -159,15 +158,31 @@ export class IndexWriter {
       type: `postgresql_${fault.sqlState}`,
       reason: fault.reason,
       position,
+      version,
     }));
-    checkpoint.addDeadLetters(entries, new Date());
-    observe({ type: "refused", index: this.index, source, deadLetters: entries.length });
+    this.#keep(entries);
+    this.options.observe({ type: "refused", index: this.index, source, deadLetters: entries.length });
   }
 
-  /** The ids of the documents that were refused and not taken since. @throws PgsyncError of the checkpoint file */
-  refusedIds(): string[] {
+  /** Tells what the log has still to say of refused documents. To be called when nothing is sent any more. */
+  close(): void {
+    this.#refusals.flush();
+  }
+
+  #keep(entries: readonly DeadLetterEntry[]): void {
+    const added = this.options.checkpoint.addDeadLetters(entries, new Date());
+    this.#refusals.tell(added);
+  }
+
+  /** The ids of the documents that were refused and not taken since, page by page. @throws PgsyncError of the checkpoint file */
+  *refusedIds(): Generator<readonly string[]> {
     const { checkpoint } = this.options;
-    return checkpoint.listDeadLetters(this.index, checkpoint.deadLetterCount(this.index)).map(({ id }) => id);
+    for (let after: string | null = null;;) {
+      const ids: string[] = checkpoint.listDeadLetters(this.index, REFUSED_A_PAGE, after).map(({ id }) => id);
+      after = ids.at(-1) ?? null;
+      if (after === null) return;
+      yield ids;
+    }
   }
 
   /**
@@ -239,6 +254,9 @@ const NO_ID = "";
 
 /** How many conflicting documents of a request have their versions read. */
 const CONFLICTS_LOOKED_AT = 10;
+
+/** Dead letters that are held in memory at once. */
+const REFUSED_A_PAGE = 1_000;
 
 /** What a document is taken to weigh before the first one was seen. */
 const FIRST_GUESS_BYTES = 4 * 1024;

@@ -1,4 +1,4 @@
-import type { DeadLetterEntry } from "../checkpoint/types.ts";
+import type { DeadLetterEntry, TakenDocument } from "../checkpoint/types.ts";
 import { type DeadLetterBox, IndexWriter } from "../documents/index_writer.ts";
 import { KeyedWriter, type RequestLimits } from "../documents/keyed_writer.ts";
 import type { ServerClock } from "../documents/server_clock.ts";
@@ -126,12 +126,14 @@ export class Repair {
     return {
       addDeadLetters(entries: readonly DeadLetterEntry[]) {
         for (const { id, reason } of entries) refused.set(id, reason);
+        // The report tells them.
+        return [];
       },
       deadLetterCount: () => refused.size,
       // Only a reconcile asks.
       listDeadLetters: () => [],
-      removeDeadLetters: (_index: string, ids: Iterable<string>) =>
-        [...ids].filter((id) => refused.delete(id)).length,
+      removeDeadLetters: (_index: string, taken: Iterable<TakenDocument>) =>
+        [...taken].filter(({ id }) => refused.delete(id)).length,
     };
   }
 }

@@ -7,7 +7,7 @@ import { after, beforeEach, test } from "node:test";
 import fc from "fast-check";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
 import { APPLICATION_ID, FORMAT_STEPS } from "../../src/checkpoint/format.ts";
-import type { DeadLetterEntry, Identity, LoadChunk } from "../../src/checkpoint/types.ts";
+import type { DeadLetterEntry, Identity, LoadChunk, TakenDocument } from "../../src/checkpoint/types.ts";
 import type { ErrorCode } from "../../src/errors/codes.ts";
 import { PgsyncError } from "../../src/errors/error.ts";
 import { removeFolder, temporaryFolder } from "../../scripts/servers/process.ts";
@@ -42,6 +42,13 @@ function chunk(number: number, from: string | null = null, to: string | null = n
   };
 }
 
+/** As large as versions come: timeline 1,000. */
+const VERSION = 1_000n << 51n;
+
+function taken(id: string, version = VERSION): TakenDocument {
+  return { id, version };
+}
+
 function letter(id: string, reason = "no such field"): DeadLetterEntry {
   return {
     index: "books",
@@ -51,6 +58,7 @@ function letter(id: string, reason = "no such field"): DeadLetterEntry {
     type: "mapper_parsing_exception",
     reason,
     position: 7n,
+    version: VERSION,
   };
 }
 
@@ -219,31 +227,75 @@ test("a dead letter that is refused again keeps its first time and counts", () =
   const first = new Date("2026-01-01T00:00:00Z");
   const last = new Date("2026-01-02T00:00:00Z");
   using checkpoint = Checkpoint.open(path);
-  checkpoint.addDeadLetters([letter("1"), letter("2")], first);
-  checkpoint.addDeadLetters([{ ...letter("1", "too large"), status: 413, position: null }], last);
-  assert.deepEqual(checkpoint.listDeadLetters("books"), [
-    { ...letter("1", "too large"), status: 413, position: null, firstAt: first, lastAt: last, tries: 2 },
-    { ...letter("2"), firstAt: first, lastAt: first, tries: 1 },
+  assert.equal(checkpoint.addDeadLetters([letter("1"), letter("2")], first).length, 2);
+  const again = { ...letter("1", "too large"), status: 413, position: null };
+  assert.deepEqual(checkpoint.addDeadLetters([again, letter("3")], last).map(({ id }) => id), ["3"]);
+  const { version: _, ...kept } = letter("1", "too large");
+  const { version: __, ...other } = letter("2");
+  assert.deepEqual(checkpoint.listDeadLetters("books", 2), [
+    // Who tries again by hand knows no position.
+    { ...kept, status: 413, firstAt: first, lastAt: last, tries: 2 },
+    { ...other, firstAt: first, lastAt: first, tries: 1 },
   ]);
-  assert.deepEqual(checkpoint.listDeadLetters(null, 1, 1).map((entry) => entry.id), ["2"]);
   assert.deepEqual(checkpoint.listDeadLetters("authors"), []);
 });
 
-test("dead letters are counted and removed by id", () => {
+test("dead letters are listed page by page, and found by their ids", () => {
+  using checkpoint = Checkpoint.open(path);
+  // In the order of their bytes; the engine takes no empty id, so it is a dead letter.
+  const ids = ["", " ", "1", "10", "2", "Z", "a", "é", "\u{1F600}"];
+  checkpoint.addDeadLetters(ids.map((id) => letter(id)).toReversed(), new Date());
+  checkpoint.addDeadLetters([{ ...letter("0"), index: "authors" }], new Date());
+  const paged: string[] = [];
+  for (let after: string | null = null;;) {
+    const page: string[] = checkpoint.listDeadLetters("books", 2, after).map(({ id }) => id);
+    after = page.at(-1) ?? null;
+    if (after === null) break;
+    paged.push(...page);
+  }
+  assert.deepEqual(paged, ids);
+  assert.equal(checkpoint.listDeadLetters().length, 10);
+  assert.deepEqual(checkpoint.findDeadLetters("books", ["2", "0", ""]).map(({ id }) => id), ["2", ""]);
+});
+
+test("dead letters are counted, removed when they are taken, and dropped", () => {
+  let told = 0;
   {
     using checkpoint = Checkpoint.open(path);
+    checkpoint.onDeadLetters = () => told++;
     checkpoint.addDeadLetters(
       [letter("1"), letter("2"), letter("2"), { ...letter("1"), index: "authors" }],
       new Date(),
     );
     assert.equal(checkpoint.deadLetterCount("books"), 2);
     assert.equal(checkpoint.deadLetterCount("none"), 0);
-    assert.equal(checkpoint.removeDeadLetters("books", ["1", "7"]), 1);
-    assert.equal(checkpoint.removeDeadLetters("none", ["1"]), 0);
+    assert.equal(checkpoint.removeDeadLetters("books", [taken("1"), taken("7")]), 1);
+    assert.equal(checkpoint.removeDeadLetters("none", [taken("1")]), 0);
+    checkpoint.addDeadLetters([letter("3"), letter("4")], new Date());
+    assert.equal(checkpoint.dropDeadLetters("books", ["3", "7"]), 1);
+    assert.equal(told, 4);
+    assert.equal(checkpoint.dropDeadLetters("none", null), 0);
+    assert.equal(told, 4);
   }
   using checkpoint = Checkpoint.open(path);
-  assert.equal(checkpoint.deadLetterCount("books"), 1);
+  assert.equal(checkpoint.deadLetterCount("books"), 2);
   assert.equal(checkpoint.deadLetterCount("authors"), 1);
+  assert.equal(checkpoint.dropDeadLetters("books", null), 2);
+  assert.equal(checkpoint.deadLetterCount("books"), 0);
+  assert.equal(checkpoint.deadLetterCount("authors"), 1, "another index keeps its own");
+});
+
+test("an older build that is taken does not settle what was refused; versions beyond 2^53 are told apart", () => {
+  const refused = VERSION + 5n;
+  {
+    using checkpoint = Checkpoint.open(path);
+    checkpoint.addDeadLetters([{ ...letter("1"), version: refused }], new Date());
+    // An older build is refused later.
+    checkpoint.addDeadLetters([{ ...letter("1"), version: refused - 2n }], new Date());
+  }
+  using checkpoint = Checkpoint.open(path);
+  assert.equal(checkpoint.removeDeadLetters("books", [taken("1", refused - 1n)]), 0);
+  assert.equal(checkpoint.removeDeadLetters("books", [taken("1", refused)]), 1);
 });
 
 test("dead letters and position move together or not at all", () => {
@@ -259,7 +311,7 @@ test("dead letters and position move together or not at all", () => {
     }), fault);
   assert.equal(checkpoint.position(), 1n);
   assert.equal(checkpoint.deadLetterCount("books"), 0, "the count in memory went back too");
-  assert.equal(checkpoint.removeDeadLetters("books", ["1"]), 0);
+  assert.equal(checkpoint.removeDeadLetters("books", [taken("1")]), 0);
 });
 
 test("a transaction inside another is undone alone when its error is caught", () => {

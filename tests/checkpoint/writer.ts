@@ -9,10 +9,8 @@ const checkpoint = Checkpoint.open(process.argv[2] ?? "");
 for (let position = (checkpoint.position() ?? 0n) + 1n;; position += 1n) {
   checkpoint.transaction(() => {
     const id = String(position);
-    checkpoint.addDeadLetters(
-      [{ index: "books", id, operation: "index", status: 400, type: "test", reason: "test", position }],
-      new Date(),
-    );
+    const refusal = { status: 400, type: "test", reason: "test", position, version: position };
+    checkpoint.addDeadLetters([{ index: "books", id, operation: "index", ...refusal }], new Date());
     checkpoint.savePosition(position);
   });
   writeSync(1, `${position}\n`);
