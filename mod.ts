@@ -42,6 +42,15 @@ export type {
 export { POSTGRES_DEFAULTS, type PostgresOptions, type SslMode } from "./src/postgres/options.ts";
 export { SEARCH_DEFAULTS, type SearchLogin, type SearchOptions } from "./src/search/options.ts";
 
+export type { DeadLetter, RefusedDocument } from "./src/checkpoint/types.ts";
+export type {
+  DeadLetterAccess,
+  DeadLetterCursor,
+  DeadLetterPage,
+  DeadLetterQuery,
+  DeadLetterSelection,
+  RetriedDeadLetters,
+} from "./src/sync/dead_letters.ts";
 export { bootstrap, type Report, teardown } from "./src/sync/bootstrap.ts";
 export { RUN_DEFAULTS, type RunOptions } from "./src/sync/options.ts";
 export type {

@@ -2,7 +2,7 @@ import type { ChangeSource } from "../mapping/change_sources.ts";
 import type { MappedDocument } from "../mapping/tree.ts";
 import type { Lsn } from "../replication/lsn.ts";
 import { KeySet } from "../documents/key_set.ts";
-import { joinKey } from "../documents/root_keys.ts";
+import { joinKey, type RootKey } from "../documents/root_keys.ts";
 import type { ToSee } from "../documents/source_clock.ts";
 
 /** About what the id of a transaction costs. */
@@ -15,6 +15,8 @@ const BYTES_A_TRANSACTION = 40;
 export class ChangeBatch implements ToSee {
   /** Link values of each change source, joined as root keys are. */
   readonly values = new Map<ChangeSource, KeySet>();
+  /** Root keys of documents that somebody wants written again. */
+  readonly keys = new Map<MappedDocument, KeySet>();
   /** Documents whose every root must be read again. */
   readonly reconcile = new Set<MappedDocument>();
   /** To be called when all documents of the batch are acknowledged. */
@@ -48,6 +50,16 @@ export class ChangeBatch implements ToSee {
     this.#from(transaction);
   }
 
+  /** Marks documents by their root keys. What the primary shows now is what they are to be made of. */
+  addKeys(document: MappedDocument, keys: readonly RootKey[]): void {
+    const known = this.keys.get(document) ?? new KeySet();
+    const before = this.keys.has(document) ? known.bytes : 0;
+    this.keys.set(document, known);
+    for (const key of keys) known.add(key);
+    this.bytes += known.bytes - before;
+    this.present = true;
+  }
+
   /** Marks all roots of a document. @param transaction null where no transaction of the stream is the reason */
   addAll(document: MappedDocument, transaction: number | null): void {
     this.reconcile.add(document);
@@ -72,7 +84,9 @@ export class ChangeBatch implements ToSee {
     this.values.clear();
     linked.awaits(this);
     linked.bytes = this.bytes;
+    // Keys stay, for those who wait for them are told when this batch is done.
     this.bytes = this.transactions.size * BYTES_A_TRANSACTION;
+    for (const keys of this.keys.values()) this.bytes += keys.bytes;
     return linked;
   }
 
@@ -85,7 +99,7 @@ export class ChangeBatch implements ToSee {
 
   /** Whether there is anything to look up or build. */
   get hasWork(): boolean {
-    return this.values.size > 0 || this.reconcile.size > 0;
+    return this.values.size > 0 || this.keys.size > 0 || this.reconcile.size > 0;
   }
 
   /** Whether the batch means anything at all. */

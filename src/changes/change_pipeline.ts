@@ -1,4 +1,5 @@
 import type { MappedDocument } from "../mapping/tree.ts";
+import type { RootKey } from "../documents/root_keys.ts";
 import type { Lsn } from "../replication/lsn.ts";
 import type { BatchProcessor } from "./batch_processor.ts";
 import { ChangeBatch } from "./change_batch.ts";
@@ -88,6 +89,13 @@ export class ChangePipeline {
   /** Has every root of a document read again, and documents without a row removed. @param whenDone told when all is acknowledged */
   reconcile(document: MappedDocument, whenDone: () => void): void {
     this.#collecting.addAll(document, null);
+    this.#collecting.whenDone.push(whenDone);
+    this.changed();
+  }
+
+  /** Has documents written again. @param whenDone told when all of them are acknowledged */
+  rewrite(document: MappedDocument, keys: readonly RootKey[], whenDone: () => void): void {
+    this.#collecting.addKeys(document, keys);
     this.#collecting.whenDone.push(whenDone);
     this.changed();
   }

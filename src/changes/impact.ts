@@ -30,15 +30,21 @@ export async function* touchedKeys(
 ): AsyncGenerator<readonly RootKey[]> {
   const { mapped } = writer;
   const { session } = reconcile;
+  const wanted = batch.keys.get(mapped)?.pages(VALUES_A_STATEMENT) ?? [];
   const sources = [...batch.values].filter(([source]) => source.document === mapped);
   if (batch.reconcile.has(mapped)) {
     // A document that the load has read, and not yet written, is in no listing: where its root is gone by now, only a
     // deletion keeps it out.
     if (!writer.isLoaded) yield* rootKeys(sources);
+    yield* wanted;
     yield* reconciledKeys(writer, reconcile, moment, signal);
     return;
   }
   const given = new KeySet();
+  for (const page of wanted) {
+    for (const key of page) given.add(key);
+    yield page;
+  }
   for (const [at, [source, values]] of sources.entries()) {
     let left = values.size;
     for (const part of values.pages(VALUES_A_STATEMENT)) {

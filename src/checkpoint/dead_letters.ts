@@ -28,7 +28,9 @@ export class DeadLetterStore {
         "last_at = excluded.last_at, tries = tries + 1, version = max(version, excluded.version) " +
         "RETURNING tries",
     );
-    this.#settle = database.prepare("DELETE FROM dead_letter WHERE index_name = ? AND id = ? AND version <= ?");
+    this.#settle = database.prepare(
+      "DELETE FROM dead_letter WHERE index_name = ? AND id = ? AND version <= ?",
+    );
     this.#drop = database.prepare("DELETE FROM dead_letter WHERE index_name = ? AND id = ?");
     this.#find = database.prepare(`SELECT ${COLUMNS} FROM dead_letter WHERE index_name = ? AND id = ?`);
     this.recount();
@@ -69,7 +71,9 @@ export class DeadLetterStore {
   drop(index: string, ids: Iterable<string> | null): number {
     let removed = 0;
     if (ids === null) {
-      removed = Number(this.#database.prepare("DELETE FROM dead_letter WHERE index_name = ?").run(index).changes);
+      removed = Number(
+        this.#database.prepare("DELETE FROM dead_letter WHERE index_name = ?").run(index).changes,
+      );
     } else {
       for (const id of ids) removed += Number(this.#drop.run(index, id).changes);
     }

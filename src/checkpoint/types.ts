@@ -46,18 +46,25 @@ export interface LoadProgress {
 }
 
 /** A document, or the deletion of one, that the search engine refused for good. */
-export interface DeadLetterEntry {
+export interface RefusedDocument {
+  /** The index, as the schema file names it. */
   readonly index: string;
   /** The document's `_id`. */
   readonly id: string;
+  /** What was to be done with it. */
   readonly operation: "index" | "delete";
-  /** HTTP status of the item. */
+  /** HTTP status of the item; 0 where PostgreSQL could not make the document. */
   readonly status: number;
-  /** The engine's error type, as `mapper_parsing_exception`. */
+  /** The engine's error type, as `mapper_parsing_exception`; `postgresql_` and the SQLSTATE where PostgreSQL refused. */
   readonly type: string;
+  /** The engine's sentence, or PostgreSQL's. */
   readonly reason: string;
   /** The position of the batch; null in the initial load. */
   readonly position: Lsn | null;
+}
+
+/** A refused document with what tells older builds from newer ones. */
+export interface DeadLetterEntry extends RefusedDocument {
   /** The version in which it was refused. */
   readonly version: bigint;
 }
@@ -69,9 +76,11 @@ export interface TakenDocument {
 }
 
 /** A dead letter as it is kept. */
-export interface DeadLetter extends Omit<DeadLetterEntry, "version"> {
+export interface DeadLetter extends RefusedDocument {
+  /** When it was first refused. */
   readonly firstAt: Date;
+  /** When it was last refused. */
   readonly lastAt: Date;
-  /** How often the engine has refused it. */
+  /** How often it was refused. */
   readonly tries: number;
 }

@@ -1,7 +1,9 @@
 import { PgsyncError } from "../errors/error.ts";
 import { type StatusJson, statusJson } from "../server/status_json.ts";
+import { askRun, type RunAddress } from "./ask_run.ts";
 import type { Flags } from "./flags.ts";
 import { listenSetting, localUrl } from "./listen_address.ts";
+import { tokenSetting } from "./token.ts";
 import { given } from "./values.ts";
 import type { Environment } from "./variables.ts";
 
@@ -32,32 +34,22 @@ export function statusUrl(
   return localUrl(address);
 }
 
+/** The status server of the running process, and the token that it may want. @throws PgsyncError USAGE */
+export function runAddress(flags: Parameters<typeof statusUrl>[0], environment: Environment): RunAddress {
+  return { url: statusUrl(flags, environment), token: tokenSetting(environment) };
+}
+
 /**
- * Asks the running process.
+ * Asks the running process how it is.
  *
  * @returns the answer, as text and read
- * @throws PgsyncError STATUS_UNREACHABLE
+ * @throws PgsyncError STATUS_UNREACHABLE, STATUS_LOGIN
  */
-export async function askStatus(url: string): Promise<{ text: string; status: StatusJson }> {
-  const unreachable = (what: string, cause?: unknown) =>
-    new PgsyncError("STATUS_UNREACHABLE", `No running pgsync answers at ${url}: ${what}.`, { cause });
-  let response: Response;
-  let text: string;
-  try {
-    response = await fetch(`${url}/status`, { signal: AbortSignal.timeout(TIMEOUT_MS) });
-    text = await response.text();
-  } catch (thrown) {
-    const late = thrown instanceof Error && thrown.name === "TimeoutError";
-    throw unreachable(late ? `nothing came within ${TIMEOUT_MS / 1000} s` : "the connection failed", thrown);
-  }
-  if (!response.ok) throw unreachable(`the answer was HTTP ${response.status}`);
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch (thrown) {
-    throw unreachable("the answer is not that of pgsync", thrown);
-  }
-  const parsed = statusJson.safeParse(json);
-  if (!parsed.success) throw unreachable("the answer is not that of this version of pgsync", parsed.error);
-  return { text, status: parsed.data };
+export async function askStatus(address: RunAddress): Promise<{ text: string; status: StatusJson }> {
+  const { text, answer } = await askRun(address, {
+    path: "/status",
+    schema: statusJson,
+    timeoutMs: TIMEOUT_MS,
+  });
+  return { text, status: answer };
 }

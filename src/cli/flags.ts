@@ -19,6 +19,7 @@ export interface Flags {
   readonly checkpoint?: string | undefined;
   readonly numWorkers?: string | undefined;
   readonly viewRefresh?: string | undefined;
+  readonly maxDeadLetters?: string | undefined;
   readonly listen?: string | undefined;
   readonly logFormat?: string | undefined;
   readonly verbose?: boolean | undefined;

@@ -70,6 +70,11 @@ export const viewRefresh = new Option(
   described("refresh materialised views that often, 0 never; 300", "PGSYNC_VIEW_REFRESH_INTERVAL"),
 );
 
+export const maxDeadLetters = new Option(
+  "--max-dead-letters <count>",
+  described("with more refused documents the run is not ready, 0 never; 10000", "PGSYNC_MAX_DEAD_LETTERS"),
+);
+
 /** How a run goes. */
 export const daemon = new Option(
   "-d, --daemon",

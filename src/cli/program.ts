@@ -1,6 +1,7 @@
 import { Command, Help } from "@commander-js/extra-typings";
 import { EXIT } from "../errors/codes.ts";
 import { bootstrapCommand } from "./commands/bootstrap.ts";
+import { deadLettersCommand } from "./commands/dead_letters.ts";
 import { planCommand } from "./commands/plan.ts";
 import { previewCommand } from "./commands/preview.ts";
 import { refreshCommand } from "./commands/refresh.ts";
@@ -64,6 +65,7 @@ export function buildProgram(context: Context) {
     verifyCommand(context),
     refreshCommand(context),
     statusCommand(context),
+    deadLettersCommand(context),
   ];
   for (const command of commands) {
     command.copyInheritedSettings(program).helpOption("--help", "print this help");

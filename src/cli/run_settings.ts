@@ -46,6 +46,10 @@ export function runSettings(
     name: "--view-refresh",
     value: flags.viewRefresh,
   });
+  const maxDeadLetters = given(environment, "PGSYNC_MAX_DEAD_LETTERS", {
+    name: "--max-dead-letters",
+    value: flags.maxDeadLetters,
+  });
   const catalogInterval = given(environment, "PGSYNC_CATALOG_INTERVAL");
   const options: Omit<RunOptions, "schema"> = {
     postgres,
@@ -74,6 +78,9 @@ export function runSettings(
     viewRefreshSeconds: viewRefresh === null
       ? RUN_DEFAULTS.viewRefreshSeconds
       : wholeNumber(viewRefresh, 0, 86_400),
+    maxDeadLetters: maxDeadLetters === null
+      ? RUN_DEFAULTS.maxDeadLetters
+      : wholeNumber(maxDeadLetters, 0, Number.MAX_SAFE_INTEGER),
     catalogIntervalMs: catalogInterval === null
       ? RUN_DEFAULTS.catalogIntervalMs
       : seconds(catalogInterval, 86_400) * 1000,

@@ -5,6 +5,7 @@ import { PgsyncError } from "../errors/error.ts";
 import { createApp } from "../server/app.ts";
 import { listen, type Listener } from "../server/listen.ts";
 import { createMetrics } from "../server/metrics.ts";
+import type { DeadLetterAccess } from "../sync/dead_letters.ts";
 import type { RunOptions } from "../sync/options.ts";
 import type { RunStatus, SyncObserver } from "../status/status.ts";
 import { Synchronizer } from "../sync/synchronizer.ts";
@@ -15,6 +16,7 @@ import { startProgress } from "./progress.ts";
 import { loadRunOptions } from "./run_options.ts";
 import { logInterval, switchedOn } from "./run_settings.ts";
 import { SIGNAL_EXIT, stopOnSignals } from "./signals.ts";
+import { tokenSetting } from "./token.ts";
 import type { Environment } from "./variables.ts";
 import { VERSION } from "../version.ts";
 
@@ -30,6 +32,7 @@ const STOP_LIMIT_MS = 8_000;
 export interface Runner {
   run(control: { readonly signal: AbortSignal; readonly daemon: boolean }): Promise<void>;
   status(): RunStatus;
+  readonly deadLetters: DeadLetterAccess;
 }
 
 /**
@@ -48,13 +51,23 @@ export async function runSync(
   const daemon = switchedOn(environment, "PGSYNC_DAEMON", flags.daemon);
   const lineSeconds = logInterval(environment);
   const wantedListen = listenSetting(flags, environment);
+  const token = tokenSetting(environment);
   const options = await loadRunOptions(flags, environment);
   const stop = stopOnSignals();
 
   const observers: SyncObserver[] = [];
   const runner = makeRunner(options, (event) => observers.forEach((observe) => observe(event)));
   const metrics = createMetrics(() => runner.status(), VERSION);
-  const app = createApp({ status: () => runner.status(), metrics: metrics.registry, version: VERSION });
+  const app = createApp({
+    status: () => runner.status(),
+    metrics: metrics.registry,
+    version: VERSION,
+    deadLetters: {
+      access: runner.deadLetters,
+      indices: options.schema.documents.map(({ index }) => index),
+    },
+    access: { token, hostname: wantedListen.address?.hostname ?? "" },
+  });
   const listener = startServer(app, wantedListen, daemon);
   const bars = process.stderr.isTTY === true && context.failureStyle.format === "text";
   const progress = startProgress(() => runner.status(), { bars, lineSeconds });

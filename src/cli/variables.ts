@@ -69,8 +69,11 @@ export const USED_VARIABLES = [
   "PGSYNC_BUFFER_BYTES",
   "PGSYNC_CATALOG_INTERVAL",
   "PGSYNC_VIEW_REFRESH_INTERVAL",
+  "PGSYNC_MAX_DEAD_LETTERS",
   "PGSYNC_LOAD_CHUNK_ROWS",
   "PGSYNC_STATUS_URL",
+  "PGSYNC_TOKEN",
+  "PGSYNC_TOKEN_FILE",
 ] as const;
 
 /** The name of a variable that has an effect. */

@@ -22,8 +22,10 @@ export class RefusalLog {
   /** @param log gets a message with its properties; the process's log */
   constructor(
     private readonly index: string,
-    private readonly log: (message: string, properties: Record<string, unknown>) => void = (message, properties) =>
-      logger.warn(message, properties),
+    private readonly log: (message: string, properties: Record<string, unknown>) => void = (
+      message,
+      properties,
+    ) => logger.warn(message, properties),
   ) {}
 
   /** Tells of refused documents that were none before. */

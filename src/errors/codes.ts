@@ -356,6 +356,16 @@ export const ERRORS = {
     next: "resync",
     exitCode: EXIT.halted,
   },
+  DEAD_LETTER_LIMIT: {
+    meaning:
+      "More documents are refused than --max-dead-letters allows: they have a common cause. The list holds them all, and the " +
+      "stream goes on; an initial load waits, and a run without --daemon ends with this error.",
+    remedy:
+      "Read the reasons (`pgsync dead-letters list`), mend the mapping, the limit of the search engine or the rows, then " +
+      "`pgsync dead-letters retry --all`; `pgsync dead-letters drop` forgets what is not to be mended.",
+    next: "halt",
+    exitCode: EXIT.halted,
+  },
   STREAM_STALLED: {
     meaning: "The running sync does not move, so what differs cannot be told from what is on its way.",
     remedy:
@@ -373,6 +383,24 @@ export const ERRORS = {
     meaning: "No running pgsync answered at its status address.",
     remedy: "Check that it runs, and name its address with --url, or --listen as it was started.",
     next: "halt",
+    exitCode: EXIT.connection,
+  },
+  STATUS_LOGIN: {
+    meaning: "The status server of the running pgsync wants a token, and got none or another one.",
+    remedy: "Set PGSYNC_TOKEN or PGSYNC_TOKEN_FILE as it is set for the run.",
+    next: "halt",
+    exitCode: EXIT.connection,
+  },
+  REQUEST_REFUSED: {
+    meaning: "The status server of the running pgsync does not do what it was asked for.",
+    remedy: "Read the reason that is shown.",
+    next: "halt",
+    exitCode: EXIT.setup,
+  },
+  RUN_NOT_THERE_YET: {
+    meaning: "The run cannot do at this moment what it was asked for.",
+    remedy: "Try again in a moment; `pgsync status` tells what it is doing.",
+    next: "retry",
     exitCode: EXIT.connection,
   },
   INTERNAL: {

@@ -31,6 +31,8 @@ export interface IndexLoadOptions {
   readonly chunkRows: number;
   /** Reads the root's description anew: its storage may have been rewritten. */
   readonly describeRoot: () => Promise<Relation>;
+  /** Waits until another chunk may be begun. */
+  readonly mayGoOn: (signal: AbortSignal) => Promise<void>;
   readonly observe: SyncObserver;
   readonly onFault: (fault: PgsyncError) => void;
 }

@@ -34,6 +34,8 @@ export interface InitialLoadOptions {
   /** Chunks read at once. */
   readonly workers: number;
   readonly onFault: (fault: PgsyncError) => void;
+  /** Waits until another chunk may be begun. */
+  readonly mayGoOn: (signal: AbortSignal) => Promise<void>;
   /** Documents of unfinished chunks that were acknowledged; negative where a chunk begins again. */
   readonly onDocuments: (count: number) => void;
   /** A chunk is done and recorded. */
@@ -58,6 +60,7 @@ export async function loadChunks(
   const memory = new BodyMemory(options.limits.bulkBytes);
   const work = async () => {
     for (let chunk = queue.shift(); chunk !== undefined; chunk = queue.shift()) {
+      await options.mayGoOn(either);
       await loadChunk(chunk, options, memory, either);
     }
   };

@@ -2,6 +2,8 @@ import { getLogger } from "@logtape/logtape";
 import { Hono } from "hono";
 import type { Registry } from "prom-client";
 import type { RunStatus } from "../status/status.ts";
+import { deadLetterRoutes, type DeadLetterSource, refusalOf } from "./dead_letter_routes.ts";
+import { type AccessRules, demandLoopback, demandToken } from "./guard.ts";
 import { statusPage } from "./page.ts";
 import { toStatusJson } from "./status_json.ts";
 
@@ -11,16 +13,19 @@ export interface StatusSource {
   status(): RunStatus;
   readonly metrics: Registry;
   readonly version: string;
+  readonly deadLetters: DeadLetterSource;
+  readonly access: AccessRules;
 }
 
 /**
- * The HTTP interface of a run. It only reads; it knows no secret, so it has none to tell.
+ * The HTTP interface of a run. It tells no secret, for it knows none but the token that it asks for.
  *
  * - `GET /health`: 200 while the process lives
  * - `GET /ready`: 200 when every database is ready, else 503 with the reasons
  * - `GET /metrics`: Prometheus' text format
  * - `GET /status`: everything as JSON
  * - `GET /`: the same for people
+ * - `GET /dead-letters`, `POST /dead-letters/retry`, `POST /dead-letters/drop`: the documents that were refused
  */
 export function createApp(source: StatusSource): Hono {
   const app = new Hono();
@@ -33,6 +38,10 @@ export function createApp(source: StatusSource): Hono {
       "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
     );
   });
+  const { access } = source;
+  for (const path of ["/", "/status", "/dead-letters", "/dead-letters/*"]) app.use(path, demandToken(access));
+  for (const path of ["/dead-letters", "/dead-letters/*"]) app.use(path, demandLoopback(access));
+  app.route("/dead-letters", deadLetterRoutes(source.deadLetters));
   app.get("/health", (context) => context.json({ status: "alive" }));
   app.get("/ready", (context) => {
     const { ready, notReady } = source.status();
@@ -48,15 +57,17 @@ export function createApp(source: StatusSource): Hono {
     (context) => context.html(statusPage(toStatusJson(source.status(), source.version, new Date()))),
   );
   app.notFound((context) =>
-    context.json({ error: "There are /, /health, /ready, /metrics and /status." }, 404)
+    context.json({ error: "There are /, /health, /ready, /metrics, /status and /dead-letters." }, 404)
   );
   app.onError((error, context) => {
+    const refusal = refusalOf(error, context);
+    if (refusal !== null) return refusal;
     getLogger(["pgsync", "server"]).error("{method} {path} failed", {
       method: context.req.method,
       path: context.req.path,
       error,
     });
-    return context.json({ error: "The status cannot be told; the log says why." }, 500);
+    return context.json({ error: "The request failed; the log says why." }, 500);
   });
   return app;
 }

@@ -66,6 +66,8 @@ const databaseJson = z.object({
   stream: streamJson,
   /** When the last look at the tables' definitions began that is completed. */
   tablesLookedAt: time.nullable(),
+  /** More dead letters than these, of all indices, and it is not ready; null where there is no limit. */
+  maxDeadLetters: count.nullable(),
   warnings: z.array(z.string()),
   faults: z.array(faultJson),
 });
@@ -138,6 +140,7 @@ function databaseToJson(status: SyncStatus, now: Date): StatusJson["databases"][
       reconnects: stream.reconnects,
     },
     tablesLookedAt: status.tablesLookedAt?.toISOString() ?? null,
+    maxDeadLetters: status.maxDeadLetters,
     warnings: [...status.warnings],
     faults: status.faults.map(({ code, message, remedy, next, at }) => ({
       code,

@@ -102,6 +102,13 @@ const STATUS_METRICS: readonly StatusMetric[] = [
   },
   {
     type: "gauge",
+    name: "pgsync_dead_letters_max",
+    help: "Dead letters of all indices beyond which the run is not ready; absent where there is no limit.",
+    labels: DATABASE,
+    samples: ofDatabase(({ maxDeadLetters }) => maxDeadLetters),
+  },
+  {
+    type: "gauge",
     name: "pgsync_load_documents",
     help: "Documents of the initial load that are acknowledged.",
     labels: INDEX,

@@ -109,6 +109,8 @@ export interface SyncStatus {
    * it demanded goes before every position that is confirmed after it. Null before the first.
    */
   readonly tablesLookedAt: Date | null;
+  /** With more dead letters than these, of all its indices, it is not ready; null where there is no limit. */
+  readonly maxDeadLetters: number | null;
   /** True when loaded, streaming, and the search engine takes documents. */
   readonly ready: boolean;
   /** Why it is not ready: one sentence each. */

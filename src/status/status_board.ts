@@ -2,6 +2,7 @@ import { getLogger } from "@logtape/logtape";
 import type { PgsyncError } from "../errors/error.ts";
 import type { Lsn } from "../replication/lsn.ts";
 import type { SearchHealth } from "../search/health.ts";
+import { tooManyDeadLetters } from "./dead_letter_limit.ts";
 import type {
   Fault,
   IndexStatus,
@@ -66,6 +67,8 @@ export class StatusBoard {
   /** Why the documents are mapped anew; null while they are not. One sentence. */
   remapping: string | null = null;
   slot: SlotView = { server: 0n, retainedBytes: 0, safeBytes: null };
+  /** With more dead letters it is not ready; 0: however many there are. */
+  maxDeadLetters = 0;
   indices: () => readonly IndexView[] = () => [];
   /** Why documents cannot be read from the replica; null where they can, or where there is none. */
   replica: () => string | null = () => null;
@@ -120,6 +123,14 @@ export class StatusBoard {
     }
   }
 
+  /** Something is wrong that an operator has to mend, and the run goes on as well as it can. */
+  fault(error: PgsyncError): void {
+    const fault = toFault(error);
+    this.#keep(fault);
+    logger.error("{message} {remedy}", { message: fault.message, remedy: fault.remedy, code: fault.code });
+    this.observe({ type: "fault", fault });
+  }
+
   /** Something failed for good. The first of it counts. */
   halt(error: PgsyncError): void {
     if (this.#phase === "halted") return;
@@ -143,6 +154,7 @@ export class StatusBoard {
       indices: indices.map(toStatus),
       stream: this.#streamStatus(stream),
       tablesLookedAt: this.tablesLookedAt,
+      maxDeadLetters: this.maxDeadLetters === 0 ? null : this.maxDeadLetters,
       ready: notReady.length === 0,
       notReady,
       warnings: [...this.#standing.values()],
@@ -176,6 +188,9 @@ export class StatusBoard {
     }
     const replica = this.replica();
     if (replica !== null) reasons.push(`Documents cannot be read from the replica: ${replica}`);
+    const deadLetters = indices.reduce((sum, index) => sum + index.deadLetters, 0);
+    const tooMany = tooManyDeadLetters(this.database, deadLetters, this.maxDeadLetters);
+    if (tooMany !== null) reasons.push(`${tooMany.message} ${tooMany.remedy}`);
     const { state } = this.health;
     if (!state.healthy) reasons.push(`The search engine does not take documents: ${state.error.message}`);
     return reasons;

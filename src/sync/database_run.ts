@@ -46,7 +46,7 @@ const STABLE_AFTER_MS = 60_000;
 /** What the runs of all databases share. */
 export type SharedOptions = Pick<
   DatabaseSyncOptions,
-  "run" | "board" | "search" | "requests" | "health" | "observe"
+  "run" | "board" | "desk" | "search" | "requests" | "health" | "observe"
 >;
 
 /** How a run of one database goes on and ends. */
@@ -72,7 +72,7 @@ export class DatabaseRun {
 
   /** @throws PgsyncError; the signal's reason where it is aborted before anything is followed */
   async run(control: DatabaseControl): Promise<void> {
-    const { run, board } = this.shared;
+    const { run, board, desk } = this.shared;
     const { database } = this;
     let admin = this.#connect();
     try {
@@ -87,6 +87,7 @@ export class DatabaseRun {
         await orAborted(check, control.signal);
       }
       using checkpoint = Checkpoint.open(checkpointPath(run, this.#slotName));
+      using _ = desk.opened(checkpoint);
       state = await this.#prepare(admin, state, checkpoint, control.signal);
       checkpoint.adopt(identityOf(state));
       this.#forgetOthers(checkpoint);

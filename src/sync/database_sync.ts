@@ -11,6 +11,8 @@ import { followSlot, type SlotFollower } from "../replication/follow.ts";
 import { formatLsn } from "../replication/lsn.ts";
 import { delayOrAbort } from "../retry/backoff.ts";
 import { type FollowedIndex, type IndexOpening, openIndices } from "./followed_index.ts";
+import type { DeadLetterDesk } from "./dead_letter_desk.ts";
+import { DeadLetterLimit } from "./dead_letter_limit.ts";
 import { forgetFailingLooks, tellFailingLooks } from "./failing_looks.ts";
 import { watchLeftOutRows } from "./left_out_rows.ts";
 import { RowSource } from "./row_source.ts";
@@ -27,8 +29,10 @@ const logger = getLogger(["pgsync", "sync"]);
 const FLUSH_LIMIT_MS = 5_000;
 
 /** What follows one database. */
-export interface DatabaseSyncOptions extends IndexOpening {
+export interface DatabaseSyncOptions extends Omit<IndexOpening, "limit"> {
   readonly admin: Sql;
+  /** Takes what operators want done with dead letters. */
+  readonly desk: DeadLetterDesk;
 }
 
 /** Loads the indices of one database and follows its slot: the parts, joined. */
@@ -36,6 +40,7 @@ export class DatabaseSync {
   readonly #signals = new RunSignals();
   readonly #source: RowSource;
   #loading: readonly Promise<void>[] = [];
+  #indices: readonly FollowedIndex[] = [];
 
   constructor(private readonly options: DatabaseSyncOptions) {
     this.#source = new RowSource(options);
@@ -48,8 +53,9 @@ export class DatabaseSync {
    * @throws PgsyncError
    */
   async run(control: { readonly signal: AbortSignal; readonly daemon: boolean }): Promise<Remap | null> {
-    const { run, state, admin, checkpoint, board, observe } = this.options;
+    const { run, state, admin, checkpoint, board, desk, observe } = this.options;
     const source = this.#source;
+    const limit = this.#deadLetterLimit(control.daemon);
     const { working } = this.#signals;
     const onFailure = (error: unknown) => this.#signals.fail(error);
     const leave = AbortSignal.any([control.signal, this.#signals.remapping]);
@@ -62,7 +68,10 @@ export class DatabaseSync {
     const refresher = new ViewRefresher(this.options);
     try {
       board.replica = () => source.problem;
-      const indices = await openIndices(this.options, source, working, ending);
+      checkpoint.onDeadLetters = () => limit.check();
+      limit.check();
+      const indices = await openIndices({ ...this.options, limit }, source, working, ending);
+      this.#indices = indices;
       void source.watch(onFailure, watching);
       await source.untilDone(() => source.clock.takeOver(ending), "tell how far it is", ending);
 
@@ -77,6 +86,7 @@ export class DatabaseSync {
         observe,
         signal: working,
       });
+      using _ = desk.writes({ pipeline, documents: state.mapping.documents });
       const collector = new ChangeCollector(state.mapping.sources, () => loop.soon());
       const consumer = new StreamConsumer(collector, pipeline, observe);
       const renewStream = async () => {
@@ -122,6 +132,7 @@ export class DatabaseSync {
       await follower.done;
       working.throwIfAborted();
       if (this.#signals.remap !== null && !control.signal.aborted) return this.#signals.remap;
+      if (!control.daemon && !control.signal.aborted) limit.refuse();
       board.phase = "stopped";
       return null;
     } catch (thrown) {
@@ -147,6 +158,8 @@ export class DatabaseSync {
       await source[Symbol.asyncDispose]();
       // Nobody else writes to the checkpoint file when this returns, nor to an index.
       await Promise.allSettled(this.#loading);
+      for (const index of this.#indices) index.close();
+      checkpoint.onDeadLetters = () => {};
       await watch?.markUnheard();
     }
   }
@@ -179,6 +192,18 @@ export class DatabaseSync {
     await new Promise<never>((_, reject) => {
       if (ending.aborted) reject(ending.reason);
       ending.addEventListener("abort", () => reject(ending.reason), { once: true });
+    });
+  }
+
+  #deadLetterLimit(daemon: boolean): DeadLetterLimit {
+    const { run, state, checkpoint, board } = this.options;
+    const names = state.mapping.documents.map(({ schema }) => schema.index);
+    return new DeadLetterLimit({
+      database: state.database,
+      max: run.maxDeadLetters,
+      count: () => names.reduce((sum, index) => sum + checkpoint.deadLetterCount(index), 0),
+      board,
+      daemon,
     });
   }
 

@@ -11,6 +11,7 @@ import type { SearchHealth } from "../search/health.ts";
 import type { Semaphore } from "../search/semaphore.ts";
 import type { SyncObserver } from "../status/status.ts";
 import type { IndexView, StatusBoard } from "../status/status_board.ts";
+import type { DeadLetterLimit } from "./dead_letter_limit.ts";
 import type { DatabaseState } from "./database_state.ts";
 import type { RunOptions } from "./options.ts";
 import type { RowSource } from "./row_source.ts";
@@ -29,6 +30,8 @@ export interface IndexOpening {
   /** Limits the bulk requests under way. */
   readonly requests: Semaphore;
   readonly board: StatusBoard;
+  /** Whether an initial load may go on. */
+  readonly limit: Pick<DeadLetterLimit, "allowsLoad">;
   readonly observe: SyncObserver;
 }
 
@@ -54,6 +57,11 @@ export class FollowedIndex {
     const deadLetters = this.checkpoint.deadLetterCount(index);
     const { status: load, endLsn: equalFrom } = this.load;
     return { index, generation, indexed, deleted, deadLetters, load, equalFrom };
+  }
+
+  /** To be called when nothing is written any more. */
+  close(): void {
+    this.keyed.index.close();
   }
 }
 
@@ -85,7 +93,8 @@ async function openOne(
   working: AbortSignal,
   ending: AbortSignal,
 ): Promise<FollowedIndex> {
-  const { run, state, keeper, changed, search, checkpoint, requests, health, board, observe } = opening;
+  const { run, state, keeper, changed, search, checkpoint, requests, health, board, limit, observe } =
+    opening;
   const { session, clock, onFault } = source;
   const { index } = mapped.schema;
   // Chunks that were loaded before the tables changed are no better than none.
@@ -129,6 +138,7 @@ async function openOne(
     workers: run.loadWorkers,
     chunkRows: run.loadChunkRows,
     describeRoot: () => source.describe(mapped.root.relation),
+    mayGoOn: (signal) => limit.allowsLoad(signal),
     observe,
     onFault,
   });

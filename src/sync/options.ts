@@ -46,6 +46,8 @@ export interface RunOptions {
   readonly bufferBytes: number;
   /** Seconds between two refreshes of the materialised views that documents read; 0: never. */
   readonly viewRefreshSeconds: number;
+  /** With more dead letters of one database the run is not ready, and an initial load waits; 0: no limit. */
+  readonly maxDeadLetters: number;
   /** Milliseconds between two looks at the tables' definitions, of whose changes the stream does not tell. */
   readonly catalogIntervalMs: number;
 }
@@ -64,5 +66,6 @@ export const RUN_DEFAULTS = {
   bulkConcurrency: 3,
   bufferBytes: 32 * 1024 * 1024,
   viewRefreshSeconds: 300,
+  maxDeadLetters: 10_000,
   catalogIntervalMs: 5_000,
 } as const satisfies Partial<RunOptions>;

@@ -5,9 +5,14 @@ import { SearchHealth } from "../search/health.ts";
 import { Semaphore } from "../search/semaphore.ts";
 import { byDatabase, slotName } from "./database_mapping.ts";
 import { DatabaseRun } from "./database_run.ts";
+import { DeadLetterDesk } from "./dead_letter_desk.ts";
+import { type DeadLetterAccess, DeadLetters } from "./dead_letters.ts";
 import type { RunOptions } from "./options.ts";
 import type { RunStatus, SyncObserver } from "../status/status.ts";
 import { StatusBoard } from "../status/status_board.ts";
+
+/** How long documents that are tried again are waited for before the answer is that they are under way. */
+const RETRY_WAIT_MS = 20_000;
 
 /** How a run goes on and ends. */
 export interface RunControl {
@@ -31,6 +36,9 @@ export class Synchronizer {
   readonly #startedAt = new Date();
   readonly #health = new SearchHealth();
   readonly #boards: StatusBoard[] = [];
+  readonly #desks: ReadonlyMap<string, DeadLetterDesk>;
+  /** The documents that were refused, while the run is under way. */
+  readonly deadLetters: DeadLetterAccess;
 
   /**
    * Prepares a run; nothing is connected before `run`.
@@ -38,7 +46,17 @@ export class Synchronizer {
    * @param options what to follow
    * @param observer hears what happens, as it happens
    */
-  constructor(readonly options: RunOptions, private readonly observer: SyncObserver = () => {}) {}
+  constructor(readonly options: RunOptions, private readonly observer: SyncObserver = () => {}) {
+    const { documents } = options.schema;
+    this.#desks = new Map(
+      [...byDatabase(documents).keys()].map((database) => [database, new DeadLetterDesk(database)]),
+    );
+    const places = documents.flatMap(({ index, database }) => {
+      const desk = this.#desks.get(database);
+      return desk === undefined ? [] : [[index, desk] as const];
+    });
+    this.deadLetters = new DeadLetters(new Map(places), RETRY_WAIT_MS);
+  }
 
   /**
    * Loads and catches up; with `daemon` it goes on streaming until the signal.
@@ -50,9 +68,9 @@ export class Synchronizer {
     const databases = byDatabase(options.schema.documents);
     refuseShared(options);
     for (const database of databases.keys()) {
-      this.#boards.push(
-        new StatusBoard(database, slotName(options.slot, database), this.#health, this.observer),
-      );
+      const board = new StatusBoard(database, slotName(options.slot, database), this.#health, this.observer);
+      board.maxDeadLetters = options.maxDeadLetters;
+      this.#boards.push(board);
     }
     const failed = new AbortController();
     const signal = AbortSignal.any([control.signal, failed.signal]);
@@ -62,11 +80,13 @@ export class Synchronizer {
     try {
       const runs = [...databases].map(async ([database, documents], at) => {
         const board = this.#boards[at];
-        if (board === undefined) return;
+        const desk = this.#desks.get(database);
+        if (board === undefined || desk === undefined) return;
         try {
           const shared = {
             run: options,
             board,
+            desk,
             search,
             requests,
             health: this.#health,

@@ -1,23 +1,23 @@
 import { existsSync } from "node:fs";
 import { getLogger } from "@logtape/logtape";
 import { Checkpoint } from "../checkpoint/checkpoint.ts";
-import { checkMeta, indexDefinition } from "../documents/index_setup.ts";
 import { ServerClock } from "../documents/server_clock.ts";
 import { SourceSession } from "../documents/source_session.ts";
 import { PgsyncError, toPgsyncError } from "../errors/error.ts";
 import type { MappedDocument } from "../mapping/tree.ts";
 import { connectPostgres, type Sql } from "../postgres/connect.ts";
-import { didYouMean } from "../schema/suggest.ts";
 import type { DocumentSchema } from "../schema/tree.ts";
 import { connectSearch, type SearchClient } from "../search/client.ts";
-import { describeIndex } from "../search/index.ts";
 import { IndexVerifier } from "../verify/index_verifier.ts";
 import { ProgressBoard } from "../verify/progress_board.ts";
 import { StreamPassage } from "../verify/stream_passage.ts";
 import type { IndexVerification, VerifyOptions, VerifyProgress } from "../verify/verification.ts";
 import { checkpointPath } from "./checkpoint_path.ts";
+import { chooseDocuments } from "./choose_documents.ts";
+import { CommandPatience } from "./command_patience.ts";
 import { byDatabase, slotName } from "./database_mapping.ts";
 import { type DatabaseState, readDatabase } from "./database_state.ts";
+import { existingIndex } from "./existing_index.ts";
 import type { RunOptions } from "./options.ts";
 import { UnchangedSource } from "./unchanged_source.ts";
 
@@ -49,27 +49,9 @@ export async function* verify(
   }
 }
 
-/** @throws PgsyncError USAGE where an index is named that is not in the schema file */
-function chooseDocuments(
-  documents: readonly DocumentSchema[],
-  indices: readonly string[] | null,
-): readonly DocumentSchema[] {
-  if (indices === null) return documents;
-  const names = documents.map(({ index }) => index);
-  for (const name of indices) {
-    if (names.includes(name)) continue;
-    throw new PgsyncError(
-      "USAGE",
-      `The schema file has no index "${name}"${didYouMean(name, names) || "."}`,
-      { remedy: `Its indices are ${names.join(", ")}.` },
-    );
-  }
-  return documents.filter(({ index }) => indices.includes(index));
-}
-
 /** Verifies the indices of one database. */
 class DatabaseVerifier {
-  readonly #patience: Patience;
+  readonly #patience: CommandPatience;
   readonly #signal: AbortSignal;
 
   constructor(
@@ -80,7 +62,7 @@ class DatabaseVerifier {
     private readonly onProgress: (progress: VerifyProgress) => void,
     signal: AbortSignal,
   ) {
-    this.#patience = new Patience(options.waitSeconds * 1000);
+    this.#patience = new CommandPatience(options.waitSeconds * 1000, logger);
     this.#signal = AbortSignal.any([signal, this.#patience.signal]);
   }
 
@@ -154,22 +136,12 @@ class DatabaseVerifier {
   /** @returns the index behind the alias */
   async #openIndex(mapped: MappedDocument, systemIdentifier: string): Promise<string> {
     const { index } = mapped.schema;
-    const existing = await describeIndex(this.search, index, this.#signal);
-    if (existing === null) throw new PgsyncError("INDEX_MISSING", `The index "${index}" does not exist.`);
-    if (existing.meta === null || !existing.isAlias) {
-      throw new PgsyncError(
-        "INDEX_FOREIGN",
-        `The index "${existing.generation}" was not made by this program.`,
-      );
-    }
-    checkMeta(mapped, existing.meta, indexDefinition(mapped, systemIdentifier).meta);
-    if (!existing.meta.loaded) {
-      throw new PgsyncError(
-        "INDEX_NOT_LOADED",
-        `The documents of the index "${index}" have not all been loaded yet.`,
-      );
-    }
-    return existing.generation;
+    const { generation, loaded } = await existingIndex(this.search, mapped, systemIdentifier, this.#signal);
+    if (loaded) return generation;
+    throw new PgsyncError(
+      "INDEX_NOT_LOADED",
+      `The documents of the index "${index}" have not all been loaded yet.`,
+    );
   }
 }
 
@@ -189,29 +161,5 @@ function deadLetters(run: RunOptions, slot: string, index: string): ReadonlyMap<
     const error = toPgsyncError(thrown);
     if (error.code !== "CHECKPOINT_LOCKED") throw error;
     return null;
-  }
-}
-
-/** Lets servers go away for a while, but not for ever: a command has somebody who waits for it. */
-class Patience {
-  readonly #given = new AbortController();
-  #since: number | null = null;
-
-  constructor(private readonly limitMs: number) {}
-
-  /** Aborted with the fault that lasted too long. */
-  get signal(): AbortSignal {
-    return this.#given.signal;
-  }
-
-  readonly onFault = (fault: PgsyncError): void => {
-    const now = performance.now();
-    this.#since ??= now;
-    logger.warn("{reason} Trying again.", { reason: fault.message, code: fault.code });
-    if (now - this.#since > this.limitMs) this.#given.abort(fault);
-  };
-
-  progress(): void {
-    this.#since = null;
   }
 }

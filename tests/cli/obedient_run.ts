@@ -8,6 +8,7 @@ import { prepare } from "../../src/cli/context.ts";
 import { standardOutput } from "../../src/cli/output.ts";
 import { runSync } from "../../src/cli/run_sync.ts";
 import { PgsyncError } from "../../src/errors/error.ts";
+import { DeadLetters } from "../../src/sync/dead_letters.ts";
 import { LOADING, run, STREAMING } from "../server/sample_status.ts";
 
 const context: Context = {
@@ -21,6 +22,7 @@ const flags = { config: "-", daemon: DAEMON !== undefined, listen: LISTEN };
 const environment = await prepare(context, flags);
 try {
   await runSync(context, flags, environment, (options, observe) => ({
+    deadLetters: new DeadLetters(new Map(), null),
     status: () => run(HALTS === undefined ? STREAMING : { ...LOADING, phase: "halted" }),
     run: async ({ signal, daemon }) => {
       observe({ type: "phase", phase: "streaming" });

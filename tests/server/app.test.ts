@@ -1,13 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Registry } from "prom-client";
-import { createApp } from "../../src/server/app.ts";
 import { statusJson } from "../../src/server/status_json.ts";
 import type { RunStatus } from "../../src/status/status.ts";
-import { LOADING, run, STREAMING } from "./sample_status.ts";
+import { LOADING, run, sampleApp, STREAMING } from "./sample_status.ts";
 
-function app(status: () => RunStatus, metrics = new Registry()) {
-  return createApp({ status, metrics, version: "9.9.9" });
+function app(status: () => RunStatus) {
+  return sampleApp({ status });
 }
 
 test("/health says 200 while the process lives, whatever the run's state", async () => {

@@ -1,12 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { PgsyncError } from "../../src/errors/error.ts";
-import { Registry } from "prom-client";
-import { createApp } from "../../src/server/app.ts";
 import { listen } from "../../src/server/listen.ts";
-import { run, STREAMING } from "./sample_status.ts";
+import { sampleApp } from "./sample_status.ts";
 
-const app = createApp({ status: () => run(STREAMING), metrics: new Registry(), version: "9.9.9" });
+const app = sampleApp();
 
 test("port 0 takes a free one and says which; after close nobody answers", async () => {
   const listener = listen(app, { hostname: "127.0.0.1", port: 0 });

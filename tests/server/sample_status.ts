@@ -1,3 +1,6 @@
+import { Registry } from "prom-client";
+import { createApp, type StatusSource } from "../../src/server/app.ts";
+import { DeadLetters } from "../../src/sync/dead_letters.ts";
 import { parseLsn } from "../../src/replication/lsn.ts";
 import type { RunStatus, SyncStatus } from "../../src/status/status.ts";
 
@@ -37,6 +40,7 @@ export const STREAMING: SyncStatus = {
     reconnects: 3,
   },
   tablesLookedAt: new Date("2026-01-01T00:59:58Z"),
+  maxDeadLetters: 10_000,
   ready: true,
   notReady: [],
   warnings: [],
@@ -68,4 +72,16 @@ export function run(...databases: SyncStatus[]): RunStatus {
     notReady: databases.flatMap(({ notReady }) => notReady),
     databases,
   };
+}
+
+/** The HTTP interface of a run that streams; tests change what they are about. */
+export function sampleApp(source: Partial<StatusSource> = {}) {
+  return createApp({
+    status: () => run(STREAMING),
+    metrics: new Registry(),
+    version: "9.9.9",
+    deadLetters: { access: new DeadLetters(new Map(), null), indices: [] },
+    access: { token: null, hostname: "127.0.0.1" },
+    ...source,
+  });
 }

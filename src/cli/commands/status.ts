@@ -19,11 +19,11 @@ export function statusCommand(context: Context) {
   )
     .action(async (flags) => {
       const environment = await prepare(context, flags);
-      const [{ askStatus, statusUrl }, { describeStatus }] = await Promise.all([
+      const [{ askStatus, runAddress }, { describeStatus }] = await Promise.all([
         import("../ask_status.ts"),
         import("../print_status.ts"),
       ]);
-      const { text, status } = await askStatus(statusUrl(flags, environment));
+      const { text, status } = await askStatus(runAddress(flags, environment));
       await context.output.write(
         flags.json === true ? `${text.trim()}\n` : `${describeStatus(status, new Date())}\n`,
       );

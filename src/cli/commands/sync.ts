@@ -25,6 +25,7 @@ export function syncCommand(context: Context) {
     .addOption(options.checkpoint)
     .addOption(options.numWorkers)
     .addOption(options.viewRefresh)
+    .addOption(options.maxDeadLetters)
     .addOption(options.listen);
   return withLogAndEnvironment(connected)
     .addOption(options.wal)

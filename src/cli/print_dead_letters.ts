@@ -1,0 +1,74 @@
+import type { DeadLetter } from "../checkpoint/types.ts";
+import { formatLsn } from "../replication/lsn.ts";
+import { formatCount } from "./format.ts";
+
+/** What became of all that were tried again. */
+export interface Retried {
+  found: number;
+  taken: number;
+  refused: number;
+  pending: number;
+}
+
+/** An id may be as long as a key, and is shown in part. */
+const LONGEST_ID = 120;
+
+/**
+ * Dead letters for people, index by index.
+ *
+ * @param total of their indices, in all
+ * @param limited those that are not shown were left out for their number
+ */
+export function describeDeadLetters(letters: readonly DeadLetter[], total: number, limited: boolean): string {
+  const lines: string[] = [];
+  for (const [index, own] of Map.groupBy(letters, (letter) => letter.index)) {
+    lines.push(`${index}:`, ...own.flatMap(describeLetter).map((line) => `  ${line}`));
+  }
+  const left = total - letters.length;
+  if (letters.length === 0) lines.push(total === 0 ? "no dead letters" : "none of these is a dead letter");
+  else if (limited && left > 0) lines.push(`and ${formatCount(left)} more (--limit, --all)`);
+  else lines.push(counted(letters.length, "dead letter"));
+  return lines.join("\n");
+}
+
+function describeLetter(letter: DeadLetter): string[] {
+  const { id, operation, status, type, reason, position, firstAt, lastAt, tries } = letter;
+  const first = firstAt.toISOString();
+  const times = tries === 1
+    ? `once, ${first}`
+    : `${formatCount(tries)} times, ${first} to ${lastAt.toISOString()}`;
+  const at = position === null ? "in the initial load" : `at ${formatLsn(position)}`;
+  return [
+    `${shownId(id)}${operation === "delete" ? " (its deletion)" : ""}: refused ${times}, ${at}`,
+    `  ${type}${status === 0 ? "" : ` (HTTP ${status})`}: ${oneLine(reason)}`,
+  ];
+}
+
+/** As JSON, so that an empty one shows, and one with control characters does the terminal no harm. */
+function shownId(id: string): string {
+  return oneLine(JSON.stringify(id.length <= LONGEST_ID ? id : `${id.slice(0, LONGEST_ID)}…`));
+}
+
+/** What was tried again, for people. */
+export function describeRetried({ found, taken, refused, pending }: Retried): string {
+  if (found === 0) return "no such dead letters";
+  const counts = [`${formatCount(taken)} taken`, `${formatCount(refused)} refused again`];
+  if (pending > 0) counts.push(`${formatCount(pending)} still under way`);
+  const lines = [`${counted(found, "dead letter")} tried again: ${counts.join(", ")}`];
+  if (refused > 0) lines.push("  `pgsync dead-letters list` tells the reasons.");
+  if (pending > 0) {
+    lines.push(
+      "  PostgreSQL or the search engine has to be waited for (`pgsync status`); what comes after these was not tried.",
+    );
+  }
+  return lines.join("\n");
+}
+
+function counted(count: number, noun: string): string {
+  return `${formatCount(count)} ${noun}${count === 1 ? "" : "s"}`;
+}
+
+/** Control characters, line breaks and the marks that turn the direction of text are left out: they could pretend to be something else. */
+function oneLine(text: string): string {
+  return text.replaceAll(/[\p{Cc}\p{Zl}\p{Zp}\u202a-\u202e\u2066-\u2069]+/gu, " ");
+}

@@ -1,0 +1,216 @@
+/** The work of `pgsync dead-letters`: whom to ask, what to ask for, the report and the exit code. */
+import { Buffer } from "node:buffer";
+import type { DeadLetter } from "../checkpoint/types.ts";
+import { EXIT } from "../errors/codes.ts";
+import { PgsyncError } from "../errors/error.ts";
+import { MOST_IDS, MOST_LISTED, toDeadLetterJson } from "../server/dead_letters_json.ts";
+import { chooseDocuments } from "../sync/choose_documents.ts";
+import type { DeadLetterAccess, DeadLetterCursor, DeadLetterSelection } from "../sync/dead_letters.ts";
+import type { RunOptions } from "../sync/options.ts";
+import { openStoredDeadLetters } from "../sync/stored_dead_letters.ts";
+import { runAddress } from "./ask_status.ts";
+import type { Context } from "./context.ts";
+import { DeadLetterClient } from "./dead_letter_client.ts";
+import type { Flags } from "./flags.ts";
+import { toJson } from "./format.ts";
+import { describeDeadLetters, describeRetried, type Retried } from "./print_dead_letters.ts";
+import { loadRunOptions } from "./run_options.ts";
+import { SIGNAL_EXIT, stopOnSignals } from "./signals.ts";
+import { given, wholeNumber } from "./values.ts";
+import type { Environment } from "./variables.ts";
+
+/** The options that only this command has, as text. */
+export interface DeadLetterFlags extends Flags {
+  readonly index?: readonly string[] | undefined;
+  readonly id?: readonly string[] | undefined;
+  readonly all?: boolean | undefined;
+  readonly limit?: string | undefined;
+  readonly url?: string | undefined;
+  readonly json?: boolean | undefined;
+}
+
+/** What is to be done. */
+export type DeadLetterAction = "list" | "retry" | "drop";
+
+const DEFAULT_LIMIT = 100;
+/** Ids in one request are at most so many bytes. */
+const MOST_ID_BYTES = 256 * 1024;
+
+/** Which dead letters are meant. */
+interface Wanted {
+  readonly indices: readonly string[];
+  /** Null: all. */
+  readonly ids: readonly string[] | null;
+  /** Only a list has one. */
+  readonly limit: number;
+}
+
+/** @throws PgsyncError USAGE, STATUS_UNREACHABLE; what the run or the servers say */
+export async function runDeadLetters(
+  context: Context,
+  action: DeadLetterAction,
+  flags: DeadLetterFlags,
+  environment: Environment,
+): Promise<void> {
+  const limit = limitOf(action, flags);
+  const run = await loadRunOptions(flags, environment);
+  const documents = chooseDocuments(run.schema.documents, flags.index ?? null);
+  const wanted = { indices: documents.map(({ index }) => index), ids: flags.id ?? null, limit };
+  const stop = stopOnSignals();
+  try {
+    await using opened = await open(run, documents, flags, environment, stop.signal);
+    const { access } = opened;
+    if (action === "list") await list(context, access, wanted, flags.json === true);
+    else if (action === "retry") await retry(context, access, wanted, flags.json === true, stop.signal);
+    else await drop(context, access, wanted, flags.json === true);
+  } catch (thrown) {
+    const stopped = stop.received();
+    if (stopped === null) throw thrown;
+    context.exitCode = SIGNAL_EXIT[stopped];
+  }
+}
+
+/** @throws PgsyncError USAGE */
+function limitOf(action: DeadLetterAction, { id, all, limit }: DeadLetterFlags): number {
+  if (action !== "list") {
+    if (limit !== undefined) throw new PgsyncError("USAGE", `--limit is of list, not of ${action}.`);
+    if ((id === undefined) === (all === undefined)) {
+      throw new PgsyncError("USAGE", `${action} wants either --id or --all.`, {
+        remedy: "Name the documents with --id, or say --all; --index narrows both.",
+      });
+    }
+  }
+  if (limit !== undefined && all !== undefined) {
+    throw new PgsyncError("USAGE", "--limit and --all are both given.", { remedy: "Leave one of them out." });
+  }
+  if (all === true || id !== undefined) return Number.MAX_SAFE_INTEGER;
+  return limit === undefined
+    ? DEFAULT_LIMIT
+    : wholeNumber({ where: "--limit", value: limit }, 1, 1_000_000_000);
+}
+
+interface Opened extends AsyncDisposable {
+  readonly access: DeadLetterAccess;
+}
+
+/**
+ * A run holds its checkpoint files as long as it lives, so whoever gets one is alone. Where no file is there at all, it is more likely
+ * that this is another folder than the run's than that nothing was ever refused.
+ */
+async function open(
+  run: RunOptions,
+  documents: Parameters<typeof openStoredDeadLetters>[1],
+  flags: DeadLetterFlags,
+  environment: Environment,
+  signal: AbortSignal,
+): Promise<Opened> {
+  const ofRun = () => ({
+    access: new DeadLetterClient(runAddress(flags, environment)),
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  });
+  if (given(environment, "PGSYNC_STATUS_URL", { name: "--url", value: flags.url }) !== null) return ofRun();
+  const stored = await openStoredDeadLetters(run, documents, signal);
+  if ("deadLetters" in stored) {
+    return { access: stored.deadLetters, [Symbol.asyncDispose]: () => stored[Symbol.asyncDispose]() };
+  }
+  const asked = ofRun();
+  if (stored.reason === "held") return asked;
+  try {
+    await asked.access.list({ indices: documents.map(({ index }) => index), limit: 1, after: null });
+    return asked;
+  } catch (cause) {
+    if (!(cause instanceof PgsyncError) || cause.code !== "STATUS_UNREACHABLE") throw cause;
+    throw new PgsyncError(
+      "STATUS_UNREACHABLE",
+      `There is no checkpoint file ${stored.path}, and no running pgsync that could be asked. ${cause.message}`,
+      {
+        remedy:
+          "Name the folder of the checkpoint files with --checkpoint, or the running pgsync with --url.",
+        cause,
+      },
+    );
+  }
+}
+
+async function list(
+  context: Context,
+  access: DeadLetterAccess,
+  wanted: Wanted,
+  json: boolean,
+): Promise<void> {
+  const { indices, limit } = wanted;
+  const ids = wanted.ids === null ? null : new Set(wanted.ids);
+  const found: DeadLetter[] = [];
+  let total = 0;
+  for (let after: DeadLetterCursor | null = null;;) {
+    const page = await access.list({ indices, limit: Math.min(MOST_LISTED, limit - found.length), after });
+    total = page.total;
+    found.push(...ids === null ? page.deadLetters : page.deadLetters.filter(({ id }) => ids.has(id)));
+    after = page.next;
+    if (after === null || found.length >= limit) break;
+  }
+  const text = json
+    ? toJson({ total, deadLetters: found.map(toDeadLetterJson) }, 2)
+    : describeDeadLetters(found, total, ids === null);
+  await context.output.write(`${text}\n`);
+}
+
+async function retry(
+  context: Context,
+  access: DeadLetterAccess,
+  wanted: Wanted,
+  json: boolean,
+  stop: AbortSignal,
+): Promise<void> {
+  const sum: Retried = { found: 0, taken: 0, refused: 0, pending: 0 };
+  for (const selection of selections(wanted)) {
+    for (let after: DeadLetterCursor | null = null;;) {
+      stop.throwIfAborted();
+      const { next, ...counts } = await access.retry({ ...selection, after });
+      for (const key of ["found", "taken", "refused", "pending"] as const) sum[key] += counts[key];
+      after = next;
+      // Who has to be waited for would have to be waited for again.
+      if (after === null || counts.pending > 0) break;
+    }
+    if (sum.pending > 0) break;
+  }
+  await context.output.write(`${json ? toJson(sum, 2) : describeRetried(sum)}\n`);
+  if (sum.pending > 0) context.exitCode = EXIT.connection;
+  else if (sum.refused > 0) context.exitCode = EXIT.difference;
+}
+
+async function drop(
+  context: Context,
+  access: DeadLetterAccess,
+  wanted: Wanted,
+  json: boolean,
+): Promise<void> {
+  let dropped = 0;
+  for (const selection of selections(wanted)) dropped += await access.drop(selection);
+  const text = json
+    ? toJson({ dropped }, 2)
+    : dropped === 1
+    ? "1 dead letter dropped"
+    : `${dropped} dead letters dropped`;
+  await context.output.write(`${text}\n`);
+}
+
+/** Ids, in portions that a request takes. */
+function* selections({ indices, ids }: Wanted): Generator<Omit<DeadLetterSelection, "after">> {
+  if (ids === null) {
+    yield { indices, ids };
+    return;
+  }
+  let portion: string[] = [];
+  let bytes = 0;
+  for (const id of new Set(ids)) {
+    if (portion.length === MOST_IDS || bytes > MOST_ID_BYTES) {
+      yield { indices, ids: portion };
+      portion = [];
+      bytes = 0;
+    }
+    portion.push(id);
+    bytes += Buffer.byteLength(id);
+  }
+  if (portion.length > 0) yield { indices, ids: portion };
+}

@@ -1,0 +1,261 @@
+/** `/dead-letters`: what is answered, and to whom. */
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, beforeEach, describe, it } from "node:test";
+import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
+import { PgsyncError } from "../../src/errors/error.ts";
+import { deadLetterPageJson, MOST_BODY_BYTES } from "../../src/server/dead_letters_json.ts";
+import { isLoopback } from "../../src/server/guard.ts";
+import { DeadLetters } from "../../src/sync/dead_letters.ts";
+import { sampleApp } from "./sample_status.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "pgsync-letters-"));
+const checkpoint = Checkpoint.open(join(folder, "letters.checkpoint"));
+after(() => {
+  checkpoint.close();
+  rmSync(folder, { recursive: true });
+});
+
+let rewrite: () => Promise<void> = () => Promise.resolve();
+const access = new DeadLetters(
+  new Map([["books", { checkpoint: () => checkpoint, rewrite: () => rewrite() }]]),
+  50,
+);
+const TOKEN = "0123456789abcdef0123456789abcdef";
+const open = sampleApp({ deadLetters: { access, indices: ["books"] } });
+const guarded = sampleApp({
+  deadLetters: { access, indices: ["books"] },
+  access: { token: TOKEN, hostname: "0.0.0.0" },
+});
+const LOCAL = "http://127.0.0.1:9399";
+const HEADERS = { "content-type": "application/json", "x-pgsync-request": "1" };
+
+beforeEach(() => {
+  rewrite = () => Promise.resolve();
+  checkpoint.reset();
+  const refusal = {
+    status: 400,
+    type: "document_parsing_exception",
+    reason: "no number",
+    position: 0x16_00000001n,
+  };
+  checkpoint.addDeadLetters(
+    ["1", "2", "ключ|x"].map((id) => ({ index: "books", id, operation: "index", version: 1n, ...refusal })),
+    new Date("2026-01-01T00:00:00Z"),
+  );
+});
+
+function post(app: typeof open, path: string, body: unknown, headers: Record<string, string> = HEADERS) {
+  const text = typeof body === "string" ? body : JSON.stringify(body);
+  return app.request(`${LOCAL}/dead-letters/${path}`, { method: "POST", headers, body: text });
+}
+
+function ids(): string[] {
+  return checkpoint.listDeadLetters().map(({ id }) => id);
+}
+
+describe("/dead-letters", () => {
+  it("is a page of JSON; `next` leads to the one behind it", async () => {
+    const first = await open.request(`${LOCAL}/dead-letters?limit=2`);
+    assert.equal(first.status, 200);
+    const page = deadLetterPageJson.parse(await first.json());
+    assert.deepEqual(page.deadLetters[0], {
+      index: "books",
+      id: "1",
+      operation: "index",
+      status: 400,
+      type: "document_parsing_exception",
+      reason: "no number",
+      position: "16/1",
+      firstAt: "2026-01-01T00:00:00.000Z",
+      lastAt: "2026-01-01T00:00:00.000Z",
+      tries: 1,
+    });
+    assert.deepEqual([page.total, page.next], [3, { index: "books", id: "2" }]);
+    const query = new URLSearchParams({ index: "books", afterIndex: "books", afterId: "2" });
+    const second = deadLetterPageJson.parse(
+      await (await open.request(`${LOCAL}/dead-letters?${query}`)).json(),
+    );
+    assert.deepEqual([second.deadLetters.map(({ id }) => id), second.next], [["ключ|x"], null]);
+  });
+
+  it("refuses queries that it does not understand, and indices that it does not follow", async () => {
+    for (const query of ["limit=0", "limit=1001", "limit=x", "limit=1&limit=2", "afterId=1", "ids=1"]) {
+      assert.equal((await open.request(`${LOCAL}/dead-letters?${query}`)).status, 400, query);
+    }
+    const other = await open.request(`${LOCAL}/dead-letters?index=shops`);
+    assert.equal(other.status, 404);
+    assert.match(await other.text(), /REQUEST_REFUSED.*follows books/);
+  });
+
+  it("drops by id, or all", async () => {
+    const some = await post(open, "drop", { id: ["2", "7"] });
+    assert.deepEqual([some.status, await some.json()], [200, { dropped: 1 }]);
+    assert.deepEqual(ids(), ["1", "ключ|x"]);
+    const all = await post(open, "drop", { index: ["books"], all: true });
+    assert.deepEqual(await all.json(), { dropped: 2 });
+  });
+
+  it("tries again, and does not keep anybody waiting for a server that is away", async () => {
+    rewrite = () => Promise.resolve(void checkpoint.removeDeadLetters("books", [{ id: "1", version: 1n }]));
+    const done = await post(open, "retry", { all: true });
+    assert.deepEqual(await done.json(), { found: 3, taken: 1, refused: 2, pending: 0, next: null });
+    rewrite = () => new Promise(() => {});
+    const waiting = await post(open, "retry", { id: ["2"] });
+    assert.deepEqual(await waiting.json(), { found: 1, taken: 0, refused: 0, pending: 1, next: null });
+  });
+
+  it("says 503 while the run cannot, and nothing of what it does not know", async () => {
+    rewrite = () => Promise.reject(new PgsyncError("RUN_NOT_THERE_YET", "It is starting."));
+    const later = await post(open, "retry", { all: true });
+    assert.equal(later.status, 503);
+    assert.match(await later.text(), /starting.*RUN_NOT_THERE_YET/);
+    rewrite = () => Promise.reject(new Error("postgresql://u:secret@h/db"));
+    const broken = await post(open, "retry", { all: true });
+    assert.equal(broken.status, 500);
+    assert.doesNotMatch(await broken.text(), /secret/);
+  });
+
+  it("takes a request that says nothing, or says it wrongly, for nothing", async () => {
+    const bodies: readonly unknown[] = [
+      ...["", "null", "{", "[]", {}, { index: ["books"] }, { ids: ["1"] }, { id: ["1"], all: true }],
+      ...[{ all: false }, { id: "1" }, { id: Array.from({ length: 1_001 }, String) }],
+    ];
+    for (const body of bodies) {
+      for (const path of ["drop", "retry"]) {
+        assert.equal(
+          (await post(open, path, body)).status,
+          400,
+          `${path} ${JSON.stringify(body).slice(0, 40)}`,
+        );
+      }
+    }
+    const huge = `{"id":["${"x".repeat(MOST_BODY_BYTES)}"]}`;
+    assert.equal((await post(open, "drop", huge)).status, 413);
+    assert.equal(ids().length, 3);
+  });
+});
+
+describe("A request of another site's page", () => {
+  const DROP = { all: true };
+  for (
+    const [what, headers] of [
+      ["without our header, as a form would send it", { "content-type": "application/json" }],
+      ["with an origin of its own", { ...HEADERS, origin: "https://evil.example" }],
+      ["with no origin to speak of", { ...HEADERS, origin: "null" }],
+      ["of the same machine, but another port", { ...HEADERS, origin: "http://127.0.0.1:8080" }],
+      ["that the browser calls cross-site", { ...HEADERS, "sec-fetch-site": "cross-site" }],
+      ["that the browser calls same-site", { ...HEADERS, "sec-fetch-site": "same-site" }],
+    ] as const
+  ) {
+    it(`is refused ${what}, with a token too`, async () => {
+      assert.equal((await post(open, "drop", DROP, headers)).status, 403);
+      assert.equal(
+        (await post(guarded, "drop", DROP, { ...headers, authorization: `Bearer ${TOKEN}` })).status,
+        403,
+      );
+      assert.equal(ids().length, 3);
+    });
+  }
+
+  it("is refused as text or form", async () => {
+    for (const type of ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"]) {
+      assert.equal((await post(open, "drop", DROP, { ...HEADERS, "content-type": type })).status, 415);
+    }
+    assert.equal(ids().length, 3);
+  });
+
+  it("is refused under a name that was made to lead here, for reading and for writing", async () => {
+    const url = "http://evil.example:9399/dead-letters";
+    const own = { ...HEADERS, origin: "http://evil.example:9399", "sec-fetch-site": "same-origin" };
+    assert.equal((await open.request(url)).status, 403);
+    const dropped = await open.request(`${url}/drop`, { method: "POST", headers: own, body: '{"all":true}' });
+    assert.equal(dropped.status, 403);
+    assert.equal(ids().length, 3);
+  });
+
+  it("is not told that it may (CORS)", async () => {
+    const asked = await open.request(`${LOCAL}/dead-letters/drop`, {
+      method: "OPTIONS",
+      headers: { origin: "https://evil.example", "access-control-request-method": "POST" },
+    });
+    assert.equal(asked.headers.get("access-control-allow-origin"), null);
+    assert.equal(asked.headers.get("access-control-allow-headers"), null);
+  });
+
+  it("is one from the server's own page otherwise", async () => {
+    const own = { ...HEADERS, origin: LOCAL, "sec-fetch-site": "same-origin" };
+    assert.equal((await post(open, "drop", DROP, own)).status, 200);
+  });
+});
+
+describe("The token", () => {
+  const bearer = (token: string) => ({ authorization: `Bearer ${token}` });
+  const basic = (token: string) => ({
+    authorization: `Basic ${Buffer.from(`me:${token}`).toString("base64")}`,
+  });
+
+  it("is demanded for /, /status and /dead-letters, and for nothing else", async () => {
+    for (const path of ["/", "/status", "/dead-letters", "/dead-letters/"]) {
+      for (const headers of [{}, bearer("x"), bearer(`${TOKEN}x`), basic("x"), { authorization: TOKEN }]) {
+        const response = await guarded.request(path, { headers });
+        assert.equal(response.status, 401, path);
+        assert.match(response.headers.get("www-authenticate") ?? "", /Bearer/);
+        assert.doesNotMatch(await response.text(), new RegExp(TOKEN));
+      }
+    }
+    for (const path of ["/", "/status", "/dead-letters"]) {
+      assert.equal((await guarded.request(path, { headers: bearer(TOKEN) })).status, 200, path);
+      assert.equal(
+        (await guarded.request(path, { headers: basic(TOKEN) })).status,
+        200,
+        `${path} in a browser`,
+      );
+    }
+    for (const path of ["/health", "/ready", "/metrics"]) {
+      assert.equal((await guarded.request(path)).status, 200, path);
+    }
+  });
+
+  it("is demanded of each POST, and not taken in a form that browsers send by themselves", async () => {
+    assert.equal((await post(guarded, "drop", { all: true })).status, 401);
+    assert.equal((await post(guarded, "retry", { all: true })).status, 401);
+    assert.equal((await post(guarded, "drop", { all: true }, { ...HEADERS, ...basic(TOKEN) })).status, 401);
+    assert.equal(ids().length, 3);
+    assert.equal((await post(guarded, "drop", { all: true }, { ...HEADERS, ...bearer(TOKEN) })).status, 200);
+  });
+
+  it("is needed for dead letters where other machines can ask", async () => {
+    const app = sampleApp({
+      deadLetters: { access, indices: ["books"] },
+      access: { token: null, hostname: "0.0.0.0" },
+    });
+    assert.equal((await app.request(`${LOCAL}/status`)).status, 200);
+    const refused = await app.request(`${LOCAL}/dead-letters`);
+    assert.equal(refused.status, 403);
+    assert.match(await refused.text(), /PGSYNC_TOKEN/);
+    assert.equal((await post(app, "drop", { all: true })).status, 403);
+    assert.equal(ids().length, 3);
+  });
+
+  it("is not needed on this machine's own addresses", () => {
+    for (const name of ["localhost", "LOCALHOST", "127.0.0.1", "127.1.2.3", "::1", "[::1]"]) {
+      assert.equal(isLoopback(name), true, name);
+    }
+    for (
+      const name of [
+        "",
+        "0.0.0.0",
+        "::",
+        "10.0.0.1",
+        "127.evil.example",
+        "localhost.evil.example",
+        "1270.0.0.1",
+      ]
+    ) {
+      assert.equal(isLoopback(name), false, name);
+    }
+  });
+});
