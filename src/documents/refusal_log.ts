@@ -7,8 +7,8 @@ const logger = getLogger(["pgsync", "documents"]);
 /** Refused documents of an index that are told one by one within a minute; the others are counted. */
 const TOLD_A_WINDOW = 10;
 const WINDOW_MS = 60_000;
-/** A reason may quote the whole value. */
-const LONGEST_REASON = 500;
+/** An id may be as long as a key, and a reason may quote the whole value. */
+const LONGEST = 500;
 
 /**
  * Logs documents that are newly refused, each with its reason, but not more of an index than a person reads: a cause that is
@@ -41,9 +41,9 @@ export class RefusalLog {
       this.#told++;
       this.log(
         operation === "index"
-          ? "document {id} of index {index} is refused: {reason}; it is kept as a dead letter"
-          : "the deletion of document {id} of index {index} is refused: {reason}; it is kept as a dead letter",
-        { id, index: this.index, reason: shortened(reason), status, type },
+          ? "document {id} of index {index} is refused and kept as a dead letter: {reason}"
+          : "the deletion of document {id} of index {index} is refused and kept as a dead letter: {reason}",
+        { id: shortened(id), index: this.index, reason: shortened(reason), status, type },
       );
     }
   }
@@ -63,6 +63,6 @@ export class RefusalLog {
   }
 }
 
-function shortened(reason: string): string {
-  return reason.length <= LONGEST_REASON ? reason : `${reason.slice(0, LONGEST_REASON)}…`;
+function shortened(text: string): string {
+  return text.length <= LONGEST ? text : `${text.slice(0, LONGEST)}…`;
 }
