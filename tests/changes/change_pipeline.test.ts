@@ -68,6 +68,24 @@ describe("The pipeline", () => {
     assert.equal(pipeline.isIdle, false);
   });
 
+  it("has documents written again by a batch of all changes, and tells when that is done", async () => {
+    const { pipeline, started, change } = controlled();
+    let done = 0;
+    pipeline.rewrite(source.document, ["1"], () => done++);
+    change();
+    await turn();
+    assert.deepEqual(started.map(({ batch }) => [batch.keys.size, batch.values.size]), [[1, 1]]);
+    pipeline.rewrite(source.document, ["2"], () => done++);
+    assert.equal(done, 0);
+    started[0]?.finish();
+    await turn();
+    assert.equal(done, 1);
+    await turn();
+    started[1]?.finish();
+    await turn();
+    assert.deepEqual([done, pipeline.isIdle], [2, true]);
+  });
+
   it("moves the position over a batch when all before it are done", async () => {
     const { started, positions, change, commit } = controlled();
     change();

@@ -20,7 +20,7 @@ const manual = readFileSync(new URL("../../docs/cli.md", import.meta.url), "utf8
 
 /** Options that concern one invocation only, so that no variable sets them. */
 const WITHOUT_VARIABLE = ["--teardown", "--no-create", "--json", "--limit", "--ready"].concat(
-  ["--repair", "--sample", "--since", "--index", "--wait"],
+  ["--repair", "--sample", "--since", "--index", "--wait", "--id", "--all"],
 );
 
 test("every exit code has its meaning, and docs/cli.md has the same table", () => {

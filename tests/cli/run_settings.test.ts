@@ -27,6 +27,7 @@ test("variables set what a run keeps and uses; flags win", () => {
     PGSYNC_BUFFER_BYTES: "1048576",
     PGSYNC_CATALOG_INTERVAL: "0.5",
     PGSYNC_VIEW_REFRESH_INTERVAL: "60",
+    PGSYNC_MAX_DEAD_LETTERS: "0",
   };
   const { options: { postgres: _p, search: _s, ...rest } } = runSettings({}, environment);
   assert.deepEqual(rest, {
@@ -42,6 +43,7 @@ test("variables set what a run keeps and uses; flags win", () => {
     bulkConcurrency: 8,
     bufferBytes: 1_048_576,
     viewRefreshSeconds: 60,
+    maxDeadLetters: 0,
     catalogIntervalMs: 500,
   });
   const { options } = runSettings({ slot: "other", checkpoint: "/tmp", numWorkers: "1" }, environment);

@@ -105,6 +105,29 @@ test("`pgsync status` exits 5 for a run that has halted", async () => {
   assert.match(stdout, /not ready[^]*shop: halted/);
 });
 
+test("a token that is configured is demanded, and `pgsync status` and `dead-letters` show it", async () => {
+  const PGSYNC_TOKEN = "0123456789abcdef";
+  const running = obedientRun({ DAEMON: "1", PGSYNC_TOKEN });
+  const PGSYNC_STATUS_URL = await statusUrl(running);
+  for (const env of [{ PGSYNC_STATUS_URL }, { PGSYNC_STATUS_URL, PGSYNC_TOKEN: `${PGSYNC_TOKEN}0` }]) {
+    const refused = await pgsync(["status"], { env });
+    assert.equal(refused.code, 3, refused.stderr);
+    assert.match(refused.stderr, /^error STATUS_LOGIN: .+\n {2}Set PGSYNC_TOKEN/);
+  }
+  const env = { PGSYNC_STATUS_URL, PGSYNC_TOKEN, PG_USER: "me" };
+  const allowed = await pgsync(["status"], { env });
+  assert.equal(allowed.code, 0, allowed.stderr);
+  // This run follows no index, and says so: the question has come through.
+  for (const args of [["list"], ["retry", "--all"], ["drop", "--id", "1"]]) {
+    const asked = await pgsync(["dead-letters", ...args, "-c", "-"], { env, input: SCHEMA });
+    assert.equal(asked.code, 4, asked.stderr);
+    assert.match(asked.stderr, /^error REQUEST_REFUSED: This run does not follow an index "books"/m);
+  }
+  running.kill("SIGTERM");
+  const { stderr } = await running.ended;
+  assert.doesNotMatch(stderr, new RegExp(PGSYNC_TOKEN));
+});
+
 test("an address in use: a daemon does not start", async () => {
   const first = obedientRun({ DAEMON: "1" });
   const url = await statusUrl(first);

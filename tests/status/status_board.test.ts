@@ -55,6 +55,29 @@ describe("The status board", () => {
     assert.equal(board.snapshot().ready, true);
   });
 
+  it("is not ready with more dead letters than the limit, and says what to do", () => {
+    const { board } = streaming({ deadLetters: 11 });
+    assert.deepEqual([board.snapshot().ready, board.snapshot().maxDeadLetters], [true, null]);
+    board.maxDeadLetters = 11;
+    assert.equal(board.snapshot().ready, true);
+    board.maxDeadLetters = 10;
+    assert.match(
+      board.snapshot().notReady.join(),
+      /11 documents .+ more than the 10 .+`pgsync dead-letters list`/,
+    );
+    const one = { ...LOADED, deadLetters: 6 };
+    board.indices = () => [one, { ...one, index: "author" }];
+    assert.match(board.snapshot().notReady.join(), /12 documents/, "all indices count together");
+  });
+
+  it("tells a fault that an operator has to mend, and goes on", () => {
+    const { board, events } = streaming();
+    board.fault(new PgsyncError("DEAD_LETTER_LIMIT", "Too many."));
+    assert.equal(board.snapshot().faults.at(-1)?.code, "DEAD_LETTER_LIMIT");
+    assert.equal(board.phase, "streaming");
+    assert.equal(events.at(-1)?.type, "fault");
+  });
+
   it("tells a phase once, and keeps to halted", () => {
     const { board, events } = streaming();
     board.phase = "streaming";
