@@ -1,4 +1,5 @@
 import type { ChangeBatch } from "./change_batch.ts";
+import type { Lsn } from "../replication/lsn.ts";
 import { touchedKeys } from "./impact.ts";
 import type { KeyedWriter } from "../documents/keyed_writer.ts";
 import type { SourceClock } from "../documents/source_clock.ts";
@@ -48,10 +49,11 @@ export class BatchProcessor {
     const moment = await this.clock.afterVisible(batch, signal);
     const visible = performance.now();
     let lookUp = 0;
+    const position = placeOf(batch);
     const written = await Promise.all(this.writers.map(async (writer) => {
       const pages = touchedKeys(batch, writer.index, this.options, moment, signal);
       const timed = timedPages(pages, (seconds) => lookUp += seconds);
-      return await writer.write(timed, { moment, source: "stream", position: batch.position }, signal);
+      return await writer.write(timed, { moment, source: "stream", position }, signal);
     }));
     const sum = (part: (times: typeof written[number]) => number) =>
       written.reduce((total, times) => total + part(times), 0);
@@ -63,6 +65,11 @@ export class BatchProcessor {
       bulkSeconds: sum((times) => times.bulkSeconds),
     };
   }
+}
+
+/** Where in the WAL the changes are; null where none is the reason. The batch's position is known where a transaction ended in it. */
+function placeOf({ position, commitLsn }: ChangeBatch): Lsn | null {
+  return position ?? (commitLsn === 0n ? null : commitLsn);
 }
 
 /** Hands the pages on and tells how long each took to come. */

@@ -59,7 +59,7 @@ export interface RefusedDocument {
   readonly type: string;
   /** The engine's sentence, or PostgreSQL's. */
   readonly reason: string;
-  /** The position of the batch; null in the initial load. */
+  /** Where the changes stand in the WAL; null where there were none: in the initial load. */
   readonly position: Lsn | null;
 }
 

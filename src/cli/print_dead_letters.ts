@@ -37,9 +37,9 @@ function describeLetter(letter: DeadLetter): string[] {
   const times = tries === 1
     ? `once, ${first}`
     : `${formatCount(tries)} times, ${first} to ${lastAt.toISOString()}`;
-  const at = position === null ? "in the initial load" : `at ${formatLsn(position)}`;
+  const at = position === null ? "" : `, at ${formatLsn(position)}`;
   return [
-    `${shownId(id)}${operation === "delete" ? " (its deletion)" : ""}: refused ${times}, ${at}`,
+    `${shownId(id)}${operation === "delete" ? " (its deletion)" : ""}: refused ${times}${at}`,
     `  ${type}${status === 0 ? "" : ` (HTTP ${status})`}: ${oneLine(reason)}`,
   ];
 }

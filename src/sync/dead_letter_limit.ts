@@ -5,6 +5,9 @@ import type { StatusBoard } from "../status/status_board.ts";
 
 const logger = getLogger(["pgsync", "sync"]);
 
+/** A list that goes over the limit and back with every other document is told once: it must first have fallen to this part of it. */
+const TOLD_AGAIN_BELOW = 0.9;
+
 /** What the limit works with. */
 export interface DeadLetterLimitOptions {
   readonly database: string;
@@ -25,22 +28,24 @@ export interface DeadLetterLimitOptions {
  * up all documents with which nothing is wrong.
  */
 export class DeadLetterLimit {
-  #isPast = false;
+  #isTold = false;
   #onBelow: (() => void)[] = [];
 
   constructor(private readonly options: DeadLetterLimitOptions) {}
 
   /** Looks at the list. To be called when it has changed. */
   check(): void {
-    const wasPast = this.#isPast;
+    const { database, max, count, board } = this.options;
     const error = this.#error;
-    this.#isPast = error !== null;
-    if (error !== null && !wasPast) this.options.board.fault(error);
-    if (error !== null || !wasPast) return;
-    logger.info("dead letters of database {database} are within the limit again", {
-      database: this.options.database,
-    });
+    if (error !== null) {
+      if (!this.#isTold) board.fault(error);
+      this.#isTold = true;
+      return;
+    }
     for (const tell of this.#onBelow.splice(0)) tell();
+    if (!this.#isTold || count() > max * TOLD_AGAIN_BELOW) return;
+    this.#isTold = false;
+    logger.info("dead letters of database {database} are within the limit again", { database });
   }
 
   /**

@@ -73,7 +73,7 @@ describe("Dead letters for people", () => {
         '  "x": refused 1,234 times, 2026-01-01T00:00:00.000Z to 2026-01-02T00:00:00.000Z, at 16/1',
         "    postgresql_22003: failed to parse field [n]",
         "authors:",
-        '  "" (its deletion): refused once, 2026-01-01T00:00:00.000Z, in the initial load',
+        '  "" (its deletion): refused once, 2026-01-01T00:00:00.000Z',
         "    document_parsing_exception (HTTP 400): failed to parse field [n]",
         "and 1,000 more (--limit, --all)",
       ].join("\n"),
