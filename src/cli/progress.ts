@@ -4,7 +4,7 @@ import type { SingleBar } from "cli-progress";
 import type { IndexStatus, RunStatus, SyncEvent, SyncStatus } from "../status/status.ts";
 import { Bars } from "./bars.ts";
 import { formatBytes, formatCount, formatDuration } from "./format.ts";
-import { RateMeter } from "./rate.ts";
+import { RateMeter } from "../status/rate.ts";
 
 const logger = getLogger(["pgsync", "progress"]);
 

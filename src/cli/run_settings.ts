@@ -51,6 +51,7 @@ export function runSettings(
     value: flags.maxDeadLetters,
   });
   const catalogInterval = given(environment, "PGSYNC_CATALOG_INTERVAL");
+  const walWarning = given(environment, "PGSYNC_WAL_WARNING_BYTES");
   const options: Omit<RunOptions, "schema"> = {
     postgres,
     postgresReplica: replicaOptions(flags, environment, postgres, notes),
@@ -84,6 +85,9 @@ export function runSettings(
     catalogIntervalMs: catalogInterval === null
       ? RUN_DEFAULTS.catalogIntervalMs
       : seconds(catalogInterval, 86_400) * 1000,
+    walWarningBytes: walWarning === null
+      ? RUN_DEFAULTS.walWarningBytes
+      : wholeNumber(walWarning, 0, 1024 ** 5),
   };
   return { options, notes };
 }

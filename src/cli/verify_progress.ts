@@ -4,7 +4,7 @@ import type { SingleBar } from "cli-progress";
 import type { VerifyProgress } from "../verify/verification.ts";
 import { Bars } from "./bars.ts";
 import { formatBytes, formatCount, formatDuration } from "./format.ts";
-import { RateMeter } from "./rate.ts";
+import { RateMeter } from "../status/rate.ts";
 
 const logger = getLogger(["pgsync", "progress"]);
 

@@ -59,7 +59,7 @@ export class StatusBoard {
   /** When each kind of fault was last logged, in milliseconds since 1970. */
   readonly #loggedAt = new Map<string, number>();
   /** Warnings that stand, by what they are about. */
-  readonly #standing = new Map<string, string>();
+  readonly #standing = new Map<string, { readonly message: string; readonly degree: string | number }>();
   postgresVersion = "";
   searchEngine = "";
   /** When the last look at the tables' definitions began that is completed. */
@@ -114,13 +114,16 @@ export class StatusBoard {
    *
    * @param about tells one such thing from another
    * @param message null where it is over
+   * @param degree it is told again when this changes: for a message whose figures change at each look
    */
-  stand(about: string, message: string | null): void {
-    if (message === null) this.#standing.delete(about);
-    else if (this.#standing.get(about) !== message) {
-      this.#standing.set(about, message);
-      this.warn(message);
+  stand(about: string, message: string | null, degree: string | number | null = message): void {
+    const before = this.#standing.get(about);
+    if (message === null || degree === null) {
+      this.#standing.delete(about);
+      return;
     }
+    this.#standing.set(about, { message, degree });
+    if (before?.degree !== degree) this.warn(message);
   }
 
   /** Something is wrong that an operator has to mend, and the run goes on as well as it can. */
@@ -157,7 +160,7 @@ export class StatusBoard {
       maxDeadLetters: this.maxDeadLetters === 0 ? null : this.maxDeadLetters,
       ready: notReady.length === 0,
       notReady,
-      warnings: [...this.#standing.values()],
+      warnings: [...this.#standing.values()].map(({ message }) => message),
       faults: this.#faults,
     };
   }

@@ -112,7 +112,7 @@ export class DatabaseSync {
         onFailure(error);
       });
       this.#show(indices, follower, keeper, consumer);
-      void watchSlot(admin, state.slotName, source.clock, board, watching);
+      void watchSlot(admin, state.slotName, source.clock, board, run.walWarningBytes, watching);
       void loop.run(watching);
       // The stream has a watchdog of its own, but none while it is held back by those who wait for an answer.
       void source.watchLinks([admin], watching);

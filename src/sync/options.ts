@@ -50,6 +50,11 @@ export interface RunOptions {
   readonly maxDeadLetters: number;
   /** Milliseconds between two looks at the tables' definitions, of whose changes the stream does not tell. */
   readonly catalogIntervalMs: number;
+  /**
+   * Bytes of WAL that the slot may keep before the log and the status warn of it, where PostgreSQL sets no limit
+   * (max_slot_wal_keep_size); 0: never. With a limit they warn when less than half of it is left, or half an hour.
+   */
+  readonly walWarningBytes: number;
 }
 
 /** The defaults of everything that has one. */
@@ -68,4 +73,5 @@ export const RUN_DEFAULTS = {
   viewRefreshSeconds: 300,
   maxDeadLetters: 10_000,
   catalogIntervalMs: 5_000,
+  walWarningBytes: 1024 ** 3,
 } as const satisfies Partial<RunOptions>;

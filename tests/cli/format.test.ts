@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { formatBytes, formatCount, formatDuration, toJson } from "../../src/cli/format.ts";
-import { RateMeter } from "../../src/cli/rate.ts";
+import { RateMeter } from "../../src/status/rate.ts";
 import { table } from "../../src/cli/table.ts";
 
 test("bytes", () => {

@@ -26,6 +26,7 @@ test("variables set what a run keeps and uses; flags win", () => {
     ELASTICSEARCH_THREAD_COUNT: "8",
     PGSYNC_BUFFER_BYTES: "1048576",
     PGSYNC_CATALOG_INTERVAL: "0.5",
+    PGSYNC_WAL_WARNING_BYTES: "0",
     PGSYNC_VIEW_REFRESH_INTERVAL: "60",
     PGSYNC_MAX_DEAD_LETTERS: "0",
   };
@@ -45,6 +46,7 @@ test("variables set what a run keeps and uses; flags win", () => {
     viewRefreshSeconds: 60,
     maxDeadLetters: 0,
     catalogIntervalMs: 500,
+    walWarningBytes: 0,
   });
   const { options } = runSettings({ slot: "other", checkpoint: "/tmp", numWorkers: "1" }, environment);
   assert.deepEqual([options.slot, options.checkpointFolder, options.loadWorkers], ["other", "/tmp", 1]);

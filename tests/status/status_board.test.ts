@@ -121,5 +121,11 @@ describe("The status board", () => {
     assert.equal(board.snapshot().ready, true, "nothing waits for it");
     board.stand("rows", "Two rows.");
     assert.equal(told().length, 4, "it is told again when it comes again");
+    board.stand("wal", "1 MB.", 1);
+    board.stand("wal", "2 MB.", 1);
+    assert.deepEqual(board.snapshot().warnings, ["No look.", "Two rows.", "2 MB."]);
+    assert.deepEqual(told().slice(4), ["1 MB."], "figures alone are no news");
+    board.stand("wal", "9 MB.", 2);
+    assert.deepEqual(told().slice(5), ["9 MB."]);
   });
 });
