@@ -318,6 +318,14 @@ export const ERRORS = {
     next: "halt",
     exitCode: EXIT.setup,
   },
+  FIELDS_REFUSED: {
+    meaning: "The search engine refused to add the fields of new columns to the mapping of an index.",
+    remedy:
+      "It is tried again without end. Where the index has as many fields as it may have, raise its setting " +
+      "index.mapping.total_fields.limit; else read the reason that is shown.",
+    next: "retry",
+    exitCode: EXIT.setup,
+  },
   PIPELINE_MISSING: {
     meaning: "The ingest pipeline that the schema file names does not exist.",
     remedy: "Create the pipeline in the search engine, or correct `pipeline` in the schema file.",
@@ -338,7 +346,7 @@ export const ERRORS = {
   },
   INDEX_MISSING: {
     meaning: "The index does not exist, though its documents had been loaded.",
-    remedy: "Run `pgsync teardown` and start with --bootstrap to build it anew.",
+    remedy: "Start with --bootstrap: the index is made and loaded anew.",
     next: "resync",
     exitCode: EXIT.halted,
   },

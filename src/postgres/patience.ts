@@ -2,11 +2,11 @@ import type { PgsyncError } from "../errors/error.ts";
 import { backoffDelay, delay } from "../retry/backoff.ts";
 import { isTemporary } from "./errors.ts";
 
-/** Waits between attempts while PostgreSQL is away: up to 0.2 s at first, up to 10 s later. */
+/** Waits between attempts while a server is away: up to 0.2 s at first, up to 10 s later. */
 const RETRY_LIMITS = { baseMs: 200, capMs: 10_000 };
 
 /**
- * Runs work against PostgreSQL again and again while it fails for a temporary reason, or because nobody is let in any more.
+ * Runs work against a server again and again while it fails for a temporary reason, or because nobody is let in any more.
  *
  * @param work must be safe to repeat
  * @param errorOf makes an error of ours of what the work threw

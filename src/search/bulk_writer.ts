@@ -134,13 +134,13 @@ export class BulkWriter {
       const error = await this.#attempt(delivery, part, signal);
       if (error === null) {
         failures = 0;
-        this.#options.health?.succeeded();
+        this.#options.health?.succeeded(this.#options.generation);
         // A process that was frozen for long, just before it sent them, may have brought documents back.
         if (delivery.mayHaveRevived) return { stale: true, uncertain: delivery.uncertain };
         continue;
       }
       const wait = backoffDelay(failures++, BACKOFF, this.#options.random);
-      this.#options.health?.failed(error, new Date(this.#now()));
+      this.#options.health?.failed(this.#options.generation, error, new Date(this.#now()));
       this.#options.onRetry?.(error, wait);
       await delay(wait, signal);
     }

@@ -27,8 +27,13 @@ export interface SearchClient {
    * @throws the signal's reason, where it is aborted
    */
   request(request: SearchRequest): Promise<SearchResponse>;
-  /** Asks for any answer at all. @throws as `request`; PgsyncError where the answer was an outage or a refused login */
-  ping(signal?: AbortSignal): Promise<void>;
+  /**
+   * Asks for any answer at all.
+   *
+   * @param timeoutSeconds as `SearchRequest`
+   * @throws as `request`; PgsyncError where the answer was an outage or a refused login
+   */
+  ping(signal?: AbortSignal, timeoutSeconds?: number): Promise<void>;
   /** Closes the sockets; requests under way fail. */
   close(): Promise<void>;
 }
@@ -86,8 +91,14 @@ class ConnectedClient implements SearchClient {
     return this.#sender.request(request);
   }
 
-  async ping(signal?: AbortSignal): Promise<void> {
-    const response = await this.#sender.request({ method: "GET", path: "/", doing: "answer", signal });
+  async ping(signal?: AbortSignal, timeoutSeconds?: number): Promise<void> {
+    const response = await this.#sender.request({
+      method: "GET",
+      path: "/",
+      doing: "answer",
+      signal,
+      ...(timeoutSeconds === undefined ? {} : { timeoutSeconds }),
+    });
     // A server may refuse this path (405) or this user (403) and yet be there.
     if (response.verdict === "temporary" || response.status === 401) throw response.refusal();
   }
@@ -196,12 +207,15 @@ async function readBytes(stream: Readable, signal: AbortSignal): Promise<Buffer>
   const chunks: Buffer[] = [];
   try {
     for await (const chunk of stream) chunks.push(Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk));
-    // Some runtimes end the stream without an error when it is destroyed.
-    if (signal.aborted) throw new Error("aborted while the answer was read");
-    return Buffer.concat(chunks);
+  } catch (cause) {
+    // Of a connection that was cut the runtimes say no more than "aborted".
+    throw new Error("the connection was lost in the middle of the answer", { cause });
   } finally {
     signal.removeEventListener("abort", abort);
   }
+  // Some runtimes end the stream without an error when it is destroyed.
+  if (signal.aborted) throw new Error("aborted while the answer was read");
+  return Buffer.concat(chunks);
 }
 
 function encodeBody(body: SearchRequest["body"]): Buffer | undefined {

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { PgsyncError } from "../errors/error.ts";
 import { isObject, type JsonObject, type JsonValue } from "../schema/tree.ts";
 import type { SearchClient } from "./client.ts";
 
@@ -69,7 +70,7 @@ const mappingsSchema = z.record(
  * Adds to an index the fields of a mapping that it lacks.
  *
  * @param mapping the body under `mappings`
- * @throws PgsyncError of the search engine
+ * @throws PgsyncError FIELDS_REFUSED; others of the search engine
  */
 export async function extendMapping(
   client: SearchClient,
@@ -95,6 +96,10 @@ export async function extendMapping(
       doing: `add fields to the mapping of "${generation}"`,
       signal,
     });
+    if (changed.verdict === "refused") {
+      const { message } = changed.refusal();
+      throw new PgsyncError("FIELDS_REFUSED", message, { cause: changed.body });
+    }
     changed.expectOk();
   }
   return difference;

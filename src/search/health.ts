@@ -13,24 +13,54 @@ export type HealthState =
     readonly failures: number;
   };
 
-/** Follows the outcomes of requests, for readiness: healthy until a request fails, and again with the first success. */
-export class SearchHealth {
-  #state: HealthState = { healthy: true };
+type Outage = Extract<HealthState, { healthy: false }>;
 
+/**
+ * Follows the outcomes of requests, for readiness: healthy until a request fails, and again with the first success. Each index
+ * counts by itself, for one may be blocked or closed while the others take documents; so does the engine, which is asked now and
+ * then for any answer at all, because an idle run would not notice that it is gone.
+ */
+export class SearchHealth {
+  /** By index, or by what else is asked of the engine; the engine itself has no name. */
+  readonly #outages = new Map<string, Outage>();
+
+  /** @param onRecovered told when an outage of all that was tried is over */
+  constructor(private readonly onRecovered: (since: Date) => void = () => {}) {}
+
+  /** The outage that began first. */
   get state(): HealthState {
-    return this.#state;
+    const [first] = [...this.#outages.values()].toSorted((a, b) => a.since.getTime() - b.since.getTime());
+    return first ?? { healthy: true };
   }
 
-  /** A request was answered and the engine took what it was sent, or said what is wrong with it. */
-  succeeded(): void {
-    this.#state = { healthy: true };
+  /** A request was answered and the index took what it was sent, or said what is wrong with it. */
+  succeeded(index: string): void {
+    const { state } = this;
+    this.#outages.delete(index);
+    this.#outages.delete(ENGINE);
+    if (!state.healthy && this.#outages.size === 0) this.onRecovered(state.since);
   }
 
   /** A request got no answer, or one that means overload or outage. */
-  failed(error: PgsyncError, at: Date): void {
-    const before = this.#state;
-    this.#state = before.healthy
-      ? { healthy: false, error, since: at, failures: 1 }
-      : { healthy: false, error, since: before.since, failures: before.failures + 1 };
+  failed(index: string, error: PgsyncError, at: Date): void {
+    const before = this.#outages.get(index);
+    this.#outages.set(index, {
+      healthy: false,
+      error,
+      since: before?.since ?? at,
+      failures: (before?.failures ?? 0) + 1,
+    });
+  }
+
+  /** The engine was asked for any answer, and gave one. An index that takes no documents takes none all the same. */
+  answered(): void {
+    this.succeeded(ENGINE);
+  }
+
+  /** The engine was asked for any answer, and gave none, or one that means overload or outage. */
+  silent(error: PgsyncError, at: Date): void {
+    this.failed(ENGINE, error, at);
   }
 }
+
+const ENGINE = "";

@@ -104,7 +104,11 @@ export async function makeMissing(
   }
   for (const definition of definitions) {
     const { created, generation } = await ensureIndex(search, definition);
-    if (created) report(`created the index "${generation}" behind the alias "${definition.alias}"`);
+    if (!created) continue;
+    report(`created the index "${generation}" behind the alias "${definition.alias}"`);
+    if (checkpoint.load(definition.alias)?.finished === true) {
+      report(`index "${definition.alias}" had been loaded and was gone: it will be loaded anew`);
+    }
   }
 }
 

@@ -7,6 +7,7 @@ import { StreamConsumer } from "../changes/stream_consumer.ts";
 import { PgsyncError, toPgsyncError } from "../errors/error.ts";
 import { errorContext, type Sql } from "../postgres/connect.ts";
 import { postgresError } from "../postgres/errors.ts";
+import { patiently } from "../postgres/patience.ts";
 import { followSlot, type SlotFollower } from "../replication/follow.ts";
 import { formatLsn } from "../replication/lsn.ts";
 import { delayOrAbort } from "../retry/backoff.ts";
@@ -70,7 +71,7 @@ export class DatabaseSync {
       board.replica = () => source.problem;
       checkpoint.onDeadLetters = () => limit.check();
       limit.check();
-      const indices = await openIndices({ ...this.options, limit }, source, working, ending);
+      const indices = await this.#open(limit, ending);
       this.#indices = indices;
       void source.watch(onFailure, watching);
       await source.untilDone(() => source.clock.takeOver(ending), "tell how far it is", ending);
@@ -162,6 +163,21 @@ export class DatabaseSync {
       checkpoint.onDeadLetters = () => {};
       await watch?.markUnheard();
     }
+  }
+
+  /** Documents are mapped anew also while the search engine is away: what was begun is found, and gone on with. */
+  async #open(limit: DeadLetterLimit, signal: AbortSignal): Promise<FollowedIndex[]> {
+    const { health, state } = this.options;
+    const source = this.#source;
+    const subject = `indices of ${state.database}`;
+    const open = () => openIndices({ ...this.options, limit }, source, this.#signals.working, signal);
+    const onFault = (fault: PgsyncError) => {
+      health.failed(subject, fault, new Date());
+      source.onFault(fault);
+    };
+    const indices = await patiently(open, toPgsyncError, onFault, signal);
+    health.succeeded(subject);
+    return indices;
   }
 
   /** Loads, catches up, and streams until the end comes. */

@@ -59,8 +59,9 @@ export class RowSource implements AsyncDisposable {
     });
   }
 
-  /** Tells of what failed and is tried again. */
-  readonly onFault = (fault: PgsyncError): void => this.options.board.retry("postgresql", fault);
+  /** Tells of what failed and is tried again. What compares documents asks the search engine, too. */
+  readonly onFault = (fault: PgsyncError): void =>
+    this.options.board.retry(fault.code.startsWith("SEARCH_") ? "search" : "postgresql", fault);
 
   /** Why documents cannot be read from the replica; null where they can, or where there is none. */
   get problem(): string | null {

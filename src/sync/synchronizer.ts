@@ -1,3 +1,4 @@
+import { getLogger } from "@logtape/logtape";
 import { PgsyncError, toPgsyncError } from "../errors/error.ts";
 import type { DocumentSchema } from "../schema/tree.ts";
 import { connectSearch, type SearchClient } from "../search/client.ts";
@@ -8,9 +9,15 @@ import { DatabaseRun } from "./database_run.ts";
 import { DeadLetterDesk } from "./dead_letter_desk.ts";
 import { type DeadLetterAccess, DeadLetters } from "./dead_letters.ts";
 import type { RunOptions } from "./options.ts";
+import { patiently } from "../postgres/patience.ts";
+import { watchSearch } from "./search_watch.ts";
 import type { RunStatus, SyncObserver } from "../status/status.ts";
 import { StatusBoard } from "../status/status_board.ts";
 
+const logger = getLogger(["pgsync", "sync"]);
+
+/** A shorter outage is a hiccup, which nobody needs to hear the end of. */
+const OUTAGE_FROM_MS = 1_000;
 /** How long documents that are tried again are waited for before the answer is that they are under way. */
 const RETRY_WAIT_MS = 20_000;
 
@@ -34,7 +41,7 @@ export interface RunControl {
  */
 export class Synchronizer {
   readonly #startedAt = new Date();
-  readonly #health = new SearchHealth();
+  readonly #health = new SearchHealth(tellRecovery);
   readonly #boards: StatusBoard[] = [];
   readonly #desks: ReadonlyMap<string, DeadLetterDesk>;
   /** The documents that were refused, while the run is under way. */
@@ -74,9 +81,12 @@ export class Synchronizer {
     }
     const failed = new AbortController();
     const signal = AbortSignal.any([control.signal, failed.signal]);
-    const search = await this.#connectSearch(control.signal);
+    const search = await this.#connectSearch(control);
     if (search === null) return;
     const requests = new Semaphore(options.bulkConcurrency);
+    const over = new AbortController();
+    const onAnswer = () => this.#health.answered();
+    void watchSearch(search, onAnswer, (fault) => this.#onSilence(fault), over.signal);
     try {
       const runs = [...databases].map(async ([database, documents], at) => {
         const board = this.#boards[at];
@@ -105,18 +115,33 @@ export class Synchronizer {
       if (failed.signal.aborted && !control.signal.aborted) throw failed.signal.reason;
       for (const result of results) if (result.status === "rejected") throw result.reason;
     } finally {
+      over.abort();
       await search.close();
     }
   }
 
-  /** @returns null where the signal came first */
-  async #connectSearch(signal: AbortSignal): Promise<SearchClient | null> {
+  /**
+   * A run that is to stay waits for a search engine that is away: whatever starts it again would give up after some starts, and
+   * nobody would start it when the engine is back.
+   *
+   * @returns null where the signal came first
+   */
+  async #connectSearch({ signal, daemon }: RunControl): Promise<SearchClient | null> {
+    const connect = () => connectSearch(this.options.search, signal);
     try {
-      return await connectSearch(this.options.search, signal);
+      if (!daemon) return await connect();
+      const search = await patiently(connect, toPgsyncError, (fault) => this.#onSilence(fault), signal);
+      this.#health.answered();
+      return search;
     } catch (thrown) {
       if (signal.aborted && thrown === signal.reason) return null;
       throw thrown;
     }
+  }
+
+  #onSilence(fault: PgsyncError): void {
+    this.#health.silent(fault, new Date());
+    for (const board of this.#boards) board.retry("search", fault);
   }
 
   /** A snapshot of the run. */
@@ -127,6 +152,14 @@ export class Synchronizer {
       : databases.flatMap((database) => database.notReady);
     return { startedAt: this.#startedAt, ready: notReady.length === 0, notReady, databases };
   }
+}
+
+function tellRecovery(since: Date): void {
+  const ms = Date.now() - since.getTime();
+  if (ms < OUTAGE_FROM_MS) return;
+  logger.info("the search engine takes documents again, after {seconds} s", {
+    seconds: Math.round(ms / 1000),
+  });
 }
 
 /** Two documents cannot share an index, nor two databases a slot. @throws PgsyncError SCHEMA_INVALID, USAGE */

@@ -40,9 +40,9 @@ describe("The status board", () => {
     const load = { ...LOADED.load, state: "running" as const, chunksDone: 0 };
     assert.match(streaming({ load, equalFrom: null }).board.snapshot().notReady.join(), /0 of 1 chunks/);
     const { board, health } = streaming();
-    health.failed(new PgsyncError("INTERNAL", "It is away."), new Date());
+    health.failed("book_1", new PgsyncError("INTERNAL", "It is away."), new Date());
     assert.match(board.snapshot().notReady.join(), /It is away/);
-    health.succeeded();
+    health.succeeded("book_1");
     board.stream = () => ({ connected: false, confirmed: 10n, received: 0n, lastCommitAt: null });
     assert.match(board.snapshot().notReady.join(), /not connected/);
   });
