@@ -118,10 +118,17 @@ export function unanswered(thrown: unknown, server: string): PgsyncError {
   return new PgsyncError(
     "SEARCH_UNREACHABLE",
     `The search engine at ${server} did not answer: ${sentence(reason)}`,
-    {
-      cause: thrown,
-    },
+    { cause: withoutRequest(thrown) },
   );
+}
+
+/** The library's errors hold the request, with its login and a body of megabytes, for as long as anybody holds them. */
+function withoutRequest(thrown: unknown): unknown {
+  if (!(thrown instanceof errors.ElasticsearchClientError)) return thrown;
+  const plain = new Error(thrown.message, { cause: withoutRequest(thrown.cause) });
+  plain.name = thrown.name;
+  if (thrown.stack !== undefined) plain.stack = thrown.stack;
+  return plain;
 }
 
 /** Some libraries end their messages with a full stop, the system does not. */

@@ -3,11 +3,14 @@ import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import process from "node:process";
 import { after, test } from "node:test";
+import { inspect } from "node:util";
 import { PgsyncError } from "../../src/errors/error.ts";
 import { connectSearch } from "../../src/search/client.ts";
 import { supported } from "../../src/search/detect.ts";
 import { useElasticsearch } from "../support/elasticsearch.ts";
+import { usedMemory } from "../support/memory.ts";
 import { startTcpProxy } from "../support/tcp_proxy.ts";
 import { optionsFor } from "./setup.ts";
 
@@ -75,6 +78,34 @@ test("a server that is not there: one sentence, without user and password", asyn
     assert.doesNotMatch(error.message, /secret|someone/);
     return true;
   });
+});
+
+test("an error holds neither the body of the request nor the login, and costs no more for a large one", async () => {
+  const proxy = await startTcpProxy(server.url);
+  const login = { kind: "basic", user: "someone", password: "secret" } as const;
+  const client = await connectSearch(optionsFor(proxy.url, { login, timeoutSeconds: 5 }));
+  const body = Buffer.alloc(2 * 1024 * 1024, "body ");
+  const send = () =>
+    client.request({ method: "POST", path: "/_bulk", body, doing: "write", singleAttempt: true });
+  try {
+    await proxy.shut();
+    const before = usedMemory();
+    const started = process.cpuUsage();
+    for (let attempt = 0; attempt < 5; attempt++) {
+      await assert.rejects(send(), (error) => {
+        const shown = inspect(error, { depth: Infinity, showHidden: true, maxArrayLength: 10 });
+        assert.match(shown, /ECONNREFUSED/, "what was wrong is still told");
+        assert.doesNotMatch(shown, /secret|c29tZW9uZTpzZWNyZXQ=|Buffer|Uint8Array/);
+        return true;
+      });
+    }
+    const { user, system } = process.cpuUsage(started);
+    assert.ok(user + system < 1e6, `${(user + system) / 1e6} s of CPU`);
+    assert.ok(usedMemory() - before < body.length, "nothing is kept");
+  } finally {
+    await client.close();
+    await proxy.stop();
+  }
 });
 
 test("a server that does not speak HTTP is not a search engine", async () => {
