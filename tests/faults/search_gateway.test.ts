@@ -136,3 +136,40 @@ describe("a search engine behind a gateway that", () => {
     assert.ok(stderr.split("\n").length < 40, "outages do not fill the log");
   });
 });
+
+test("the initial load goes on through a gateway that fails", async () => {
+  const postgres = await usePostgres();
+  const elasticsearch = await useElasticsearch();
+  const database = await postgres.createDatabase();
+  const index = elasticsearch.indexName("gateway-load");
+  await makeTree(database.url, ITEMS);
+  const proxy = await startSearchProxy(elasticsearch.url);
+  const home = pgsyncHome({
+    schema: treeSchema(database.name, index),
+    postgresUrl: database.url,
+    searchUrl: proxy.url,
+  });
+  proxy.fail({ kind: "half-lost" }, "bulk");
+  const run = await home.start(["--daemon", "--bootstrap"], {
+    env: { ELASTICSEARCH_TIMEOUT: "1", ELASTICSEARCH_CHUNK_SIZE: "20", PGSYNC_LOAD_CHUNK_ROWS: "100" },
+  });
+  const writers = startWriters(database.url, seededRandom(99), 1);
+  try {
+    for (const { fault, reason } of Object.values(FAILURES)) {
+      // The waits between attempts grow, so these few.
+      if (!["half-lost", "lost-answer", "late-answer"].includes(fault.kind)) continue;
+      // Only bulk requests, so that all of them are the load's and the stream's.
+      proxy.fail(fault, "bulk");
+      await eventually(() => proxy.met > 3, { what: `requests that meet ${JSON.stringify(fault)}` });
+      await notReady(run, /is being loaded/);
+      await notReady(run, reason);
+    }
+    proxy.mend();
+  } finally {
+    await writers.stop();
+  }
+  await settled(run, database.url);
+  await assertEqualTree(database.url, elasticsearch, index);
+  assert.equal((await run.end("SIGTERM")).code, 0);
+  await proxy.stop();
+});
