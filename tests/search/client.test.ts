@@ -94,7 +94,8 @@ test("an error holds neither the body of the request nor the login, and costs no
     for (let attempt = 0; attempt < 5; attempt++) {
       await assert.rejects(send(), (error) => {
         const shown = inspect(error, { depth: Infinity, showHidden: true, maxArrayLength: 10 });
-        assert.match(shown, /ECONNREFUSED/, "what was wrong is still told");
+        // The first may go to a connection that is being cut.
+        assert.match(shown, /ECONNREFUSED|ECONNRESET|hang up/, "what was wrong is still told");
         assert.doesNotMatch(shown, /secret|c29tZW9uZTpzZWNyZXQ=|Buffer|Uint8Array/);
         return true;
       });
