@@ -3,28 +3,14 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { useElasticsearch } from "../support/elasticsearch.ts";
 import { eventually } from "../support/eventually.ts";
-import { pgsyncHome, type PgsyncProcess } from "../support/pgsync_process.ts";
+import { pgsyncHome } from "../support/pgsync_process.ts";
 import { ownPostgres, usePostgres } from "../support/postgres.ts";
 import { startTcpProxy } from "../support/tcp_proxy.ts";
+import { notReady, settled } from "./settled.ts";
 import { assertEqualTree, connect, makeTree, startWriters, treeSchema } from "./tree.ts";
 import { seededRandom } from "../support/random.ts";
 
 const ITEMS = 1_000;
-
-async function notReady(run: PgsyncProcess, reason: RegExp): Promise<void> {
-  await eventually(async () => {
-    const { status, body } = await run.get("/ready");
-    assert.equal(status, 503);
-    assert.match(JSON.stringify(body), reason);
-  }, { what: `/ready to say 503 with ${reason}` });
-  assert.deepEqual(await run.get("/health"), { status: 200, body: { status: "alive" } });
-}
-
-/** Waits until everything committed so far is in the documents, and compares them all. */
-async function assertCatchesUp(run: PgsyncProcess, compare: () => Promise<unknown>): Promise<void> {
-  await run.ready();
-  await eventually(compare, { timeout: 60_000, interval: 500, what: "all documents to be equal" });
-}
 
 test("the search engine goes away while rows change, and comes back", async () => {
   const postgres = await usePostgres();
@@ -58,7 +44,8 @@ test("the search engine goes away while rows change, and comes back", async () =
   } finally {
     await writers.stop();
   }
-  await assertCatchesUp(run, () => assertEqualTree(database.url, elasticsearch, index));
+  await settled(run, database.url);
+  await assertEqualTree(database.url, elasticsearch, index);
   assert.match(run.stderr(), /WARN.*did not answer.*Trying again/, "the log tells of it");
   assert.equal((await run.end("SIGTERM")).code, 0);
   await proxy.stop();
@@ -84,7 +71,8 @@ test("PostgreSQL restarts, cleanly and not, while rows change: it is not held up
     await halts(server, mode);
     await notReady(run, /replication stream of database .* is not connected/);
     await server.start();
-    await assertCatchesUp(run, () => assertEqualTree(server.url, elasticsearch, index));
+    await settled(run, server.url);
+    await assertEqualTree(server.url, elasticsearch, index);
   }
   assert.equal((await run.end("SIGTERM")).code, 0);
 });
@@ -110,7 +98,8 @@ test("PostgreSQL shuts down while the search engine is away: a run that cannot g
   await halts(server, "fast");
   await proxy.open();
   await server.start();
-  await assertCatchesUp(run, () => assertEqualTree(server.url, elasticsearch, index));
+  await settled(run, server.url);
+  await assertEqualTree(server.url, elasticsearch, index);
   assert.equal((await run.end("SIGTERM")).code, 0);
   await proxy.stop();
 });
