@@ -93,8 +93,8 @@ export function reconnectDelay(
 
 /** Sessions that ended by one error of decoding at one place, in a row. */
 export interface DecodingErrors {
-  /** What the server said. */
-  readonly message: string;
+  /** The last of them. */
+  readonly fault: PgsyncError;
   /** Where the sessions began. */
   readonly from: Lsn;
   readonly count: number;
@@ -123,11 +123,10 @@ export function countDecodingError(
   now: number,
 ): DecodingErrors | null {
   if (fault.code !== "DECODING_ERROR") return null;
-  const { message } = fault;
-  if (before === null || before.message !== message || before.from !== from) {
-    return { message, from, count: 1, since: now };
-  }
-  return { ...before, count: before.count + 1 };
+  // Not by its words, in which an OID may be another one each time.
+  const isSame = before?.from === from && sqlStateOf(before.fault.cause) === sqlStateOf(fault.cause);
+  if (before === null || !isSame) return { fault, from, count: 1, since: now };
+  return { ...before, fault, count: before.count + 1 };
 }
 
 /** What is to be said where the server will never decode what comes next: DECODING_FAILED; null where it may yet. */
@@ -137,6 +136,6 @@ export function decodingFailure(errors: DecodingErrors | null, now: number): Pgs
   const place = errors.from === 0n ? "the slot's position" : formatLsn(errors.from);
   return new PgsyncError(
     "DECODING_FAILED",
-    `After ${place}, ${errors.count} times in a row: ${errors.message}`,
+    `After ${place}, ${errors.count} times in a row: ${errors.fault.message}`,
   );
 }

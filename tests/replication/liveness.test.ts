@@ -65,8 +65,12 @@ test("where no attempt can help there is none", () => {
 });
 
 /** What a session ended by. */
-function sessionFault(said: string, code: ErrorCode = "DECODING_ERROR"): PgsyncError {
-  return new PgsyncError(code, said);
+function sessionFault(
+  said: string,
+  code: ErrorCode = "DECODING_ERROR",
+  sqlState = "XX000",
+): PgsyncError {
+  return new PgsyncError(code, said, { cause: Object.assign(new Error(said), { code: sqlState }) });
 }
 
 test("one error of decoding at one place, again and again for some time, will never end", () => {
@@ -98,6 +102,10 @@ test("errors of decoding that are few, others, elsewhere, or broken off by somet
     last([same, same, [sessionFault("unexpected duplicate", "POSTGRES_UNREACHABLE"), 8n], same, same]),
     null,
   );
-  assert.equal(last([same, same, [sessionFault("cache lookup failed"), 8n], same, same]), null);
+  const other = sessionFault("invalid memory alloc request", "DECODING_ERROR", "54000");
+  assert.equal(last([same, same, [other, 8n], same, same]), null);
+  // The words of an error say more than what kind it is of: "cache lookup failed for relation 16385".
+  const lookup = (oid: number) => [sessionFault(`cache lookup failed for relation ${oid}`), 8n] as const;
+  assert.equal(last([lookup(1), lookup(2), lookup(3), lookup(4)]), "DECODING_FAILED");
   assert.equal(last([same, same, same, [same[0], 16n]]), null);
 });
