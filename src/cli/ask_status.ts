@@ -16,8 +16,15 @@ export function statusUrl(
 ): string {
   const url = given(environment, "PGSYNC_STATUS_URL", { name: "--url", value: flags.url });
   if (url !== null) {
-    if (!URL.canParse(url.value) || !/^https?:/i.test(url.value)) {
-      throw new PgsyncError("USAGE", `${url.where} must be an http(s) URL, but is "${url.value}".`);
+    const parsed = URL.canParse(url.value) ? new URL(url.value) : null;
+    if (parsed === null || !/^https?:$/.test(parsed.protocol)) {
+      throw new PgsyncError("USAGE", `${url.where} must be an http(s) URL.`);
+    }
+    // It stands in messages, and most often on the command line, which is for all to see.
+    if (parsed.username !== "" || parsed.password !== "") {
+      throw new PgsyncError("USAGE", `${url.where} must not hold a login.`, {
+        remedy: "Set PGSYNC_TOKEN or PGSYNC_TOKEN_FILE as it is set for the run.",
+      });
     }
     return url.value.replace(/\/+$/, "");
   }

@@ -28,12 +28,16 @@ export async function prepare(context: Context, flags: Flags): Promise<Environme
     { switchedOn },
     { configureLogging, LOG_FORMATS },
     { getLogger },
+    { withSecretFiles },
+    { secretArguments },
   ] = await Promise.all([
     import("./env_file.ts"),
     import("./values.ts"),
     import("./run_settings.ts"),
     import("./logging.ts"),
     import("@logtape/logtape"),
+    import("./secret_files.ts"),
+    import("./secret_warnings.ts"),
   ]);
   // The file cannot name itself, so this variable is the real environment's only.
   const named = context.environment.PGSYNC_ENV_FILE;
@@ -44,15 +48,18 @@ export async function prepare(context: Context, flags: Flags): Promise<Environme
     : named === "off"
     ? false
     : named;
-  const { environment, file } = await withEnvFile(context.environment, wanted);
+  const { environment: merged, file } = withEnvFile(context.environment, wanted);
+  const environment = withSecretFiles(merged);
   const format = given(environment, "PGSYNC_LOG_FORMAT", { name: "--log-format", value: flags.logFormat });
   context.failureStyle = {
     format: format === null ? "text" : choice(format, LOG_FORMATS),
     verbose: switchedOn(environment, "PGSYNC_VERBOSE", flags.verbose),
   };
   await configureLogging(context.failureStyle.format, context.failureStyle.verbose);
+  const logger = getLogger(["pgsync", "cli"]);
+  for (const warning of secretArguments(flags)) logger.warn("{warning}", { warning });
   if (file !== null && file.taken.length > 0) {
-    getLogger(["pgsync", "cli"]).info("read from {path}: {variables}", {
+    logger.info("read from {path}: {variables}", {
       path: file.path,
       variables: file.taken.join(", "),
     });

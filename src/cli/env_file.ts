@@ -1,6 +1,6 @@
-import { readFile } from "node:fs/promises";
 import { parseEnv } from "node:util";
 import { PgsyncError } from "../errors/error.ts";
+import { MOST_SMALL_FILE_BYTES, readSmallFile, TooLarge } from "./small_file.ts";
 import { type Environment, isKnownVariable } from "./variables.ts";
 
 /** What reading the `.env` file came to. */
@@ -16,18 +16,21 @@ export interface MergedEnvironment {
  *
  * @param real the process's environment
  * @param file a path that must exist; true: `.env` in the working directory, if there is one; false: none
- * @throws PgsyncError USAGE where a file that was named cannot be read
+ * @throws PgsyncError USAGE where a file that was named cannot be read, or is no file of variables by its size
  */
-export async function withEnvFile(real: Environment, file: string | boolean): Promise<MergedEnvironment> {
+export function withEnvFile(real: Environment, file: string | boolean): MergedEnvironment {
   if (file === false) return { environment: real, file: null };
   const path = file === true ? ".env" : file;
   let text: string;
   try {
-    text = await readFile(path, "utf8");
+    text = readSmallFile(path);
   } catch (thrown) {
     const missing = thrown instanceof Error && "code" in thrown && thrown.code === "ENOENT";
     if (missing && file === true) return { environment: real, file: null };
-    throw new PgsyncError("USAGE", `The environment file ${path} cannot be read.`, {
+    const why = thrown instanceof TooLarge
+      ? `is larger than ${MOST_SMALL_FILE_BYTES} bytes`
+      : "cannot be read";
+    throw new PgsyncError("USAGE", `The environment file ${path} ${why}.`, {
       remedy: "Correct the path given with --env-file, or use --no-env-file.",
       cause: thrown,
     });

@@ -2,7 +2,7 @@
 import { PgsyncError } from "../errors/error.ts";
 import type { PostgresOptions, SslMode } from "../postgres/options.ts";
 import type { Flags } from "./flags.ts";
-import { choice, type Given, given, textOf, wholeNumber } from "./values.ts";
+import { choice, type Given, given, percentDecoded, textOf, wholeNumber } from "./values.ts";
 import type { Environment } from "./variables.ts";
 
 /** libpq's values, in the order of growing care. */
@@ -43,18 +43,21 @@ const URL_PATTERN =
  * @throws PgsyncError USAGE; the message does not repeat the URL, for it holds a password
  */
 export function parsePostgresUrl({ where, value }: Given): PostgresUrl {
-  const [, scheme = "", user, password, host = "", port, , query] = URL_PATTERN.exec(value.trim()) ?? [];
+  const [, scheme = "", user, password, host = "", port, path = "", query = ""] =
+    URL_PATTERN.exec(value.trim()) ?? [];
   if (/mysql|maria/i.test(scheme)) {
     throw new PgsyncError("USAGE", `${where} names MySQL or MariaDB, which this version does not read.`);
   }
-  if (!/^postgres(ql)?$/i.test(scheme) || host.includes(",")) {
+  // With an @ behind it, the host is most likely a part of a password that holds a slash or a question mark, and would be told in messages.
+  const isCut = `${path}${query}`.includes("@");
+  if (!/^postgres(ql)?$/i.test(scheme) || host.includes(",") || isCut) {
     throw new PgsyncError("USAGE", `${where} is not a URL of one PostgreSQL server.`, {
       remedy:
         "Write it as postgresql://user:password@host:port/database?sslmode=require, with one host and " +
         "special characters of the password percent-encoded.",
     });
   }
-  const parameters = new URLSearchParams(query ?? "");
+  const parameters = new URLSearchParams(query);
   const parameter = (name: string) => {
     const found = parameters.get(name);
     parameters.delete(name);
@@ -72,10 +75,10 @@ export function parsePostgresUrl({ where, value }: Given): PostgresUrl {
     }
   }
   return {
-    host: parameter("host") ?? nonEmpty(decoded(host.replace(/^\[(.*)\]$/, "$1"))),
+    host: parameter("host") ?? nonEmpty(percentDecoded(host.replace(/^\[(.*)\]$/, "$1"))),
     port: parameter("port") ?? nonEmpty(port),
-    user: parameter("user") ?? nonEmpty(decoded(user)),
-    password: parameter("password") ?? nonEmpty(decoded(password)),
+    user: parameter("user") ?? nonEmpty(percentDecoded(user ?? "")),
+    password: parameter("password") ?? nonEmpty(percentDecoded(password ?? "")),
     sslmode: parameter("sslmode"),
     sslrootcert: parameter("sslrootcert"),
     settings: parseServerSettings(parameter("options") ?? ""),
@@ -120,7 +123,7 @@ export function postgresOptions(
     given(environment, "PG_PORT");
   const sslmode = given({}, [], { name: "--sslmode", value: flags.sslmode }) ??
     inUrl("sslmode", url?.sslmode) ??
-    given(environment, "PG_SSLMODE");
+    given(environment, ["PG_SSLMODE", "PGSSLMODE"]);
 
   const settings = new Map(url?.settings);
   const setting = (name: string) => {
@@ -141,7 +144,8 @@ export function postgresOptions(
     user,
     password: password ?? url?.password ?? textOf(environment, "PG_PASSWORD"),
     sslmode: sslmode === null ? "prefer" : choice(sslmode, SSL_MODES),
-    sslrootcert: flags.sslrootcert ?? url?.sslrootcert ?? textOf(environment, "PG_SSLROOTCERT"),
+    sslrootcert: flags.sslrootcert ?? url?.sslrootcert ??
+      given(environment, ["PG_SSLROOTCERT", "PGSSLROOTCERT"])?.value ?? null,
     timeZone,
     workMem,
   };
@@ -149,15 +153,4 @@ export function postgresOptions(
 
 function nonEmpty(text: string | undefined): string | null {
   return text === undefined || text === "" ? null : text;
-}
-
-/** A text with a stray `%` is taken as it is. */
-function decoded(text: string | undefined): string | undefined {
-  if (text === undefined) return undefined;
-  try {
-    return decodeURIComponent(text);
-  } catch (thrown) {
-    if (thrown instanceof URIError) return text;
-    throw thrown;
-  }
 }

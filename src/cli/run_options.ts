@@ -19,8 +19,9 @@ const logger = getLogger(["pgsync", "cli"]);
 export async function loadRunOptions(flags: Flags, environment: Environment): Promise<RunOptions> {
   const source = schemaSource(flags, environment);
   // Before the password is asked for, all that can be wrong is looked at.
-  const { options, notes } = runSettings(flags, environment);
+  const { options, notes, warnings } = runSettings(flags, environment);
   for (const note of notes) logger.info("{note}", { note });
+  for (const warning of warnings) logger.warn("{warning}", { warning });
   const schema = await readSchema(source, environment);
   const databases = new Set(schema.documents.map(({ database }) => database));
   if (options.slot !== null && databases.size > 1) {

@@ -5,6 +5,7 @@ import type { Flags } from "./flags.ts";
 import { postgresOptions } from "./postgres_settings.ts";
 import { replicaOptions } from "./replica_settings.ts";
 import { searchOptions } from "./search_settings.ts";
+import { searchWarnings } from "./secret_warnings.ts";
 import { choice, given, matching, seconds, textOf, wholeNumber, yesOrNo } from "./values.ts";
 import { type Environment, judgeVariables } from "./variables.ts";
 
@@ -13,6 +14,8 @@ export interface RunSettings {
   readonly options: Omit<RunOptions, "schema">;
   /** Things that were asked for and have no effect, one sentence each. */
   readonly notes: readonly string[];
+  /** Dangers that the settings bring, one sentence each. */
+  readonly warnings: readonly string[];
 }
 
 /**
@@ -89,7 +92,7 @@ export function runSettings(
       ? RUN_DEFAULTS.walWarningBytes
       : wholeNumber(walWarning, 0, 1024 ** 5),
   };
-  return { options, notes };
+  return { options, notes, warnings: searchWarnings(search) };
 }
 
 /** A switch that a flag or a variable turns on. @throws PgsyncError USAGE */

@@ -2,7 +2,8 @@
 import { Buffer } from "node:buffer";
 import { PgsyncError } from "../errors/error.ts";
 import type { SearchLogin, SearchOptions } from "../search/options.ts";
-import { given, seconds, textOf, wholeNumber, yesOrNo } from "./values.ts";
+import { isLoopback } from "../server/guard.ts";
+import { given, percentDecoded, seconds, textOf, wholeNumber, yesOrNo } from "./values.ts";
 import type { Environment } from "./variables.ts";
 
 /** A bulk request of a loaded cluster may well take longer than PGSync's 10 s, and would then be sent again. */
@@ -28,7 +29,9 @@ export function searchOptions(environment: Environment): SearchOptions {
     clientKey: textOf(environment, "ELASTICSEARCH_CLIENT_KEY"),
     opaqueId: textOf(environment, "ELASTICSEARCH_OPAQUE_ID"),
     // On the same machine compressing costs time and saves nothing.
-    compress: compress === null ? !address.urls.every(isLoopback) : yesOrNo(compress),
+    compress: compress === null
+      ? !address.urls.every((url) => isLoopback(new URL(url).hostname))
+      : yesOrNo(compress),
     timeoutSeconds: timeout === null ? DEFAULT_TIMEOUT_SECONDS : seconds(timeout, 3600),
   };
 }
@@ -83,7 +86,11 @@ function parseSearchUrls(text: string): Address {
 
 function parseSearchUrl(text: string, where: string): { href: string; user: string; password: string } {
   const url = URL.canParse(text) ? new URL(text) : null;
-  if (url === null || !["http:", "https:"].includes(url.protocol) || url.hostname === "") {
+  // With an @ behind it, the host is most likely a part of a password that holds a slash.
+  if (
+    url === null || !["http:", "https:"].includes(url.protocol) || url.hostname === "" ||
+    `${url.pathname}${url.search}${url.hash}`.includes("@")
+  ) {
     throw new PgsyncError("USAGE", `${where} no http(s) URL.`, {
       remedy:
         "Write it as https://user:password@host:9200, with special characters of the password percent-encoded.",
@@ -92,8 +99,8 @@ function parseSearchUrl(text: string, where: string): { href: string; user: stri
   return {
     // the WHATWG parser drops a port that is the scheme's own, which is what is meant
     href: `${url.protocol}//${url.host}${url.pathname.replace(/\/+$/, "")}`,
-    user: decodeURIComponent(url.username),
-    password: decodeURIComponent(url.password),
+    user: percentDecoded(url.username),
+    password: percentDecoded(url.password),
   };
 }
 
@@ -160,9 +167,4 @@ function base64Decoded(text: string): string | null {
   if (!/^[A-Za-z0-9+/_-]+={0,2}$/.test(text)) return null;
   const decoded = Buffer.from(text, "base64").toString("utf8");
   return decoded.includes("\uFFFD") ? null : decoded;
-}
-
-function isLoopback(url: string): boolean {
-  const { hostname } = new URL(url);
-  return hostname === "localhost" || hostname === "[::1]" || /^127\./.test(hostname);
 }

@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import { PgsyncError } from "../errors/error.ts";
 import { given } from "./values.ts";
 import type { Environment } from "./variables.ts";
@@ -15,32 +14,10 @@ const TOKEN = /^[\x21-\x7e]{16,1024}$/;
  */
 export function tokenSetting(environment: Environment): string | null {
   const token = given(environment, "PGSYNC_TOKEN");
-  const file = given(environment, "PGSYNC_TOKEN_FILE");
-  if (token !== null && file !== null) {
-    throw new PgsyncError("USAGE", "PGSYNC_TOKEN and PGSYNC_TOKEN_FILE are both set.", {
-      remedy: "Unset one of them.",
-    });
-  }
-  const found = file === null ? token : { where: file.where, value: fileText(file.value) };
-  if (found === null) return null;
-  if (TOKEN.test(found.value)) return found.value;
+  if (token === null || TOKEN.test(token.value)) return token?.value ?? null;
   throw new PgsyncError(
     "USAGE",
-    `${found.where} must hold 16 to 1024 visible ASCII characters, without blanks.`,
-    {
-      remedy: "Make one: openssl rand -hex 32",
-    },
+    "PGSYNC_TOKEN must hold 16 to 1024 visible ASCII characters, without blanks.",
+    { remedy: "Make one: openssl rand -hex 32" },
   );
-}
-
-/** The text of a file, without the line break at its end. */
-function fileText(path: string): string {
-  try {
-    return readFileSync(path, "utf8").replace(/\r?\n$/, "");
-  } catch (cause) {
-    throw new PgsyncError("USAGE", `PGSYNC_TOKEN_FILE cannot be read: ${path}.`, {
-      remedy: "Correct the path, or the file's rights.",
-      cause,
-    });
-  }
 }

@@ -69,6 +69,16 @@ export function matching(from: Given, pattern: RegExp, rule: string): string {
   return check(z.string().regex(pattern), from, rule);
 }
 
+/** What percent-encoding stands for; a text with a stray `%` is taken as it is. */
+export function percentDecoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch (thrown) {
+    if (thrown instanceof URIError) return text;
+    throw thrown;
+  }
+}
+
 function check<T>(schema: z.ZodType<T, string>, { where, value }: Given, rule: string): T {
   const result = schema.safeParse(value);
   if (result.success) return result.data;

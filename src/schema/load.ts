@@ -103,9 +103,10 @@ async function readUrl(url: URL, options: LoadOptions): Promise<{ text: string; 
     return { text: response.body === null ? "" : await readStream(response.body, name), name };
   } catch (error) {
     if (error instanceof PgsyncError) throw error;
-    if (signal.aborted) throw unreadable(`${name} does not answer within ${timeoutMs / 1000} s.`, error);
+    if (signal.aborted) throw unreadable(`${name} does not answer within ${timeoutMs / 1000} s.`);
+    // The runtimes' errors repeat the URL with its query, their stacks too; so they are not passed on.
     const cause = describeCause(error).replaceAll(url.href, name);
-    throw unreadable(`${name} cannot be read (${cause}).`, error);
+    throw unreadable(`${name} cannot be read (${cause}).`);
   }
 }
 
@@ -138,8 +139,9 @@ async function readStream(stream: AsyncIterable<Uint8Array | string>, name: stri
 function parseAddress<T>(parse: () => T): T {
   try {
     return parse();
-  } catch (error) {
-    throw unreadable("The address of the schema file is not a valid URL.", error);
+  } catch {
+    // What was thrown repeats the address, which may hold a login.
+    throw unreadable("The address of the schema file is not a valid URL.");
   }
 }
 

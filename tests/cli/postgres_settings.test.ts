@@ -93,12 +93,23 @@ test("PG_URL wins over its parts, which fill what it leaves out; flags win over 
   );
 });
 
+test("libpq's own variables for TLS hold where ours say nothing, as they do in PGSync", () => {
+  const environment = { PG_USER: "me", PGSSLMODE: "verify-full", PGSSLROOTCERT: "/ca.pem" };
+  assert.deepEqual(options(environment), { ...DEFAULTS, sslmode: "verify-full", sslrootcert: "/ca.pem" });
+  assert.equal(options({ ...environment, PG_SSLMODE: "require" }).sslmode, "require");
+  assert.equal(options({ ...environment, PG_SSLROOTCERT: "/other.pem" }).sslrootcert, "/other.pem");
+});
+
 test("what is no URL of one PostgreSQL server is refused, and the password not repeated", () => {
   for (const url of ["secret", "http://me:secret@db/shop", "postgresql://me:secret@a:1,b:2/shop"]) {
     failsWithUsage(
       /PG_URL is not a URL of one PostgreSQL server.*\n.*postgresql:\/\/user/s,
       () => options({ PG_URL: url }),
     );
+  }
+  // Of a password with a slash or question mark, what comes before it would be told as the host, what comes after it as a parameter.
+  for (const url of ["postgresql://me:pw@secret/x@db/shop", "postgresql://me:pw@secret?x@db/shop"]) {
+    failsWithUsage(/percent-encoded/, () => options({ PG_URL: url }));
   }
   failsWithUsage(/MySQL or MariaDB/, () => options({ PG_URL: "mysql+pymysql://me:secret@db/shop" }));
   failsWithUsage(

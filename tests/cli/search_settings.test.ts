@@ -72,6 +72,11 @@ const LOGINS: [string, Record<string, string>, SearchLogin][] = [
     password: "pw",
   }],
   ["user,password", { ELASTICSEARCH_HTTP_AUTH: "me,pw" }, { kind: "basic", user: "me", password: "pw" }],
+  ["a password with a stray %", { ELASTICSEARCH_URL: "http://u:50%@h" }, {
+    kind: "basic",
+    user: "u",
+    password: "50%",
+  }],
   ["a key before the URL's user", { ELASTICSEARCH_URL: "http://u:p@h", ELASTICSEARCH_BEARER_AUTH: "t" }, {
     kind: "bearer",
     token: "t",
@@ -129,7 +134,13 @@ test("TLS, time, compression", () => {
 });
 
 test("what is no http(s) URL is refused, and the password not repeated", () => {
-  for (const url of ["es:9200", "ftp://me:secret@es", "http://me:sec#ret@es:92000"]) {
+  // In the last two it would be taken for a path, and a part of it for host and port.
+  for (
+    const url of [
+      ...["es:9200", "ftp://me:secret@es", "http://me:sec#ret@es:92000"],
+      ...["http://me:99/secret@es", "http://me:99?secret@es"],
+    ]
+  ) {
     failsWithUsage(
       /ELASTICSEARCH_URL holds no http\(s\) URL.*\n.*percent-encoded/s,
       () => searchOptions({ ELASTICSEARCH_URL: url }),

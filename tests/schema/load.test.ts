@@ -1,10 +1,12 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { createServer, type RequestListener } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import process from "node:process";
 import { after, test } from "node:test";
 import { pathToFileURL } from "node:url";
+import { inspect } from "node:util";
 import { PgsyncError } from "../../src/errors/error.ts";
 import { type LoadOptions, loadSchema } from "../../src/schema/load.ts";
 
@@ -32,6 +34,8 @@ async function refused(
     assert.equal(error.code, code);
     if (typeof message === "string") assert.equal(error.message, message);
     else assert.match(error.message, message);
+    // With --verbose, stacks and causes are printed, too.
+    assert.doesNotMatch(inspect(error, { depth: Infinity, showHidden: true }), /secret/);
     return true;
   });
 }
@@ -89,6 +93,19 @@ test("user and password of a URL are sent, and do not appear in messages", async
   });
 });
 
+test("user and password are not carried on to where a URL is redirected", async () => {
+  await withServer((request, response) => {
+    response.end(request.headers.authorization === undefined ? TEXT : "secret");
+  }, async (elsewhere) => {
+    await withServer((_request, response) => {
+      response.writeHead(302, { location: `${elsewhere}/s.yaml` }).end();
+    }, async (address) => {
+      const schema = await loadSchema(address.replace("//", "//me:secret@"), OPTIONS);
+      assert.equal(schema.documents[0]?.database, "books");
+    });
+  });
+});
+
 test("a URL that answers with an error", async () => {
   await withServer((_request, response) => response.writeHead(404).end(), async (address) => {
     await refused(`${address}/s?token=secret`, "SCHEMA_UNREADABLE", `${address}/s answers 404 Not Found.`);
@@ -137,6 +154,16 @@ test("a file that is larger than 10 MB", async () => {
   await refused(path, "SCHEMA_INVALID", `${path} is larger than 10 MB.`);
 });
 
+test("a file of 100 MB, or a device without end, is not read to its end", async () => {
+  const path = write("hole.json", "");
+  truncateSync(path, 100 * 1024 * 1024);
+  const before = process.memoryUsage.rss();
+  for (const source of [path, "/dev/zero"]) {
+    await refused(source, "SCHEMA_INVALID", `${source} is larger than 10 MB.`);
+  }
+  assert.ok(process.memoryUsage.rss() - before < 100 * 1024 * 1024);
+});
+
 test("a file that does not exist", async () => {
   const path = join(folder, "none.yaml");
   await refused(path, "SCHEMA_UNREADABLE", `${path} does not exist.`);
@@ -164,7 +191,8 @@ const SOURCES: readonly [string, string, string][] = [
     "A schema file cannot be read from a ftp URL: only http, https and file will do.",
   ],
   ["http://", "SCHEMA_UNREADABLE", "The address of the schema file is not a valid URL."],
-  ["http://%zz@localhost/", "SCHEMA_UNREADABLE", "The address of the schema file is not a valid URL."],
+  ["http://me:secret@h:99999/", "SCHEMA_UNREADABLE", "The address of the schema file is not a valid URL."],
+  ["http://%zz:secret@localhost/", "SCHEMA_UNREADABLE", "The address of the schema file is not a valid URL."],
 ];
 
 for (const [source, code, message] of SOURCES) {
