@@ -2,12 +2,12 @@ import { z } from "zod";
 import { PgsyncError } from "../errors/error.ts";
 import type { Sql } from "../postgres/connect.ts";
 import { standbyError } from "../postgres/errors.ts";
+import type { PostgresOptions } from "../postgres/options.ts";
 import { quoteLiteral } from "../postgres/quote.ts";
 import { addressOf } from "../postgres/socket.ts";
 import { divergedError, divergence, timelineError, type WalPosition } from "./history.ts";
 import { type Lsn, parseLsn } from "./lsn.ts";
 import { aheadError } from "./slot.ts";
-import type { StreamSettings } from "./stream.ts";
 
 /** What a session of the stream has to know of its server before it begins. */
 export interface StreamServer {
@@ -18,6 +18,15 @@ export interface StreamServer {
   readonly place: WalPosition | null;
   /** How far the slot has been confirmed; null where there is none. */
   readonly confirmed: Lsn | null;
+}
+
+/** The server that a stream is to be read from. */
+interface ExpectedServer {
+  readonly options: PostgresOptions;
+  readonly slot: string;
+  readonly startLsn: Lsn;
+  /** Left out: whichever it is. */
+  readonly server?: { readonly systemIdentifier: string; readonly timeline: number };
 }
 
 const serverRow = z.object({
@@ -65,17 +74,17 @@ export async function readStreamServer(sql: Sql, slot: string): Promise<StreamSe
  *
  * @throws PgsyncError POSTGRES_UNREACHABLE, SERVER_CHANGED, HISTORY_DIVERGED; CHECKPOINT_BEHIND where the slot was confirmed beyond the position
  */
-export function refuseOther(found: StreamServer, settings: StreamSettings): void {
-  if (found.place === null) throw standbyError(settings.options);
-  refuseHistory(found, found.place, settings);
+export function refuseOther(found: StreamServer, expected: ExpectedServer): void {
+  if (found.place === null) throw standbyError(expected.options);
+  refuseHistory(found, found.place, expected);
   // Also between two sessions: whoever was frozen or cut off may have been replaced meanwhile.
-  const { slot, startLsn } = settings;
+  const { slot, startLsn } = expected;
   const ahead = aheadError(slot, found.confirmed, startLsn === 0n ? null : startLsn);
   if (ahead !== null) throw ahead;
 }
 
-function refuseHistory(found: StreamServer, place: WalPosition, settings: StreamSettings): void {
-  const { server, options, slot, startLsn } = settings;
+function refuseHistory(found: StreamServer, place: WalPosition, expected: ExpectedServer): void {
+  const { server, options, slot, startLsn } = expected;
   if (server === undefined) return;
   if (found.systemIdentifier !== server.systemIdentifier) {
     throw new PgsyncError(
