@@ -49,8 +49,12 @@ export async function refreshView(
 
 /** The statement that refreshes a view; PostgreSQL refuses CONCURRENTLY on one that holds nothing yet. */
 export function refreshSql(view: MaterializedView): string {
-  const how = view.concurrently && view.populated ? "CONCURRENTLY " : "";
+  const how = isConcurrent(view) ? "CONCURRENTLY " : "";
   return `REFRESH MATERIALIZED VIEW ${how}${quoteQualified(view)};`;
+}
+
+function isConcurrent({ concurrently, populated }: MaterializedView): boolean {
+  return concurrently && populated;
 }
 
 function deniedRemedy(view: MaterializedView, role: string): string {
@@ -72,7 +76,7 @@ async function run(
     onStatement(query);
     await query;
   };
-  if (!statement.includes(" CONCURRENTLY ")) {
+  if (!isConcurrent(view)) {
     await refresh(sql);
     return true;
   }
