@@ -67,6 +67,12 @@ export interface ElasticsearchOptions {
   readonly benchmark?: boolean;
   /** Lines of elasticsearch.yml beside or instead of ours, for example `{ "http.max_content_length": "1mb" }`. */
   readonly settings?: Readonly<Record<string, string>>;
+  /** Files beside elasticsearch.yml, by name: keys, certificates, users. */
+  readonly files?: Readonly<Record<string, string>>;
+  /** A distribution of one's own (with plugins) in place of the one in the cache; see {@link installedElasticsearch}. */
+  readonly home?: string;
+  /** Whether the server on a port of the loopback interface can be used, where it does not answer everybody by plain HTTP. */
+  readonly ready?: (port: number) => Promise<boolean>;
   readonly onProgress?: OnProgress;
 }
 
@@ -104,7 +110,7 @@ export async function startElasticsearch(options: ElasticsearchOptions = {}): Pr
   const version = options.version ?? DEFAULT_VERSION;
   const distribution: Distribution = DISTRIBUTIONS[version];
   const javaHome = options.javaHome ?? requireJava(distribution).home;
-  const home = await installed(version, distribution, options.onProgress);
+  const home = options.home ?? await installed(version, distribution, options.onProgress);
   const folder = temporaryFolder(distribution.program);
   try {
     await configure(home, folder, distribution, options);
@@ -127,6 +133,16 @@ export function missingForElasticsearch(
     ...(findJava(distribution.java) === null ? ["java" as const] : []),
     ...(maven ? [] : ["maven" as const]),
   ];
+}
+
+/** The distribution's folder in the cache, downloaded first if need be. It is shared: make a copy to change it. */
+export function installedElasticsearch(version: ElasticsearchVersion = DEFAULT_VERSION): Promise<string> {
+  return installed(version, DISTRIBUTIONS[version]);
+}
+
+/** The Java that the server runs on. @throws Advice where there is none */
+export function javaOfElasticsearch(version: ElasticsearchVersion = DEFAULT_VERSION): string {
+  return requireJava(DISTRIBUTIONS[version]).home;
 }
 
 function requireJava(distribution: Distribution): Java {
@@ -190,6 +206,9 @@ async function configure(
     .filter((line) => !/gc\.log|jdk\.incubator/.test(line));
   writeFileSync(jvmOptions, kept.join("\n"));
   writeSettings(folder, distribution, options.settings ?? {});
+  for (const [name, text] of Object.entries(options.files ?? {})) {
+    writeFileSync(join(folder, "config", name), text, { mode: 0o600 });
+  }
   if (isRoot()) {
     await runToEnd({ command: "chown", args: ["-R", `${SERVER_USER.uid}:${SERVER_USER.gid}`, folder] });
   }
@@ -246,7 +265,7 @@ async function launch(
   const deadline = Date.now() + START_TIMEOUT_MS;
   for (;;) {
     const port = readPort(portsFile);
-    if (port !== null && await isHealthy(port)) return { child, port };
+    if (port !== null && await (options.ready ?? isHealthy)(port)) return { child, port };
     if (child.exit() !== null) throw new Error(`${distribution.label} did not start:\n${child.output()}`);
     if (Date.now() > deadline) {
       await child.stop();

@@ -68,7 +68,7 @@ export async function runSync(
     },
     access: { token, hostname: wantedListen.address?.hostname ?? "" },
   });
-  const listener = startServer(app, wantedListen, daemon);
+  const listener = await startServer(app, wantedListen, daemon);
   const bars = process.stderr.isTTY === true && context.failureStyle.format === "text";
   const progress = startProgress(() => runner.status(), { bars, lineSeconds });
   observers.push(metrics.observe, progress.observe);
@@ -114,14 +114,14 @@ async function endsInTime(run: Promise<void>, stop: AbortSignal): Promise<boolea
 /**
  * A run that ends by itself does without the server where only the default address is taken: a daemon may have it.
  */
-function startServer(
+async function startServer(
   app: ReturnType<typeof createApp>,
   wanted: ListenSetting,
   daemon: boolean,
-): Listener | null {
+): Promise<Listener | null> {
   if (wanted.address === null) return null;
   try {
-    const listener = listen(app, wanted.address);
+    const listener = await listen(app, wanted.address);
     logger.info("status at {url}", { url: localUrl(listener) });
     return listener;
   } catch (thrown) {

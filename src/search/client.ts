@@ -8,6 +8,7 @@ import { SearchConnection } from "./connection.ts";
 import { detect, type Engine } from "./detect.ts";
 import { unanswered } from "./errors.ts";
 import type { SearchLogin, SearchOptions } from "./options.ts";
+import { pinnedAuthority } from "./pinned_authority.ts";
 import type { SearchRequest } from "./request.ts";
 import { SearchResponse } from "./response.ts";
 
@@ -52,7 +53,7 @@ const COMPRESS_FROM_BYTES = 1024;
  *   file cannot be read
  */
 export async function connectSearch(options: SearchOptions, signal?: AbortSignal): Promise<SearchClient> {
-  const sender = new Sender(options);
+  const sender = new Sender(options, await tlsOptions(options, signal));
   try {
     const engine = await detect((request) => sender.request({ ...request, signal }));
     return new ConnectedClient(sender, engine);
@@ -117,15 +118,15 @@ class Sender {
   /** The exchanges under way, each with the way to end it. */
   readonly #open = new Map<AbortController, Promise<SearchResponse>>();
 
-  constructor(options: SearchOptions) {
+  constructor(options: SearchOptions, tls: Pick<ConnectionOptions, "tls">) {
     this.#options = options;
     const urls = options.urls.map(parseUrl);
-    this.#server = urls.map((url) => url.origin).join(", ");
+    this.#server = serverName(urls);
     const connection = connectionOptions(options);
     this.#pool = new WeightedConnectionPool({ Connection: SearchConnection });
     this.#pool.addConnection(urls.map((url) => ({
       ...connection,
-      ...(url.protocol === "https:" ? tlsOptions(options) : {}),
+      ...(url.protocol === "https:" ? tls : {}),
       url,
     })));
     this.#transport = new Transport({
@@ -254,16 +255,43 @@ function authOf(login: SearchLogin): NonNullable<ConnectionOptions["auth"]> | nu
   }
 }
 
-/** A pinned fingerprint takes the place of the chain's check, unless an authority is named as well. */
-function tlsOptions(options: SearchOptions): Pick<ConnectionOptions, "tls" | "caFingerprint"> {
-  const pinned = options.caFingerprint !== null;
-  const tls: NonNullable<ConnectionOptions["tls"]> = {
-    rejectUnauthorized: options.verifyCertificates && (!pinned || options.caCertificate !== null),
+/** The addresses for messages, without user and password. */
+function serverName(urls: readonly URL[]): string {
+  return urls.map((url) => url.origin).join(", ");
+}
+
+/**
+ * What is checked of the server, and shown to it. The authority that a fingerprint stands for is the only one that is trusted. It signs for its
+ * own cluster alone, so the name does not matter, unless an authority is named as a file, too.
+ *
+ * @throws PgsyncError USAGE where a file cannot be read; SEARCH_UNREACHABLE where the pinned authority cannot be asked for
+ */
+async function tlsOptions(
+  options: SearchOptions,
+  signal?: AbortSignal,
+): Promise<Pick<ConnectionOptions, "tls">> {
+  const { caCertificate, caFingerprint, clientCertificate, clientKey, verifyCertificates } = options;
+  const shown: NonNullable<ConnectionOptions["tls"]> = {};
+  if (clientCertificate !== null) shown.cert = readPem(clientCertificate);
+  if (clientKey !== null) shown.key = readPem(clientKey);
+  if (caCertificate !== null) shown.ca = readPem(caCertificate);
+  const urls = options.urls.map(parseUrl);
+  const [first, ...others] = urls.filter(({ protocol }) => protocol === "https:");
+  if (caFingerprint === null || first === undefined) {
+    return { tls: { ...shown, rejectUnauthorized: verifyCertificates } };
+  }
+  const ask = (url: URL) => {
+    signal?.throwIfAborted();
+    return pinnedAuthority(url, caFingerprint, shown, options.timeoutSeconds * 1000);
   };
-  if (options.caCertificate !== null) tls.ca = readPem(options.caCertificate);
-  if (options.clientCertificate !== null) tls.cert = readPem(options.clientCertificate);
-  if (options.clientKey !== null) tls.key = readPem(options.clientKey);
-  return options.caFingerprint === null ? { tls } : { tls, caFingerprint: options.caFingerprint };
+  let asked = ask(first);
+  for (const url of others) asked = asked.catch(() => ask(url));
+  const ca = await asked.catch((thrown: unknown) => {
+    signal?.throwIfAborted();
+    throw unanswered(thrown, serverName(urls));
+  });
+  const anyName = caCertificate === null ? { checkServerIdentity: () => undefined } : {};
+  return { tls: { ...shown, ca, rejectUnauthorized: true, ...anyName } };
 }
 
 function readPem(path: string): Buffer {

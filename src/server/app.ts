@@ -17,6 +17,18 @@ export interface StatusSource {
   readonly access: AccessRules;
 }
 
+/** What a browser may do with an answer: show it, and nothing else; load nothing, run nothing, embed and keep it nowhere. */
+const SECURITY_HEADERS = {
+  "Cache-Control": "no-store",
+  "Content-Security-Policy":
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+  "Cross-Origin-Opener-Policy": "same-origin",
+  "Cross-Origin-Resource-Policy": "same-origin",
+  "Referrer-Policy": "no-referrer",
+  "X-Content-Type-Options": "nosniff",
+  "X-Frame-Options": "DENY",
+};
+
 /**
  * The HTTP interface of a run. It tells no secret, for it knows none but the token that it asks for.
  *
@@ -31,12 +43,7 @@ export function createApp(source: StatusSource): Hono {
   const app = new Hono();
   app.use(async (context, next) => {
     await next();
-    context.header("Cache-Control", "no-store");
-    context.header("X-Content-Type-Options", "nosniff");
-    context.header(
-      "Content-Security-Policy",
-      "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
-    );
+    for (const [name, value] of Object.entries(SECURITY_HEADERS)) context.header(name, value);
   });
   const { access } = source;
   for (const path of ["/", "/status", "/dead-letters", "/dead-letters/*"]) app.use(path, demandToken(access));

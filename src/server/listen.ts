@@ -1,9 +1,9 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { Socket } from "node:net";
+import { getLogger } from "@logtape/logtape";
 import { PgsyncError } from "../errors/error.ts";
-
-/** A server that answers requests; an `app` of Hono is one. */
-export interface FetchHandler {
-  fetch(request: Request): Response | Promise<Response>;
-}
+import { MOST_BODY_BYTES } from "./dead_letters_json.ts";
+import { BadRequest, type FetchHandler, readRequest, sendResponse } from "./http_exchange.ts";
 
 /** A server that listens. */
 export interface Listener {
@@ -14,82 +14,126 @@ export interface Listener {
   close(): Promise<void>;
 }
 
-/** Deno.serve as far as it is used (https://docs.deno.com/api/deno/~/Deno.serve). */
-interface DenoRuntime {
-  serve(
-    options: { hostname: string; port: number; signal: AbortSignal; onListen(): void },
-    handler: (request: Request) => Response | Promise<Response>,
-  ): { readonly addr: { readonly port: number }; readonly finished: Promise<void> };
+/** What clients get. */
+export interface ListenLimits {
+  /** Connections at once; one more takes the place of the one that has been asking for longest. */
+  readonly connections: number;
+  /** The largest head of a request, in bytes, */
+  readonly headBytes: number;
+  /** and the largest body. */
+  readonly bodyBytes: number;
+  /** For the whole of a request, in milliseconds. */
+  readonly requestMs: number;
+  /** To take the answer, in milliseconds. */
+  readonly answerMs: number;
 }
 
-/** Bun.serve as far as it is used (https://bun.sh/docs/api/http). */
-interface BunRuntime {
-  serve(
-    options: {
-      hostname: string;
-      port: number;
-      idleTimeout: number;
-      fetch(request: Request): Response | Promise<Response>;
-    },
-  ): { readonly port: number; stop(closeActiveConnections: boolean): Promise<void> | void };
-}
+/** Prometheus, a container's health check and some people's browsers need far less. */
+const LIMITS: ListenLimits = {
+  connections: 32,
+  headBytes: 16 * 1024,
+  bodyBytes: MOST_BODY_BYTES,
+  requestMs: 10_000,
+  answerMs: 30_000,
+};
 
 /**
- * Listens on an address, by the means of the runtime.
+ * Listens on an address. Each connection carries one request.
+ *
+ * It is `node:http`, of which Deno and Bun have the limits; their own servers wait for ever for a client that sends a byte now and then.
  *
  * @param address port 0 takes a free one
  * @throws PgsyncError LISTEN where the address is in use or is not this machine's
  */
-export function listen(
+export async function listen(
   handler: FetchHandler,
   address: { readonly hostname: string; readonly port: number },
-): Listener {
-  const { hostname, port } = address;
-  const fetch = (request: Request) => handler.fetch(request);
-  try {
-    const bun: unknown = Reflect.get(globalThis, "Bun");
-    if (serves<BunRuntime>(bun)) {
-      // idleTimeout 0: no request is cut off because it waits
-      const server = bun.serve({ hostname, port, idleTimeout: 0, fetch });
-      return {
-        hostname,
-        port: server.port,
-        close: async () => {
-          await server.stop(true);
-        },
-      };
+  limits: ListenLimits = LIMITS,
+): Promise<Listener> {
+  const { hostname } = address;
+  const { headBytes, bodyBytes, requestMs, answerMs } = limits;
+  const sockets = new Set<Socket>();
+  /** Those whose request is not complete. */
+  const asking = new Set<Socket>();
+  const answer = async (request: IncomingMessage, response: ServerResponse) => {
+    const { socket } = request;
+    try {
+      const read = await readRequest(request, bodyBytes);
+      asking.delete(socket);
+      await sendResponse(await handler.fetch(read), response);
+    } catch (thrown) {
+      // A client that has gone away has nobody to be told.
+      if (socket.destroyed) return;
+      await sendResponse(refusal(thrown, request), response);
+    } finally {
+      asking.delete(socket);
+      const limit = setTimeout(() => socket.destroy(), answerMs);
+      socket.once("close", () => clearTimeout(limit));
     }
-    const deno: unknown = Reflect.get(globalThis, "Deno");
-    if (serves<DenoRuntime>(deno)) {
-      const stop = new AbortController();
-      const server = deno.serve({ hostname, port, signal: stop.signal, onListen: () => {} }, fetch);
-      return {
-        hostname,
-        port: server.addr.port,
-        close: () => {
-          stop.abort();
-          return server.finished;
-        },
-      };
-    }
-  } catch (thrown) {
-    throw new PgsyncError(
-      "LISTEN",
-      `The status server cannot listen on ${hostname}:${port}: ${reason(thrown)}.`,
-      {
-        cause: thrown,
-      },
-    );
+  };
+  const server = createServer({
+    maxHeaderSize: headBytes,
+    headersTimeout: requestMs,
+    requestTimeout: requestMs,
+    connectionsCheckingInterval: Math.min(1_000, requestMs / 2),
+  }, (request, response) => void answer(request, response));
+  // Bun tells of a connection when its first bytes are there; those that are silent are only counted, and end by their time.
+  server.maxConnections = limits.connections * 4;
+  server.on("connection", (socket) => {
+    if (sockets.size >= limits.connections) makeRoom(sockets, asking);
+    sockets.add(socket);
+    asking.add(socket);
+    socket.once("close", () => {
+      sockets.delete(socket);
+      asking.delete(socket);
+    });
+  });
+  const port = await listening(server, hostname, address.port);
+  return {
+    hostname,
+    port,
+    close: async () => {
+      const { promise: closed, resolve } = Promise.withResolvers<void>();
+      server.close(() => resolve());
+      server.closeAllConnections();
+      for (const socket of sockets) socket.destroy();
+      await closed;
+    },
+  };
+}
+
+/** Whoever has asked gets an answer; a client that is slow to ask, in good faith or not, gives way to one that comes. */
+function makeRoom(sockets: Set<Socket>, asking: ReadonlySet<Socket>): void {
+  const [oldest] = asking.size > 0 ? asking : sockets;
+  if (oldest === undefined) return;
+  sockets.delete(oldest);
+  oldest.destroy();
+}
+
+function refusal(thrown: unknown, { method, url }: IncomingMessage): Response {
+  if (thrown instanceof BadRequest) {
+    return Response.json({ error: thrown.message }, { status: thrown.status });
   }
-  throw new PgsyncError("LISTEN", "The status server needs Deno or Bun.", { remedy: "Use --listen off." });
+  getLogger(["pgsync", "server"]).error("{method} {path} failed", { method, path: url, error: thrown });
+  return Response.json({ error: "The request failed; the log says why." }, { status: 500 });
 }
 
-function serves<Runtime extends { serve: unknown }>(runtime: unknown): runtime is Runtime {
-  return typeof runtime === "object" && runtime !== null && "serve" in runtime &&
-    typeof runtime.serve === "function";
+function listening(server: Server, hostname: string, port: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const refuse = (cause: Error) => {
+      const message = `The status server cannot listen on ${hostname}:${port}: ${reason(cause)}.`;
+      reject(new PgsyncError("LISTEN", message, { cause }));
+    };
+    server.once("error", refuse);
+    server.listen({ host: hostname, port }, () => {
+      server.off("error", refuse);
+      const address = server.address();
+      resolve(typeof address === "object" && address !== null ? address.port : port);
+    });
+  });
 }
 
-function reason(thrown: unknown): string {
-  if (thrown instanceof Error && "code" in thrown && thrown.code === "EADDRINUSE") return "it is in use";
-  return thrown instanceof Error ? thrown.message.replace(/\.$/, "") : String(thrown);
+function reason(thrown: Error): string {
+  if ("code" in thrown && thrown.code === "EADDRINUSE") return "it is in use";
+  return thrown.message.replace(/\.$/, "");
 }

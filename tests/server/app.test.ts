@@ -72,7 +72,11 @@ test("/metrics is Prometheus' text format", async () => {
 test("answers are not cached, and nothing may be loaded into the page", async () => {
   const { headers } = await app(() => run(STREAMING)).request("/");
   assert.equal(headers.get("cache-control"), "no-store");
-  assert.match(headers.get("content-security-policy") ?? "", /default-src 'none'/);
+  assert.match(headers.get("content-security-policy") ?? "", /default-src 'none'.*form-action 'none'/);
+  assert.equal(headers.get("x-frame-options"), "DENY");
+  assert.equal(headers.get("x-content-type-options"), "nosniff");
+  assert.equal(headers.get("referrer-policy"), "no-referrer");
+  assert.equal(headers.get("cross-origin-resource-policy"), "same-origin");
 });
 
 test("another path is 404 and names those that there are; a POST changes nothing", async () => {

@@ -1,0 +1,216 @@
+/** An Elasticsearch that demands TLS, a certificate of the client, and a login. */
+import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
+import { createServer } from "node:tls";
+import { after, before, describe, it } from "node:test";
+import { BulkWriter } from "../../src/search/bulk_writer.ts";
+import { connectSearch } from "../../src/search/client.ts";
+import { ensureIndex } from "../../src/search/index.ts";
+import { SEARCH_DEFAULTS, type SearchLogin, type SearchOptions } from "../../src/search/options.ts";
+import { Semaphore } from "../../src/search/semaphore.ts";
+import { bulk, META, NEVER } from "../search/setup.ts";
+import { makeAuthority } from "../support/certificates.ts";
+import { securedElasticsearch } from "../support/secured_elasticsearch.ts";
+
+const authority = makeAuthority("search");
+/** Of the same name, with another key. */
+const stranger = makeAuthority("search");
+const client = authority.sign("pgsync");
+
+/** As docs/security.md has it. */
+const ROLE = {
+  cluster: ["monitor"],
+  indices: [{ names: ["shop*"], privileges: ["read", "write", "manage"] }],
+};
+const admin = { name: "admin", password: "admin-secret", role: "superuser" };
+const writer = { name: "pgsync", password: "writer-secret:ä", role: "pgsync" };
+const server = await securedElasticsearch({
+  authority,
+  client,
+  users: [admin, writer],
+  roles: { pgsync: ROLE },
+});
+const basic: SearchLogin = { kind: "basic", user: writer.name, password: writer.password };
+
+const TRUSTED: SearchOptions = {
+  ...SEARCH_DEFAULTS,
+  urls: [server.url],
+  login: basic,
+  caCertificate: authority.certificateFile,
+  clientCertificate: client.certificateFile,
+  clientKey: client.keyFile,
+  timeoutSeconds: 20,
+};
+
+async function connects(changes: Partial<SearchOptions>): Promise<void> {
+  const connected = await connectSearch({ ...TRUSTED, ...changes });
+  try {
+    await connected.ping();
+  } finally {
+    await connected.close();
+  }
+}
+
+/** The text of a field of an answer. */
+async function asked(method: string, path: string, body: unknown, ...fields: string[]): Promise<string[]> {
+  const answer = await server.request(method, path, body);
+  assert.ok(answer.status < 300, JSON.stringify(answer));
+  return fields.map((field) => String(Reflect.get(Object(answer.body), field)));
+}
+
+describe("A login", () => {
+  let apiKey = "";
+  let token = "";
+  before(async () => {
+    [apiKey = ""] = await asked("POST", "/_security/api_key", {
+      name: "pgsync",
+      role_descriptors: { pgsync: ROLE },
+    }, "encoded");
+    [token = ""] = await asked("POST", "/_security/oauth2/token", {
+      grant_type: "password",
+      username: writer.name,
+      password: writer.password,
+    }, "access_token");
+  });
+  const logins: readonly (readonly [string, () => SearchLogin])[] = [
+    ["basic", () => basic],
+    ["api-key", () => ({ kind: "api-key", key: apiKey })],
+    ["bearer", () => ({ kind: "bearer", token })],
+  ];
+  for (const [name, login] of logins) {
+    it(`by ${name}, with no more than the privileges of the manual, makes an index and writes documents`, async () => {
+      const options = { ...TRUSTED, login: login() };
+      const connected = await connectSearch(options);
+      const alias = `shop-${name}`;
+      try {
+        const { generation } = await ensureIndex(connected, {
+          alias,
+          mapping: {},
+          settings: null,
+          meta: META,
+        });
+        const sender = new BulkWriter({
+          client: connected,
+          generation,
+          semaphore: new Semaphore(1),
+          onRetry: assert.fail,
+        });
+        const outcome = await sender.send(bulk(["1\n2", 1n, { name }], ["3", 1n, { name }]), NEVER);
+        assert.ok(!outcome.stale && outcome.indexed === 2);
+        const found = await server.request("GET", `/${alias}/_doc/${encodeURIComponent("1\n2")}`);
+        assert.equal(found.status, 200, JSON.stringify(found.body));
+        await assert.rejects(
+          ensureIndex(connected, { alias: "other", mapping: {}, settings: null, meta: META }),
+          { code: "SEARCH_LOGIN" },
+          "of other indices it may make none",
+        );
+      } finally {
+        await connected.close();
+      }
+    });
+  }
+
+  it("that is wrong, or none at all, is refused, and is in no message", async () => {
+    const wrong: readonly SearchLogin[] = [
+      { kind: "none" },
+      { kind: "basic", user: writer.name, password: "wrong-secret" },
+      { kind: "api-key", key: Buffer.from("id:wrong-secret").toString("base64") },
+      { kind: "bearer", token: "wrong-secret" },
+    ];
+    for (const login of wrong) {
+      await assert.rejects(connects({ login }), (error: Error & { code?: string }) => {
+        assert.equal(error.code, "SEARCH_LOGIN");
+        assert.doesNotMatch(error.message, /secret/);
+        return true;
+      });
+    }
+  });
+
+  it("that is taken back is refused from then on", async () => {
+    const [id = "", encoded = ""] = await asked(
+      "POST",
+      "/_security/api_key",
+      { name: "short" },
+      "id",
+      "encoded",
+    );
+    const connected = await connectSearch({ ...TRUSTED, login: { kind: "api-key", key: encoded } });
+    try {
+      await connected.ping();
+      await asked("DELETE", "/_security/api_key", { ids: [id] }, "invalidated_api_keys");
+      await assert.rejects(connected.ping(), { code: "SEARCH_LOGIN" });
+    } finally {
+      await connected.close();
+    }
+  });
+});
+
+describe("TLS", () => {
+  const refused = { code: "SEARCH_UNREACHABLE" };
+
+  it("demands a certificate of the client that the server's authority signed", async () => {
+    await connects({});
+    await assert.rejects(connects({ clientCertificate: null, clientKey: null }), refused);
+    const forged = stranger.sign("pgsync");
+    await assert.rejects(
+      connects({ clientCertificate: forged.certificateFile, clientKey: forged.keyFile }),
+      refused,
+    );
+  });
+
+  it("trusts the authority that is named, and no other", async () => {
+    await assert.rejects(connects({ caCertificate: null }), refused);
+    await assert.rejects(connects({ caCertificate: stranger.certificateFile }), refused);
+    await connects({ caCertificate: null, verifyCertificates: false });
+  });
+
+  it("checks the server's name", async () => {
+    const byAddress = { urls: [server.url.replace("localhost", "127.0.0.1")] };
+    await assert.rejects(connects(byAddress), refused);
+    await connects({ ...byAddress, verifyCertificates: false });
+  });
+
+  it("trusts the authority of a fingerprint, under any name", async () => {
+    const pinned = { caCertificate: null, caFingerprint: authority.fingerprint };
+    await connects(pinned);
+    await connects({ ...pinned, caFingerprint: authority.fingerprint.replaceAll(":", "").toLowerCase() });
+    await connects({ ...pinned, urls: [server.url.replace("localhost", "127.0.0.1")] });
+    await connects({ ...pinned, urls: ["https://localhost:1", server.url] });
+    await assert.rejects(connects({ ...pinned, caFingerprint: stranger.fingerprint }), refused);
+    await assert.rejects(
+      connects({ ...pinned, caFingerprint: stranger.fingerprint, verifyCertificates: false }),
+      refused,
+    );
+  });
+});
+
+describe("A forged certificate", () => {
+  // It names the authority as its issuer and shows the true one's certificate beside it; only the signature is wrong.
+  const forged = stranger.sign("search", "DNS:localhost,IP:127.0.0.1");
+  let received = "";
+  const impostor = createServer(
+    { key: forged.key, cert: forged.certificate + authority.certificate },
+    (socket) => {
+      socket.on("error", () => {});
+      socket.on("data", (bytes) => (received += bytes.toString("latin1")));
+    },
+  );
+  impostor.on("tlsClientError", () => {});
+  let url = "";
+  before(async () => {
+    await new Promise<void>((resolve) => impostor.listen(0, "127.0.0.1", resolve));
+    const address = impostor.address();
+    assert.ok(typeof address === "object" && address !== null);
+    url = `https://localhost:${address.port}`;
+  });
+  after(() => impostor.close());
+
+  it("is not taken for the authority's, whose fingerprint is pinned or which is named; the login is not sent", async () => {
+    for (const changes of [{ caCertificate: null, caFingerprint: authority.fingerprint }, {}]) {
+      await assert.rejects(connects({ ...changes, urls: [url], timeoutSeconds: 3 }), {
+        code: "SEARCH_UNREACHABLE",
+      });
+    }
+    assert.equal(received, "");
+  });
+});
