@@ -66,8 +66,11 @@ function shownBy(socket: TLSSocket): Buffer[] {
   const shown: Buffer[] = [];
   // Empty where there is none; a self-signed one is its own issuer.
   let certificate: Partial<DetailedPeerCertificate> | undefined = socket.getPeerCertificate(true);
-  while (certificate?.raw !== undefined && !shown.some((known) => known.equals(certificate?.raw ?? known))) {
-    shown.push(certificate.raw);
+  while (certificate?.raw !== undefined) {
+    const { raw } = certificate;
+    if (shown.some((known) => known.equals(raw))) break;
+    // Deno gives plain bytes.
+    shown.push(Buffer.from(raw));
     certificate = certificate.issuerCertificate;
   }
   return shown;
