@@ -134,11 +134,18 @@ function explicitLogin(environment: Environment): SearchLogin | null {
     });
   }
   if (key !== null) {
-    return { kind: "api-key", key: encodedApiKey(key, textOf(environment, "ELASTICSEARCH_API_KEY_ID")) };
+    const encoded = encodedApiKey(key, textOf(environment, "ELASTICSEARCH_API_KEY_ID"));
+    return { kind: "api-key", key: forHeader("ELASTICSEARCH_API_KEY", encoded) };
   }
-  if (bearer !== null) return { kind: "bearer", token: bearer };
+  if (bearer !== null) return { kind: "bearer", token: forHeader("ELASTICSEARCH_BEARER_AUTH", bearer) };
   if (basic !== null) return basicLogin(basic.where, basic.value);
   return null;
+}
+
+/** @throws PgsyncError USAGE where a header cannot hold it: a line break, most often */
+function forHeader(where: string, secret: string): string {
+  if (/^[\x21-\x7e]+$/.test(secret)) return secret;
+  throw new PgsyncError("USAGE", `${where} holds blanks, line breaks, or other characters that no key has.`);
 }
 
 /** The form that the header wants: base64 of `id:key`, which is also what Kibana shows as the "encoded" key. */

@@ -91,6 +91,9 @@ test("two logins, or two addresses, are one too many", () => {
     /ELASTICSEARCH_API_KEY and ELASTICSEARCH_BASIC_AUTH are set/,
     () => searchOptions({ ELASTICSEARCH_API_KEY: "secret", ELASTICSEARCH_BASIC_AUTH: "u:secret" }),
   );
+  for (const name of ["ELASTICSEARCH_API_KEY", "ELASTICSEARCH_BEARER_AUTH"]) {
+    failsWithUsage(/line breaks/, () => searchOptions({ [name]: "secret\n" }));
+  }
   failsWithUsage(
     /both set/,
     () => searchOptions({ ELASTICSEARCH_URL: "http://h", ELASTICSEARCH_CLOUD_ID: "x" }),

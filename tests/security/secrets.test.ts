@@ -153,7 +153,6 @@ describe("A command that fails", () => {
       PG_PORT: String(server.port),
     }),
     "TLS that is not there": () => ({ PG_SSLMODE: "verify-full" }),
-    "a replica that is not there": () => ({ PG_URL_RO: `postgresql://me:${SECRETS.replica}@127.0.0.1:1/x` }),
     "a port that is none": () => ({ PG_URL: `postgresql://me:${SECRETS.replica}@h:port/x` }),
     "a search engine that is not there": () => ({
       ELASTICSEARCH_URL: `http://me:${encodeURIComponent(SECRETS.basic)}@127.0.0.1:1`,
@@ -184,6 +183,13 @@ describe("A command that fails", () => {
       assert.ok(!failed.stderr.includes(SECRETS.token.slice(-9)));
     });
   }
+
+  it("by a replica that is not there, and is waited for, tells no secret", async () => {
+    const PG_URL_RO = `postgresql://me:${SECRETS.replica}@127.0.0.1:1/x`;
+    const run = await home.start(["--verbose"], { env: { PG_URL_RO } });
+    await run.logged(/the replica is not there yet/);
+    assertSilentEnd("a replica that is not there", await run.end("SIGTERM"));
+  });
 
   it("by a file of variables that is broken, tells nothing of it", async () => {
     const file = join(home.folder, "broken.env");

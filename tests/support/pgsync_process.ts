@@ -197,7 +197,7 @@ function handle({ child, stdout, stderr }: Launched): PgsyncProcess {
       return ended;
     },
     async get(path) {
-      const [, url = ""] = await self.logged(/status at (http:\S+)/);
+      const [, url = ""] = await self.logged(/status at (http:[^\s"]+)/);
       const response = await fetch(new URL(path, url));
       return { status: response.status, body: await response.json() };
     },
