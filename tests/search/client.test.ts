@@ -89,13 +89,14 @@ test("an error holds neither the body of the request nor the login, and costs no
     client.request({ method: "POST", path: "/_bulk", body, doing: "write", singleAttempt: true });
   try {
     await proxy.shut();
+    // The first may go to the connection that is being cut, of which the runtime tells in many ways.
+    await assert.rejects(send(), { code: "SEARCH_UNREACHABLE" });
     const before = usedMemory();
     const started = process.cpuUsage();
     for (let attempt = 0; attempt < 5; attempt++) {
       await assert.rejects(send(), (error) => {
         const shown = inspect(error, { depth: Infinity, showHidden: true, maxArrayLength: 10 });
-        // The first may go to a connection that is being cut.
-        assert.match(shown, /ECONNREFUSED|ECONNRESET|hang up/, "what was wrong is still told");
+        assert.match(shown, /ECONNREFUSED/, "what was wrong is still told");
         assert.doesNotMatch(shown, /secret|c29tZW9uZTpzZWNyZXQ=|Buffer|Uint8Array/);
         return true;
       });
