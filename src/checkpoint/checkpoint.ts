@@ -1,11 +1,14 @@
 import { rmSync } from "node:fs";
 import type { DatabaseSync } from "node:sqlite";
 import { PgsyncError } from "../errors/error.ts";
-import { formatLsn, type Lsn, parseLsn } from "../replication/lsn.ts";
+import type { Lsn } from "../replication/lsn.ts";
 import { DeadLetterStore } from "./dead_letters.ts";
+import { identityDifferences, readIdentity, writeIdentity } from "./identity.ts";
 import { LoadStore } from "./load.ts";
+import { readPosition, writePosition } from "./position.ts";
 import { openDatabase, toCheckpointError } from "./sqlite.ts";
-import { integer, type Row, text } from "./row.ts";
+import { text } from "./row.ts";
+import { Transactions } from "./transactions.ts";
 import type {
   DeadLetter,
   DeadLetterEntry,
@@ -28,12 +31,14 @@ export class Checkpoint implements Disposable {
   readonly #database: DatabaseSync;
   readonly #loads: LoadStore;
   readonly #deadLetters: DeadLetterStore;
-  #depth = 0;
+  readonly #transactions: Transactions;
   /** Called when dead letters came or went. */
   onDeadLetters: () => void = () => {};
 
   private constructor(readonly path: string) {
     this.#database = openDatabase(path);
+    const recount = () => this.#sqlite(() => this.#deadLetters.recount());
+    this.#transactions = new Transactions(this.#database, (use) => this.#sqlite(use), recount);
     try {
       this.#loads = new LoadStore(this.#database);
       this.#deadLetters = new DeadLetterStore(this.#database);
@@ -81,63 +86,17 @@ export class Checkpoint implements Disposable {
    * @throws whatever `work` throws
    */
   transaction<T>(work: () => T): T {
-    if (this.#depth > 0) return this.#nested(work);
-    this.#sqlite(() => this.#database.exec("BEGIN IMMEDIATE"));
-    this.#depth += 1;
-    try {
-      const result = refusePromise(work());
-      this.#sqlite(() => this.#database.exec("COMMIT"));
-      return result;
-    } catch (thrown) {
-      // SQLite rolls back by itself after some errors (a full disk); then there is nothing to roll back.
-      if (this.#database.isTransaction) this.#sqlite(() => this.#database.exec("ROLLBACK"));
-      this.#sqlite(() => this.#deadLetters.recount());
-      throw thrown;
-    } finally {
-      this.#depth -= 1;
-    }
-  }
-
-  #nested<T>(work: () => T): T {
-    const savepoint = `level_${this.#depth}`;
-    this.#sqlite(() => this.#database.exec(`SAVEPOINT ${savepoint}`));
-    this.#depth += 1;
-    try {
-      const result = refusePromise(work());
-      this.#sqlite(() => this.#database.exec(`RELEASE ${savepoint}`));
-      return result;
-    } catch (thrown) {
-      if (this.#database.isTransaction) {
-        this.#sqlite(() => this.#database.exec(`ROLLBACK TO ${savepoint}; RELEASE ${savepoint}`));
-      }
-      this.#sqlite(() => this.#deadLetters.recount());
-      throw thrown;
-    } finally {
-      this.#depth -= 1;
-    }
+    return this.#transactions.run(work);
   }
 
   /** To whom the file belongs; null while nobody has adopted it. */
   identity(): Identity | null {
-    return this.#sqlite(() => {
-      const row = this.#database.prepare("SELECT * FROM identity").get();
-      return row === undefined ? null : readIdentity(row);
-    });
+    return this.#sqlite(() => readIdentity(this.#database));
   }
 
   /** Makes the file belong to `identity`. What else it holds stays; `reset` clears it. */
   adopt(identity: Identity): void {
-    this.#sqlite(() =>
-      this.#database.prepare(
-        "INSERT OR REPLACE INTO identity (one, system_identifier, timeline, database, slot) " +
-          "VALUES (1, ?, ?, ?, ?)",
-      ).run(
-        identity.systemIdentifier,
-        identity.timeline,
-        identity.database,
-        identity.slot,
-      )
-    );
+    this.#sqlite(() => writeIdentity(this.#database, identity));
   }
 
   /**
@@ -180,10 +139,7 @@ export class Checkpoint implements Disposable {
 
   /** The stored position; null before the first. */
   position(): Lsn | null {
-    return this.#sqlite(() => {
-      const row = this.#database.prepare("SELECT lsn FROM position").get();
-      return row === undefined ? null : parseLsn(text(row, "lsn"));
-    });
+    return this.#sqlite(() => readPosition(this.#database));
   }
 
   /**
@@ -194,9 +150,7 @@ export class Checkpoint implements Disposable {
   savePosition(lsn: Lsn): Lsn {
     const stored = this.position();
     if (stored !== null && stored >= lsn) return stored;
-    this.#sqlite(() =>
-      this.#database.prepare("INSERT OR REPLACE INTO position (one, lsn) VALUES (1, ?)").run(formatLsn(lsn))
-    );
+    this.#sqlite(() => writePosition(this.#database, lsn));
     return lsn;
   }
 
@@ -359,39 +313,4 @@ export class Checkpoint implements Disposable {
       throw toCheckpointError(thrown, this.path);
     }
   }
-}
-
-/** What of `expected` the stored identity contradicts, in words for the operator; empty when nothing. */
-function identityDifferences(found: Identity, expected: Identity): string[] {
-  const differences: string[] = [];
-  const compare = (what: string, was: string, is: string) => {
-    if (was !== is) differences.push(`${what} ${was}, now ${is}`);
-  };
-  compare(
-    "it was written for the server with system identifier",
-    found.systemIdentifier,
-    expected.systemIdentifier,
-  );
-  compare("for database", found.database, expected.database);
-  compare("for slot", found.slot, expected.slot);
-  if (expected.timeline < found.timeline) {
-    differences.push(`for timeline ${found.timeline}, but the server is still on ${expected.timeline}`);
-  }
-  return differences;
-}
-
-function readIdentity(row: Row): Identity {
-  return {
-    systemIdentifier: text(row, "system_identifier"),
-    timeline: integer(row, "timeline"),
-    database: text(row, "database"),
-    slot: text(row, "slot"),
-  };
-}
-
-function refusePromise<T>(result: T): T {
-  if (result instanceof Promise) {
-    throw new TypeError("the work of a checkpoint transaction must be synchronous");
-  }
-  return result;
 }

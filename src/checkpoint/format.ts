@@ -70,4 +70,33 @@ export const FORMAT_STEPS: readonly string[] = [
   -- The version that was refused: an older build that is taken later does not settle it. 0: before this was kept.
   ALTER TABLE dead_letter ADD COLUMN version INTEGER NOT NULL DEFAULT 0;
   `,
+  `
+  -- What the other tables come to, in the row that is written most often: its page is in the WAL whenever anything is. Where an older copy of the main
+  -- file has been laid beside the newest WAL, the sums are those of the WAL, and the tables are those of the copy.
+  ALTER TABLE position ADD COLUMN dead_letters INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE position ADD COLUMN tries INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE position ADD COLUMN chunks_done INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE position ADD COLUMN documents INTEGER NOT NULL DEFAULT 0;
+  UPDATE position SET (dead_letters, tries, chunks_done, documents) = (
+    SELECT (SELECT count(*) FROM dead_letter), (SELECT coalesce(sum(tries), 0) FROM dead_letter),
+      (SELECT coalesce(sum(done), 0) FROM load_chunk), (SELECT coalesce(sum(documents), 0) FROM load_chunk)
+  );
+
+  CREATE TRIGGER dead_letter_inserted AFTER INSERT ON dead_letter BEGIN
+    UPDATE position SET dead_letters = dead_letters + 1, tries = tries + NEW.tries;
+  END;
+  CREATE TRIGGER dead_letter_updated AFTER UPDATE ON dead_letter BEGIN
+    UPDATE position SET tries = tries + NEW.tries - OLD.tries;
+  END;
+  CREATE TRIGGER dead_letter_deleted AFTER DELETE ON dead_letter BEGIN
+    UPDATE position SET dead_letters = dead_letters - 1, tries = tries - OLD.tries;
+  END;
+  CREATE TRIGGER load_chunk_updated AFTER UPDATE ON load_chunk BEGIN
+    UPDATE position SET chunks_done = chunks_done + NEW.done - OLD.done, documents = documents + NEW.documents - OLD.documents;
+  END;
+  -- Also for the chunks that go with their load.
+  CREATE TRIGGER load_chunk_deleted AFTER DELETE ON load_chunk WHEN OLD.done <> 0 BEGIN
+    UPDATE position SET chunks_done = chunks_done - OLD.done, documents = documents - OLD.documents;
+  END;
+  `,
 ];

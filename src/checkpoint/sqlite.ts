@@ -1,10 +1,11 @@
 /**
  * Opening of the SQLite file and the meaning of its errors: the thin layer between `node:sqlite` and the checkpoint.
  */
-import { chmodSync, closeSync, openSync } from "node:fs";
+import { chmodSync, closeSync, openSync, statSync } from "node:fs";
 import { DatabaseSync } from "node:sqlite";
 import { PgsyncError } from "../errors/error.ts";
 import { APPLICATION_ID, FORMAT_STEPS } from "./format.ts";
+import { sumsAgree } from "./position.ts";
 
 /** How long opening waits for another process to let go, in milliseconds: a predecessor may be in its last commit. */
 const BUSY_TIMEOUT_MS = 500;
@@ -50,6 +51,8 @@ export function openDatabase(path: string): DatabaseSync {
   let database: DatabaseSync | null = null;
   try {
     makePrivateFile(path);
+    // As they are found: from the first access on they may change.
+    const sizes = { main: sizeOf(path), wal: sizeOf(`${path}-wal`) };
     database = new DatabaseSync(path, { timeout: BUSY_TIMEOUT_MS });
     // EXCLUSIVE before the first access in WAL mode: then there is no shared-memory file and no second reader.
     database.exec("PRAGMA locking_mode = EXCLUSIVE");
@@ -57,7 +60,7 @@ export function openDatabase(path: string): DatabaseSync {
     database.exec("PRAGMA synchronous = FULL");
     database.exec("PRAGMA foreign_keys = ON");
     database.exec("BEGIN IMMEDIATE");
-    checkFormat(database, path);
+    checkFormat(database, path, sizes);
     database.prepare(
       "INSERT INTO holder (one, pid, opened_at) VALUES (1, ?, ?) " +
         "ON CONFLICT (one) DO UPDATE SET pid = excluded.pid, opened_at = excluded.opened_at",
@@ -84,7 +87,16 @@ function makePrivateFile(path: string): void {
   }
 }
 
-function checkFormat(database: DatabaseSync, path: string): void {
+/** In bytes; 0 where there is no such file. */
+function sizeOf(path: string): number {
+  return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+}
+
+function checkFormat(
+  database: DatabaseSync,
+  path: string,
+  sizes: { readonly main: number; readonly wal: number },
+): void {
   const unusable = (what: string) =>
     new PgsyncError("CHECKPOINT_UNUSABLE", `The checkpoint file ${path} ${what}.`);
   const applicationId = pragma(database, "application_id");
@@ -98,14 +110,24 @@ function checkFormat(database: DatabaseSync, path: string): void {
       `was written by a newer version of pgsync (format ${version}, this one knows ${FORMAT_STEPS.length})`,
     );
   }
+  // SQLite fills up a page that was cut with zeros, and `quick_check` does not look at values. A crash in the middle of a page leaves it in the WAL.
+  if (sizes.wal === 0 && sizes.main % pragma(database, "page_size") !== 0) {
+    throw unusable("is damaged: it was cut");
+  }
   const check = database.prepare("PRAGMA quick_check(1)").get()?.quick_check;
   if (check !== "ok") throw unusable(`is damaged: ${String(check).replaceAll("\n", " ")}`);
   for (const step of FORMAT_STEPS.slice(version)) database.exec(step);
+  if (!sumsAgree(database)) {
+    throw unusable(
+      "does not belong to the log beside it (-wal), or has been changed by somebody else: what it holds does not come to the sums that were " +
+        "stored with the position",
+    );
+  }
   database.exec(`PRAGMA application_id = ${APPLICATION_ID}`);
   database.exec(`PRAGMA user_version = ${FORMAT_STEPS.length}`);
 }
 
-function pragma(database: DatabaseSync, name: "application_id" | "user_version"): number {
+function pragma(database: DatabaseSync, name: "application_id" | "user_version" | "page_size"): number {
   const value = database.prepare(`PRAGMA ${name}`).get()?.[name];
   if (typeof value !== "number") throw new TypeError(`PRAGMA ${name} gave no number`);
   return value;

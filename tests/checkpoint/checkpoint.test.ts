@@ -1,5 +1,15 @@
 import assert from "node:assert/strict";
-import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  copyFileSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
@@ -11,6 +21,7 @@ import type { DeadLetterEntry, Identity, LoadChunk, TakenDocument } from "../../
 import type { ErrorCode } from "../../src/errors/codes.ts";
 import { PgsyncError } from "../../src/errors/error.ts";
 import { removeFolder, temporaryFolder } from "../../scripts/servers/process.ts";
+import { seededRandom } from "../support/random.ts";
 import { lines, startChild } from "./child.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "pgsync-checkpoint-"));
@@ -406,8 +417,13 @@ test(
 
 test("a read-only folder or file: CHECKPOINT_UNUSABLE", async () => {
   const opened = async (file: string) => {
-    for await (const line of lines(startChild("./opener.ts", file))) return line;
-    throw new Error("it said nothing");
+    const child = startChild("./opener.ts", file);
+    // It closes the file after it has spoken, and takes the WAL away.
+    const gone = new Promise((resolve) => child.once("exit", resolve));
+    const said: string[] = [];
+    for await (const line of lines(child)) said.push(line);
+    await gone;
+    return said.join("\n");
   };
   // Not below `folder`, which another user cannot enter.
   const closed = temporaryFolder("read-only");
@@ -440,7 +456,10 @@ function contentOf(file: string): string {
   return JSON.stringify(state, (_key, value: unknown) => typeof value === "bigint" ? String(value) : value);
 }
 
-test("a file that is cut or overwritten anywhere is refused, or nothing of what it says has changed", () => {
+const SEED = Number(process.env["PGSYNC_TEST_SEED"] ?? Date.now() % 1_000_000);
+
+test(`a file that is cut or overwritten anywhere is refused, or nothing of what it says has changed (PGSYNC_TEST_SEED=${SEED})`, () => {
+  const random = seededRandom(SEED);
   {
     using checkpoint = Checkpoint.open(path);
     checkpoint.adopt(IDENTITY);
@@ -476,12 +495,105 @@ test("a file that is cut or overwritten anywhere is refused, or nothing of what 
   };
   for (let page = 0; page < pages; page++) {
     const overwritten = Uint8Array.from(whole);
-    overwritten.set(crypto.getRandomValues(new Uint8Array(4_096)), page * 4_096);
+    overwritten.set(Uint8Array.from({ length: 4_096 }, () => random.below(256)), page * 4_096);
     check(overwritten, `page ${page} of ${pages} overwritten`);
     if (page > 0) check(whole.subarray(0, page * 4_096), `cut after ${page} of ${pages} pages`);
-    const length = 1 + Math.floor(Math.random() * (whole.length - 1));
-    check(whole.subarray(0, length), `cut after ${length} bytes`);
+    // In its header, the pointers to its cells, the room between, and within its first and its last value.
+    for (
+      const region of [
+        1,
+        8 + random.below(64),
+        100 + random.below(1_000),
+        2_048,
+        4_000 + random.below(95),
+        4_095,
+      ]
+    ) {
+      const length = page * 4_096 + region;
+      check(whole.subarray(0, length), `cut after ${length} bytes, in page ${page} of ${pages}`);
+    }
   }
+});
+
+test("the tail of the last value: SQLite itself does not notice that it is cut off", () => {
+  {
+    using checkpoint = Checkpoint.open(path);
+    checkpoint.savePosition(1n);
+    checkpoint.saveSource("books", "x".repeat(20_000));
+  }
+  truncateSync(path, statSync(path).size - 10);
+  fails("CHECKPOINT_UNUSABLE", /is damaged: it was cut/, () => Checkpoint.open(path));
+});
+
+/** Lays an older copy of the main file beside the WAL of a run that was killed. @param change what that copy does not know */
+function layBesideNewestWal(change: (checkpoint: Checkpoint) => void): void {
+  const copies = { main: `${path}.main`, wal: `${path}.wal` };
+  {
+    using checkpoint = Checkpoint.open(path);
+    checkpoint.savePosition(1n);
+    checkpoint.planLoad("books", "books_1", [chunk(0), chunk(1)]);
+    checkpoint.addDeadLetters([letter("1")], new Date());
+  }
+  copyFileSync(path, copies.main);
+  {
+    using checkpoint = Checkpoint.open(path);
+    change(checkpoint);
+  }
+  {
+    using checkpoint = Checkpoint.open(path);
+    checkpoint.savePosition(2n);
+    copyFileSync(`${path}-wal`, copies.wal);
+  }
+  renameSync(copies.main, path);
+  renameSync(copies.wal, `${path}-wal`);
+}
+
+const CHANGES: Readonly<Record<string, (checkpoint: Checkpoint) => void>> = {
+  "a dead letter more": (checkpoint) => checkpoint.addDeadLetters([letter("2")], new Date()),
+  "a dead letter less": (checkpoint) => checkpoint.dropDeadLetters("books", ["1"]),
+  "a dead letter refused again": (checkpoint) => checkpoint.addDeadLetters([letter("1")], new Date()),
+  "a chunk done": (checkpoint) => checkpoint.chunkDone("books", 1, 10),
+};
+
+for (const [what, change] of Object.entries(CHANGES)) {
+  test(`an older copy of the file beside the newest WAL, ${what}: CHECKPOINT_UNUSABLE`, () => {
+    layBesideNewestWal(change);
+    fails("CHECKPOINT_UNUSABLE", /does not belong to the log beside it/, () => Checkpoint.open(path));
+  });
+}
+
+test("the sums that stand with the position follow all that is done to the file", () => {
+  const next = fc.oneof(
+    fc.nat(5).map((id) => (checkpoint: Checkpoint) =>
+      void checkpoint.addDeadLetters([letter(`${id}`)], new Date())
+    ),
+    fc.nat(5).map((id) => (checkpoint: Checkpoint) => void checkpoint.dropDeadLetters("books", [`${id}`])),
+    fc.nat(5).map((id) => (checkpoint: Checkpoint) =>
+      void checkpoint.removeDeadLetters("books", [taken(`${id}`)])
+    ),
+    fc.nat(2).map((number) => (checkpoint: Checkpoint) => {
+      if (checkpoint.load("books") !== null) checkpoint.chunkDone("books", number, number + 1);
+    }),
+    fc.constant((checkpoint: Checkpoint) =>
+      checkpoint.planLoad("books", "books_1", [chunk(0), chunk(1), chunk(2)])
+    ),
+    fc.constant((checkpoint: Checkpoint) => checkpoint.forgetLoad("books")),
+    fc.bigInt({ min: 1n, max: 9n }).map((lsn) => (checkpoint: Checkpoint) =>
+      void checkpoint.savePosition(lsn)
+    ),
+    fc.constant((checkpoint: Checkpoint) => checkpoint.reset()),
+  );
+  fc.assert(
+    fc.property(fc.array(next, { maxLength: 20 }), (steps) => {
+      rmSync(path, { force: true });
+      {
+        using checkpoint = Checkpoint.open(path);
+        for (const step of steps) step(checkpoint);
+      }
+      Checkpoint.open(path).close();
+    }),
+    { numRuns: 50 },
+  );
 });
 
 test("a file of which nothing is left is a new one", () => {
@@ -537,11 +649,12 @@ test("a second process is told that the file is held; when the first is gone it 
   Checkpoint.open(path).close();
 });
 
-test("kill -9 at any instant: what was committed is there, position and dead letters agree", async () => {
+test(`kill -9 at any instant: what was committed is there, position and dead letters agree (PGSYNC_TEST_SEED=${SEED})`, async () => {
+  const random = seededRandom(SEED);
   let acknowledged = 0n;
   for (let round = 0; round < 5; round++) {
     const child = startChild("./writer.ts", path);
-    const killAfter = 1 + Math.floor(Math.random() * 400);
+    const killAfter = 1 + random.below(400);
     let seen = 0;
     for await (const line of lines(child)) {
       acknowledged = BigInt(line);

@@ -1,16 +1,10 @@
-/**
- * Opens a checkpoint file, writes to it, and says `ok`, or the code and the message of the error. Root may write everywhere, so where we are root
- * it becomes `nobody` first.
- */
+/** Opens a checkpoint file, writes to it, and says `ok`, or the code and the message of the error; as a user who may not write everywhere. */
 import process from "node:process";
 import { PgsyncError } from "../../src/errors/error.ts";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
-import { isRoot, SERVER_USER } from "../../scripts/servers/process.ts";
+import { becomeNobody } from "../support/nobody.ts";
 
-if (isRoot()) {
-  process.setgid?.(SERVER_USER.gid);
-  process.setuid?.(SERVER_USER.uid);
-}
+becomeNobody();
 try {
   using checkpoint = Checkpoint.open(process.argv[2] ?? "");
   checkpoint.savePosition(1n);

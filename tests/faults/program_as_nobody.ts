@@ -1,10 +1,7 @@
-/** `pgsync` from its sources, as a user who may not write everywhere: where we are root, it becomes `nobody` first. */
+/** `pgsync` from its sources, as a user who may not write everywhere. */
 import process from "node:process";
-import { isRoot, SERVER_USER } from "../../scripts/servers/process.ts";
 import { main } from "../../src/cli/main.ts";
+import { becomeNobody } from "../support/nobody.ts";
 
-if (isRoot()) {
-  process.setgid?.(SERVER_USER.gid);
-  process.setuid?.(SERVER_USER.uid);
-}
+becomeNobody();
 await main(process.argv.slice(2));

@@ -1,0 +1,37 @@
+import type { DatabaseSync } from "node:sqlite";
+import { formatLsn, type Lsn, parseLsn } from "../replication/lsn.ts";
+import { text } from "./row.ts";
+
+/** What the tables come to of which the position says nothing. Triggers keep the same in the row of the position. */
+const SUMS = `
+  (SELECT count(*) FROM dead_letter) AS dead_letters,
+  (SELECT coalesce(sum(tries), 0) FROM dead_letter) AS tries,
+  (SELECT coalesce(sum(done), 0) FROM load_chunk) AS chunks_done,
+  (SELECT coalesce(sum(documents), 0) FROM load_chunk) AS documents`;
+
+/**
+ * Whether the tables come to the sums that stand with the position. They do not where an older copy of the file was laid beside the newest WAL. Without a position
+ * there is nothing to hold them against.
+ */
+export function sumsAgree(database: DatabaseSync): boolean {
+  const stored = database.prepare("SELECT dead_letters, tries, chunks_done, documents FROM position").get();
+  if (stored === undefined) return true;
+  const found = database.prepare(`SELECT ${SUMS}`).get();
+  return Object.entries(stored).every(([name, sum]) => found?.[name] === sum);
+}
+
+/** The stored position; null before the first. */
+export function readPosition(database: DatabaseSync): Lsn | null {
+  const row = database.prepare("SELECT lsn FROM position").get();
+  return row === undefined ? null : parseLsn(text(row, "lsn"));
+}
+
+/** Stores a position, whatever stood there. */
+export function writePosition(database: DatabaseSync, lsn: Lsn): void {
+  // Counting takes long, so it is done once.
+  const { changes } = database.prepare("UPDATE position SET lsn = ?").run(formatLsn(lsn));
+  if (changes > 0) return;
+  database.prepare(
+    `INSERT INTO position (one, lsn, dead_letters, tries, chunks_done, documents) SELECT 1, ?, ${SUMS}`,
+  ).run(formatLsn(lsn));
+}
