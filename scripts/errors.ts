@@ -56,8 +56,11 @@ The exit codes are those of [the command line](cli.md#exit-codes): ${
 `;
 }
 
-function row(code: string, { meaning, remedy, next, exitCode }: ErrorDefinition): string[] {
-  return [`\`${code}\``, meaning, remedy, NEXT[next].short, String(exitCode)].map((cell) =>
+function row(code: string, { meaning, remedy, next, onceConnected, exitCode }: ErrorDefinition): string[] {
+  const follows = onceConnected === undefined
+    ? NEXT[next].short
+    : `${NEXT[next].short}; once connected, ${NEXT[onceConnected].short}`;
+  return [`\`${code}\``, meaning, remedy, follows, String(exitCode)].map((cell) =>
     cell.replaceAll("|", "\\|")
   );
 }

@@ -14,6 +14,8 @@ export interface ErrorDefinition {
   readonly remedy: string;
   /** What the program does after the error. */
   readonly next: NextStep;
+  /** What a run does after it that has been connected already, where that is something else. */
+  readonly onceConnected?: NextStep;
   /** The exit code of the command that ends with this error (docs/cli.md lists them). */
   readonly exitCode: number;
 }
@@ -71,6 +73,8 @@ export const ERRORS = {
     meaning: "PostgreSQL refused the login.",
     remedy: "Check user, password and database (PG_URL, or PG_USER and PG_PASSWORD), and pg_hba.conf.",
     next: "halt",
+    // A password was changed, or a database renamed, and may be set back.
+    onceConnected: "retry",
     exitCode: EXIT.connection,
   },
   POSTGRES_BUSY: {
@@ -272,8 +276,8 @@ export const ERRORS = {
   CHECKPOINT_FOREIGN: {
     meaning: "The checkpoint file was written for another database, slot or schema file.",
     remedy:
-      "Use the file that belongs to this run (--checkpoint). Where the server was replaced (pg_upgrade, a dump restored), start anew " +
-      "with `pgsync teardown` and --bootstrap.",
+      "Use the file that belongs to this run (--checkpoint); if there is none, move this one away: the slot's position then serves. Where " +
+      "the server was replaced (pg_upgrade, a dump restored), start anew with `pgsync teardown` and --bootstrap.",
     next: "halt",
     exitCode: EXIT.setup,
   },

@@ -1,4 +1,4 @@
-import { type ErrorCode, ERRORS, type NextStep } from "./codes.ts";
+import { type ErrorCode, type ErrorDefinition, ERRORS, type NextStep } from "./codes.ts";
 
 /** Details that an error may carry besides its sentence. */
 export interface ErrorDetails {
@@ -42,6 +42,12 @@ export class PgsyncError extends Error {
   /** What the program does after this error. */
   get next(): NextStep {
     return ERRORS[this.code].next;
+  }
+
+  /** What a run does after this error that has been connected already. */
+  get nextOnceConnected(): NextStep {
+    const definition: ErrorDefinition = ERRORS[this.code];
+    return definition.onceConnected ?? definition.next;
   }
 
   /** The exit code of a command that ends with this error. */

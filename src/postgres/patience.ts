@@ -26,8 +26,8 @@ export async function patiently<T>(
     } catch (thrown) {
       signal.throwIfAborted();
       const error = errorOf(thrown);
-      // Work is done with what has logged in before: the password was changed, or the database renamed, and may be set back.
-      if (!isTemporary(error) && error.code !== "POSTGRES_LOGIN") throw error;
+      // Work is done with what has logged in before.
+      if (!isTemporary(error, error.nextOnceConnected)) throw error;
       onFault(error);
       await delay(backoffDelay(attempt, RETRY_LIMITS), signal);
     }

@@ -59,7 +59,8 @@ interface ReconnectPolicy extends BackoffLimits {
   readonly leastMs: number;
 }
 
-const RECONNECT: Partial<Record<ErrorCode, ReconnectPolicy>> = {
+/** By what a connection failed or ended, and for how long it is waited then; whatever is missing here ends the following. */
+export const RECONNECT: Partial<Record<ErrorCode, ReconnectPolicy>> = {
   // The server restarts, or the network is away.
   POSTGRES_UNREACHABLE: { leastMs: 100, baseMs: 500, capMs: 30_000 },
   POSTGRES_BUSY: { leastMs: 250, baseMs: 1_000, capMs: 30_000 },
@@ -87,7 +88,7 @@ export function reconnectDelay(
   const isRenamed = sqlStateOf(error.cause) === "3D000";
   const policy = RECONNECT[isRenamed ? "POSTGRES_UNREACHABLE" : error.code];
   if (policy === undefined) return null;
-  if (error.code === "POSTGRES_LOGIN" && !connectedBefore) return null;
+  if ((connectedBefore ? error.nextOnceConnected : error.next) !== "retry") return null;
   return policy.leastMs + backoffDelay(attempt, policy, random);
 }
 

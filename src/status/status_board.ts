@@ -94,7 +94,7 @@ export class StatusBoard {
   /** Something failed and is tried again. */
   retry(of: "postgresql" | "search" | "replication", error: PgsyncError): void {
     if (of === "replication") this.#reconnects++;
-    const fault = toFault(error);
+    const fault = { ...toFault(error), next: error.nextOnceConnected };
     const last = this.#faults.at(-1);
     const repeated = last !== undefined && last.code === fault.code && last.message === fault.message &&
       fault.at.getTime() - last.at.getTime() < REPEATED_WITHIN_MS;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { ErrorCode } from "../../src/errors/codes.ts";
+import { type ErrorCode, type ErrorDefinition, ERRORS } from "../../src/errors/codes.ts";
 import { PgsyncError } from "../../src/errors/error.ts";
 import {
   countDecodingError,
@@ -8,6 +8,7 @@ import {
   decodingFailure,
   inboundVerdict,
   livenessTimings,
+  RECONNECT,
   reconnectDelay,
   shouldAskForReply,
 } from "../../src/replication/liveness.ts";
@@ -62,6 +63,13 @@ test("where no attempt can help there is none", () => {
   }
   // Refused at the very first: a wrong password, not one that was changed meanwhile.
   assert.deepEqual(waits("POSTGRES_LOGIN", 0, false), [null, null]);
+});
+
+test("what is waited for is what the table of errors says to be tried again", () => {
+  const retried = Object.entries<ErrorDefinition>(ERRORS)
+    .filter(([, { next, onceConnected = next }]) => onceConnected === "retry")
+    .map(([code]) => code);
+  assert.deepEqual(Object.keys(RECONNECT).filter((code) => !retried.includes(code)), []);
 });
 
 /** What a session ended by. */
