@@ -54,9 +54,9 @@ export interface SourceClock {
    * The moment of what this one session reads from now on, for the initial load.
    *
    * @param session one connection, of the pool `loaders`
-   * @throws postgres.js' errors of the session; PgsyncError as `afterVisible`
+   * @throws postgres.js' errors of the session; PgsyncError as `afterVisible`; the signal's reason
    */
-  now(session: Session): Promise<ServerMoment>;
+  now(session: Session, signal: AbortSignal): Promise<ServerMoment>;
 
   /**
    * Waits until everything that the primary shows now can be read. What is read from the primary's catalog and what

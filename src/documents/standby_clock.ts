@@ -1,7 +1,8 @@
-import type { PgsyncError } from "../errors/error.ts";
+import { PgsyncError } from "../errors/error.ts";
 import type { Session } from "../postgres/session.ts";
 import { isTemporary } from "../postgres/errors.ts";
 import type { Lsn } from "../replication/lsn.ts";
+import { orAborted } from "../retry/abort.ts";
 import { delay } from "../retry/backoff.ts";
 import { ServerClock } from "./server_clock.ts";
 import type { ServerMoment, SourceClock, ToSee } from "./source_clock.ts";
@@ -57,6 +58,8 @@ export class StandbyClock implements SourceClock {
   #floor: Lsn = 0n;
   /** The latest moment that was given to a batch. */
   #given: Lsn = 0n;
+  /** The wait until what another process may have written can be read; null where it has to be begun. */
+  #parting: Promise<void> | null = Promise.resolve();
   /** Why the standby could not be looked at. */
   #silence: string | null = null;
   /** What those wait for who have waited for long. */
@@ -80,13 +83,31 @@ export class StandbyClock implements SourceClock {
   }
 
   async takeOver(signal: AbortSignal): Promise<void> {
-    await this.catchUp(signal);
+    this.#parting = null;
+    await this.#part(signal);
   }
 
-  /** Builds with one moment may come in any order here (see above). */
-  slotTaken(): void {}
+  /** Whoever had the slot may have built documents from the primary. */
+  slotTaken(): void {
+    this.#parting = null;
+  }
+
+  /** Several may wait for the one that has begun it. */
+  async #part(signal: AbortSignal): Promise<void> {
+    for (;;) {
+      const parting = this.#parting ??= this.catchUp(signal);
+      try {
+        return await orAborted(parting, signal);
+      } catch (thrown) {
+        if (this.#parting === parting) this.#parting = null;
+        // Else whoever had begun it was to end, and nobody else.
+        if (signal.aborted || thrown instanceof PgsyncError) throw thrown;
+      }
+    }
+  }
 
   async afterVisible(toSee: ToSee, signal: AbortSignal): Promise<ServerMoment> {
+    await this.#part(signal);
     const { timeline } = await this.#primary.whenVisible(toSee.transactions, signal);
     if (toSee.present) await this.catchUp(signal);
     // Positions are multiples of 8, so one beyond the commit's start is past that record.
@@ -96,7 +117,8 @@ export class StandbyClock implements SourceClock {
     return moment;
   }
 
-  async now(session: Session): Promise<ServerMoment> {
+  async now(session: Session, signal: AbortSignal): Promise<ServerMoment> {
+    await this.#part(signal);
     const { timeline } = await this.#primary.present();
     const look = await lookAtStandby(session);
     refuseUnfit(look, this.replica);

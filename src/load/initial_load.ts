@@ -195,7 +195,7 @@ class ChunkReader {
   /** @param session reserved before anything is dated: to wait for one would make the documents look older than they are */
   async #readFrom(session: Session, chunk: LoadChunkProgress): Promise<void> {
     const { clock, limits } = this.options;
-    const moment = await clock.now(session);
+    const moment = await clock.now(session, this.signal);
     this.#version = documentVersion({ ...moment, fromStream: false });
     this.#builtAt = Date.now();
     const work = new CopyWork(REQUESTS_UNDER_WAY);
@@ -218,6 +218,7 @@ class ChunkReader {
   /** Begins to send what is collected. */
   #flush(work: CopyWork): void {
     const request = this.#body.take(this.#builtAt);
+    reached("built");
     work.begin(() => this.#send(request));
   }
 

@@ -6,6 +6,7 @@ import { NOTHING_TO_SEE } from "../../src/documents/source_clock.ts";
 import { SourceSession } from "../../src/documents/source_session.ts";
 import { StandbyClock } from "../../src/documents/standby_clock.ts";
 import { behind, refuseUnfit, type Replica, type StandbyLook } from "../../src/documents/standby_look.ts";
+import { parseLsn } from "../../src/replication/lsn.ts";
 import { PgsyncError } from "../../src/errors/error.ts";
 import { optionsOf } from "../postgres/options.ts";
 import { eventually } from "../support/eventually.ts";
@@ -64,6 +65,43 @@ test("a standby that was killed and begins again further back is waited for, and
   await assert.rejects(clock.check(), withCode("REPLICA_UNFIT", /was promoted/));
   await assert.rejects(read(), withCode("REPLICA_UNFIT"));
   await sql.end();
+});
+
+test("when the slot was taken, nothing is dated before the standby shows what another process may have read from the primary", async () => {
+  const primary = await ownPostgres();
+  const standby = await ownStandby(primary);
+  const [sql, replaying] = [primary, standby].map(({ url }) => postgres(url, { max: 1 }));
+  assert.ok(sql !== undefined && replaying !== undefined);
+  const [{ id: systemIdentifier } = assert.fail()] = await sql<{ id: string }[]>`
+    SELECT system_identifier::text AS id FROM pg_control_system()`;
+  const replica: Replica = { options: optionsOf(standby.url), systemIdentifier };
+  await using session = new SourceSession(optionsOf(primary.url), "postgres", LIMITS, replica);
+  const clock = new StandbyClock(session, replica, () => {});
+  await clock.takeOver(SIGNAL);
+  await replaying`SELECT pg_wal_replay_pause()`;
+  await eventually(async () => {
+    const [row] = await replaying<{ state: string }[]>`SELECT pg_get_wal_replay_pause_state() AS state`;
+    assert.equal(row?.state, "paused");
+  });
+  const [{ lsn: text } = assert.fail()] = await sql<{ lsn: string }[]>`
+    SELECT pg_logical_emit_message(true, 'test', '')::text AS lsn`;
+  // As long as the slot stays ours, what was replayed before will do.
+  const before = await clock.afterVisible(NOTHING_TO_SEE, SIGNAL);
+  assert.ok(before.lsn < parseLsn(text));
+
+  clock.slotTaken();
+  const stop = new AbortController();
+  const loader = session.loaders;
+  const given = clock.now(loader, stop.signal);
+  const waiting = [clock.afterVisible(NOTHING_TO_SEE, SIGNAL), clock.now(loader, SIGNAL)];
+  await eventually(() => assert.match(clock.problem ?? "", /has replayed the WAL up to .* bytes short/));
+  stop.abort(new Error("enough"));
+  await assert.rejects(given, /enough/);
+  await replaying`SELECT pg_wal_replay_resume()`;
+  for (const moment of await Promise.all(waiting)) {
+    assert.ok(moment.lsn > parseLsn(text), "another's abort is not ours");
+  }
+  await Promise.all([sql.end(), replaying.end()]);
 });
 
 const OPTIONS = optionsOf("postgres://reader@standby:5433/shop");
