@@ -10,7 +10,7 @@ const STORE_EVERY_MS = 100;
  * checkpoint file holds, and a breach of that at start means an older copy of the file, or a stranger on the slot.
  */
 export class PositionKeeper {
-  #reached: Lsn;
+  #acknowledged: Lsn;
   #stored: Lsn;
   #timer: ReturnType<typeof setTimeout> | null = null;
   #storedAt = 0;
@@ -24,7 +24,7 @@ export class PositionKeeper {
     private readonly onFailure: (error: unknown) => void,
   ) {
     this.#stored = checkpoint.position() ?? 0n;
-    this.#reached = this.#stored;
+    this.#acknowledged = this.#stored;
   }
 
   /** Everything before it is acknowledged and stored. */
@@ -33,22 +33,22 @@ export class PositionKeeper {
   }
 
   /** Everything before `position` is acknowledged by the search engine. */
-  reached(position: Lsn): void {
-    if (position <= this.#reached) return;
-    this.#reached = position;
+  advance(position: Lsn): void {
+    if (position <= this.#acknowledged) return;
+    this.#acknowledged = position;
     if (this.#timer !== null) return;
     const wait = Math.max(0, this.#storedAt + STORE_EVERY_MS - performance.now());
     this.#timer = setTimeout(() => this.flush(), wait);
   }
 
-  /** Stores at once what was reached. */
+  /** Stores at once how far it has come. */
   flush(): void {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
-    if (this.#reached <= this.#stored) return;
+    if (this.#acknowledged <= this.#stored) return;
     reached("before-checkpoint");
     try {
-      this.#stored = this.checkpoint.savePosition(this.#reached);
+      this.#stored = this.checkpoint.savePosition(this.#acknowledged);
     } catch (thrown) {
       this.onFailure(thrown);
       return;

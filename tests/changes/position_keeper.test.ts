@@ -31,14 +31,14 @@ describe("The position keeper", () => {
 
   it("confirms a position after it is stored, never before", async () => {
     const keeper = keep();
-    keeper.reached(5n);
+    keeper.advance(5n);
     await eventually(() => keeper.stored === 5n);
     assert.deepEqual(confirmed, [{ position: 5n, stored: 5n }]);
   });
 
   it("stores positions that come together as one, the greatest", () => {
     const keeper = keep();
-    for (const position of [5n, 9n, 7n]) keeper.reached(position);
+    for (const position of [5n, 9n, 7n]) keeper.advance(position);
     keeper.flush();
     keeper.flush();
     assert.deepEqual(confirmed, [{ position: 9n, stored: 9n }]);
@@ -46,11 +46,11 @@ describe("The position keeper", () => {
 
   it("begins with what the file holds", () => {
     const before = keep();
-    before.reached(5n);
+    before.advance(5n);
     before.flush();
     const keeper = keep();
     assert.equal(keeper.stored, 5n);
-    keeper.reached(4n);
+    keeper.advance(4n);
     keeper.flush();
     assert.equal(confirmed.length, 1);
   });
@@ -60,7 +60,7 @@ describe("The position keeper", () => {
     const stop = new AbortController();
     const waiting = keeper.waitFor(5n, stop.signal);
     const longer = keeper.waitFor(6n, stop.signal);
-    keeper.reached(5n);
+    keeper.advance(5n);
     keeper.flush();
     await waiting;
     await keeper.waitFor(3n, stop.signal);
@@ -70,7 +70,7 @@ describe("The position keeper", () => {
 
   it("writes nothing after it is closed", async () => {
     const keeper = keep();
-    keeper.reached(5n);
+    keeper.advance(5n);
     keeper.close();
     await new Promise((resolve) => setImmediate(resolve));
     assert.equal(checkpoint.position(), null);

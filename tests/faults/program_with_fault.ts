@@ -6,6 +6,7 @@
  * | -------------- | ------------------------------------ |
  * | TEST_MILESTONE | which                                |
  * | TEST_TIMES     | at which time it is reached, from 1  |
+ * | TEST_CHUNKS    | counted after so many chunks are done |
  * | TEST_SIGNAL    | SIGKILL or SIGSTOP                   |
  */
 import { writeSync } from "node:fs";
@@ -13,10 +14,15 @@ import process from "node:process";
 import { main } from "../../src/cli/main.ts";
 import { atMilestones } from "../../src/fault_points.ts";
 
-const { TEST_MILESTONE, TEST_TIMES, TEST_SIGNAL } = process.env;
+const { TEST_MILESTONE, TEST_TIMES, TEST_CHUNKS, TEST_SIGNAL } = process.env;
 let left = Number(TEST_TIMES);
+let chunksLeft = Number(TEST_CHUNKS ?? 0);
 const told = new Set<string>();
 atMilestones((milestone) => {
+  if (chunksLeft > 0) {
+    if (milestone === "before-chunk-done") chunksLeft--;
+    return;
+  }
   if (left <= 0 && !told.has(milestone)) {
     told.add(milestone);
     writeSync(2, `then reached ${milestone}\n`);

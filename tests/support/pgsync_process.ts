@@ -35,9 +35,12 @@ export interface Ended extends Exit {
 /** A running `pgsync`. */
 export interface PgsyncProcess {
   readonly pid: number;
+  /** Without a limit of time; `exit` has one. */
   readonly ended: Promise<Ended>;
   stderr(): string;
-  /** Sends a signal and waits for the end. */
+  /** Waits for the end. After the limit (60 s by default) it fails, with what stands on stderr. */
+  exit(limitMs?: number): Promise<Ended>;
+  /** Sends a signal and waits for the end, as `exit`. */
   end(signal: "SIGTERM" | "SIGINT" | "SIGKILL"): Promise<Ended>;
   /** Sends a signal. */
   signal(name: NodeJS.Signals): void;
@@ -84,6 +87,9 @@ export interface PgsyncHomeOptions {
   readonly executable?: string;
 }
 
+/** How long a run may take that ends by itself, a load included. */
+const RUN_LIMIT_MS = 5 * 60_000;
+
 const running = new Set<Child>();
 const folders: string[] = [];
 
@@ -117,7 +123,7 @@ export function pgsyncHome(
     schemaFile,
     checkpointFile: (slot) => join(folder, `${slot}.checkpoint`),
     start,
-    run: async (args, settings) => (await start(args, settings)).ended,
+    run: async (args, settings) => await (await start(args, settings)).exit(RUN_LIMIT_MS),
   };
 }
 
@@ -192,9 +198,16 @@ function handle({ child, stdout, stderr }: Launched): PgsyncProcess {
     ended,
     stderr: () => stderr.join("\n"),
     signal: child.signal,
+    exit: (limitMs = 60_000) => {
+      const { promise, reject } = Promise.withResolvers<never>();
+      const fail = () =>
+        reject(new Error(`pgsync has not ended within ${limitMs} ms:\n${stderr.join("\n")}`));
+      const timer = setTimeout(fail, limitMs);
+      return Promise.race([ended, promise]).finally(() => clearTimeout(timer));
+    },
     end(signal) {
       child.signal(signal);
-      return ended;
+      return self.exit();
     },
     async get(path) {
       const [, url = ""] = await self.logged(/status at (http:[^\s"]+)/);
