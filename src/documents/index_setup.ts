@@ -18,10 +18,11 @@ import {
   describeIndex,
   ensureIndex,
   type IndexDefinition,
-  type IndexMeta,
   pipelineExists,
+  setLoaded,
   updateMeta,
 } from "../search/index.ts";
+import type { IndexMeta } from "../search/index_meta.ts";
 import { extendMapping } from "../search/extend_mapping.ts";
 import { VERSION } from "../version.ts";
 
@@ -110,7 +111,7 @@ export async function openIndex(
         { index, generation, before: progress.generation },
       );
       meta = { ...meta, loaded: false };
-      await updateMeta(search, generation, meta, signal);
+      await setLoaded(search, generation, false, signal);
     }
     // Last: whoever is interrupted before finds the same again.
     checkpoint.forgetLoad(index);
@@ -119,7 +120,7 @@ export async function openIndex(
   if (verdict.kind !== "sources" && progress?.finished === true && progress.generation === generation) {
     // The process ended between the two notes that the load is finished.
     const loadedMeta = { ...meta, loaded: true };
-    await updateMeta(search, generation, loadedMeta, signal);
+    await setLoaded(search, generation, true, signal);
     return { generation, meta: loadedMeta, loaded: true };
   }
   return { generation, meta, loaded: false };
@@ -163,8 +164,8 @@ export async function markUnloaded(
 ): Promise<boolean> {
   const existing = await describeIndex(search, index);
   const loaded = existing?.meta?.loaded === true;
-  if (existing?.meta?.loaded === true) {
-    await updateMeta(search, existing.generation, { ...existing.meta, loaded: false });
+  if (existing !== null && loaded) {
+    await setLoaded(search, existing.generation, false);
   }
   checkpoint.forgetLoad(index);
   return loaded;

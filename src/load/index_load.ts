@@ -3,7 +3,7 @@ import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import type { LoadChunk } from "../checkpoint/types.ts";
 import type { PgsyncError } from "../errors/error.ts";
 import type { SearchClient } from "../search/client.ts";
-import { countDocuments, updateMeta } from "../search/index.ts";
+import { countDocuments, setLoaded } from "../search/index.ts";
 import { pauseRefresh, refresh, restoreRefresh } from "../search/refresh.ts";
 import type { Lsn } from "../replication/lsn.ts";
 import { extraRoots } from "../changes/own_remains.ts";
@@ -33,11 +33,16 @@ export interface IndexLoadOptions {
   readonly describeRoot: () => Promise<Relation>;
   /** Waits until another chunk may be begun. */
   readonly mayGoOn: (signal: AbortSignal) => Promise<void>;
+  /** Waits until the load may be finished: as long as the slot may be ours. */
+  readonly mayFinish: (signal: AbortSignal) => Promise<void>;
   readonly observe: SyncObserver;
   readonly onFault: (fault: PgsyncError) => void;
 }
 
-/** The initial load of one index: planned once, resumed after a restart, finished with a note in the index itself. */
+/**
+ * The initial load of one index: planned once, resumed after a restart, finished with a note in the checkpoint file, and, when the stream has passed
+ * its end, with one in the index itself.
+ */
 export class IndexLoad {
   #state: LoadStatus["state"];
   #chunks = 0;
@@ -78,7 +83,7 @@ export class IndexLoad {
    */
   async run(signal: AbortSignal): Promise<void> {
     if (this.#state === "done") return;
-    const { open, keyed, session, clock, search, checkpoint, onFault } = this.options;
+    const { open, keyed, session, clock, search, checkpoint, onFault, mayFinish } = this.options;
     const { index } = keyed.index;
     this.#startedAt = new Date();
     this.#state = "running";
@@ -114,16 +119,32 @@ export class IndexLoad {
       await restoreRefresh(search, open.generation, keyed.index.mapped.schema.setting, signal);
       await refresh(search, open.generation, signal);
     }, signal);
+    await mayFinish(signal);
     checkpoint.finishLoad(index, lsn);
-    await this.#patiently(
-      () => updateMeta(search, open.generation, { ...open.meta, loaded: true }, signal),
-      signal,
-    );
     this.endLsn = lsn;
     keyed.index.isLoaded = true;
     this.#state = "done";
     this.#finishedAt = new Date();
     this.#tell();
+  }
+
+  /**
+   * Notes in the index that its load is finished, once the position has passed the end of the load: that proves that the slot was still ours
+   * then. Another process that has replaced this one may be loading the index anew; it would leave out the rest at its next start.
+   *
+   * @param passed waits until everything before a position is stored
+   * @throws PgsyncError that is not temporary; the signal's reason
+   */
+  async declare(
+    passed: (lsn: Lsn, signal: AbortSignal) => Promise<void>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { open, session, clock, search, onFault } = this.options;
+    if (open.loaded || this.endLsn === null) return;
+    // Something must follow the end in the stream for the position to pass it at once.
+    await session.untilDone(() => clock.writeSomething(), "write a logical message", onFault, signal);
+    await passed(this.endLsn, signal);
+    await this.#patiently(() => setLoaded(search, open.generation, true, signal), signal);
   }
 
   /** Finds the plan to go on with, or makes one. Returns the root table as the plan knows it. */

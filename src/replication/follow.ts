@@ -6,7 +6,7 @@ import type { Lsn } from "./lsn.ts";
 import { ReplicationStream, type StreamSettings } from "./stream.ts";
 
 /** What following a slot needs. */
-export interface FollowSettings extends Omit<StreamSettings, "startLsn" | "startPaused" | "onConnect"> {
+export interface FollowSettings extends Omit<StreamSettings, "startLsn" | "onConnect"> {
   /** Our durable position, asked at each connection; 0 for the slot's own. */
   readonly startFrom: () => Lsn;
   /**
@@ -54,11 +54,12 @@ export function followSlot(settings: FollowSettings): SlotFollower {
 class Follower implements SlotFollower {
   readonly done: Promise<void>;
   #stream: ReplicationStream | null = null;
-  #paused = false;
+  #paused: boolean;
   /** A new session is asked for. */
   #renewal: PromiseWithResolvers<void> | null = null;
 
   constructor(private readonly settings: FollowSettings) {
+    this.#paused = settings.startPaused ?? false;
     this.done = this.#run().finally(() => this.#renewed());
     // Whoever waits gets the error; that nobody waits yet is no reason to bring the process down.
     this.done.catch(() => {});

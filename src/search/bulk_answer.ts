@@ -18,6 +18,8 @@ export interface BulkAnswer {
   readonly deleted: number;
   /** Ids of the items that were older than what the index holds. */
   readonly conflicts: readonly string[];
+  /** Ids of documents that the engine did not know; empty where nobody asked. */
+  readonly created: readonly string[];
   readonly refused: readonly RefusedItem[];
   /** Items to send again, and why. */
   readonly again: readonly AgainItem[];
@@ -47,6 +49,7 @@ const ALIAS_GONE = "invalid_index_name_exception";
  *
  * @param items the items that were sent, in their order
  * @param doing what was asked, continuing "The search engine refused to …"
+ * @param wantsCreated tell which documents the engine did not know; it costs the reading of every item
  * @throws PgsyncError INDEX_MISSING or SEARCH_LOGIN where an item says so; SEARCH_UNAVAILABLE where the answer does not
  *   fit the request
  */
@@ -54,9 +57,10 @@ export function readBulkAnswer(
   response: SearchResponse,
   items: readonly BulkItem[],
   doing: string,
+  wantsCreated = false,
 ): BulkAnswer {
   const { errors, items: answers } = response.read(answerSchema);
-  const parsed = errors ? itemsSchema.safeParse(answers) : null;
+  const parsed = errors || wantsCreated ? itemsSchema.safeParse(answers) : null;
   if (answers.length !== items.length || parsed?.success === false) {
     throw new PgsyncError(
       "SEARCH_UNAVAILABLE",
@@ -67,11 +71,13 @@ export function readBulkAnswer(
   const conflicts: string[] = [];
   const refused: RefusedItem[] = [];
   const again: AgainItem[] = [];
+  const created: string[] = [];
   for (const [place, item] of items.entries()) {
     const answer = Object.values(parsed?.data[place] ?? {})[0];
     // Deleting what is not there is answered 404 without an error.
     if (answer?.error === undefined) {
       counts[item.operation]++;
+      if (wantsCreated && answer?.status === 201) created.push(item.id);
       continue;
     }
     const { status } = answer;
@@ -86,11 +92,5 @@ export function readBulkAnswer(
       } else refused.push(refusedItem);
     }
   }
-  return { indexed: counts.index, deleted: counts.delete, conflicts, refused, again };
-}
-
-/** Whether a bulk request has made documents that the engine did not know. */
-export function hasCreated(response: SearchResponse): boolean {
-  const items = itemsSchema.safeParse(response.read(answerSchema).items);
-  return !items.success || items.data.some((item) => Object.values(item)[0]?.status === 201);
+  return { indexed: counts.index, deleted: counts.delete, conflicts, created, refused, again };
 }

@@ -2,13 +2,15 @@ import type { PgsyncError } from "../errors/error.ts";
 import { toPgsyncError } from "../errors/error.ts";
 import { reached } from "../fault_points.ts";
 import { backoffDelay, delay } from "../retry/backoff.ts";
-import { BULK_FILTER, type BulkAnswer, hasCreated, readBulkAnswer, type RefusedItem } from "./bulk_answer.ts";
+import { BULK_FILTER, readBulkAnswer } from "./bulk_answer.ts";
 import type { BulkItem, BulkRequest } from "./bulk_body.ts";
+import { type BulkOutcome, Delivery } from "./bulk_delivery.ts";
 import type { SearchClient } from "./client.ts";
 import { engineError } from "./errors.ts";
 import { writeAlias } from "./generation.ts";
 import type { SearchHealth } from "./health.ts";
 import { InFlight } from "./in_flight.ts";
+import { Revivals } from "./revivals.ts";
 import type { Semaphore } from "./semaphore.ts";
 
 /**
@@ -17,17 +19,7 @@ import type { Semaphore } from "./semaphore.ts";
  */
 export const STALE_AFTER_MS = 30_000;
 
-/** After so long the engine may have forgotten that a document was deleted (`index.gc_deletes`). */
-const FORGOTTEN_AFTER_MS = 60_000;
-
 const BACKOFF = { baseMs: 100, capMs: 15_000 };
-
-/**
- * A document that answers 500 in so many deliveries, while others of the same request are taken, is at fault itself. As
- * each delivery lasts until its documents are too old, a shard that is in trouble for a minute loses nothing. A document
- * that fails alone cannot be told from an outage.
- */
-const MOST_FAULTS_OF_A_DOCUMENT = 3;
 
 /** What a bulk writer works with. */
 export interface BulkWriterOptions {
@@ -45,35 +37,6 @@ export interface BulkWriterOptions {
   readonly now?: () => number;
 }
 
-/** How a bulk request ended. */
-export type BulkOutcome = StaleOutcome | WrittenOutcome;
-
-/** The documents have become too old: build them all again. Some of them, or all, may have been written. */
-export interface StaleOutcome {
-  readonly stale: true;
-  /** As in `WrittenOutcome`. */
-  readonly uncertain: boolean;
-}
-
-/** Every document was written, was there in a newer version, or was refused for good. */
-export interface WrittenOutcome {
-  readonly stale: false;
-  readonly indexed: number;
-  /** Deletions carried out, and those of documents that were not there. */
-  readonly deleted: number;
-  /** Ids of the documents that the index holds in a newer version. */
-  readonly conflicts: readonly string[];
-  /** For the dead letters. */
-  readonly refused: readonly RefusedItem[];
-  /** Bytes sent, repetitions included. */
-  readonly bytes: number;
-  /** From the first attempt to the last answer, waits included. */
-  readonly seconds: number;
-  readonly attempts: number;
-  /** An attempt ended without an answer about its items, so a copy of it may still be on its way to the index. */
-  readonly uncertain: boolean;
-}
-
 /**
  * Writes documents to one index. One writer serves all that write to an index (load and stream), because it sees to it
  * that a document is never in two requests at once.
@@ -81,6 +44,8 @@ export interface WrittenOutcome {
 export class BulkWriter {
   readonly #options: BulkWriterOptions;
   readonly #inFlight = new InFlight();
+  /** What a process that was frozen just before it sent documents may have brought back. */
+  readonly revivals: Revivals;
   /** In how many deliveries a document answered 500 while others were taken, by id. */
   readonly #faults = new Map<string, number>();
   readonly #path: string;
@@ -92,6 +57,7 @@ export class BulkWriter {
     this.#path = `/${encodeURIComponent(writeAlias(options.generation))}/_bulk`;
     this.#doing = `write to "${options.generation}"`;
     this.#now = options.now ?? Date.now;
+    this.revivals = new Revivals(options.generation, this.#now);
   }
 
   /** How many documents are in requests now. */
@@ -135,7 +101,7 @@ export class BulkWriter {
       if (error === null) {
         failures = 0;
         this.#options.health?.succeeded(this.#options.generation);
-        // A process that was frozen for long, just before it sent them, may have brought documents back.
+        // Built again, they are what they should be.
         if (delivery.mayHaveRevived) return { stale: true, uncertain: delivery.uncertain };
         continue;
       }
@@ -146,6 +112,7 @@ export class BulkWriter {
     }
     // After an attempt without an answer, the old body may still be on its way, so its bytes must stay what they are.
     if (!delivery.uncertain) delivery.request.release?.();
+    this.revivals.settled(delivery.request);
     if (this.#faults.size > 0) { for (const { id } of delivery.request.items) this.#faults.delete(id); }
     return delivery.written(this.#now());
   }
@@ -167,6 +134,7 @@ export class BulkWriter {
     }
     delivery.count(body);
     reached("before-bulk");
+    using attempt = this.revivals.attempt(delivery.request, part);
     try {
       const response = await client.request({
         method: "POST",
@@ -183,106 +151,17 @@ export class BulkWriter {
         delivery.divide(part, { status: response.status, ...engineError(response.status, response.body) });
         return null;
       }
-      const settled = delivery.settle(readBulkAnswer(response, part, this.#doing));
-      const age = this.#now() - delivery.request.builtAt;
-      delivery.mayHaveRevived ||= age > FORGOTTEN_AFTER_MS && hasCreated(response);
-      return settled;
+      const answer = readBulkAnswer(response, part, this.#doing, attempt.mayRevive);
+      delivery.mayHaveRevived ||= attempt.created(answer.created);
+      return delivery.settle(answer);
     } catch (thrown) {
+      attempt.lost();
       signal.throwIfAborted();
       const error = toPgsyncError(thrown);
       if (error.next !== "retry") throw error;
       delivery.repeat(part);
       return error;
     }
-  }
-}
-
-/** What is left to send of a request, and what became of the rest. */
-class Delivery {
-  readonly #parts: (readonly BulkItem[])[];
-  /** Documents whose fault in this delivery is counted. */
-  readonly #counted = new Set<string>();
-  readonly #conflicts: string[] = [];
-  readonly #refused: RefusedItem[] = [];
-  #indexed = 0;
-  #deleted = 0;
-  #bytes = 0;
-  #attempts = 0;
-  /** An attempt ended without an answer about its items. */
-  uncertain = false;
-  /** Documents were made that were too old by then: another process may have deleted them long before. */
-  mayHaveRevived = false;
-
-  /** @param faults of documents in all deliveries; counted on */
-  constructor(
-    readonly request: BulkRequest,
-    private readonly faults: Map<string, number>,
-    readonly startedAt: number,
-  ) {
-    this.#parts = [request.items];
-  }
-
-  /** The items to send next; null where none are left. */
-  next(): readonly BulkItem[] | null {
-    return this.#parts.pop() ?? null;
-  }
-
-  count(body: Buffer): void {
-    this.#attempts++;
-    this.#bytes += body.length;
-  }
-
-  repeat(part: readonly BulkItem[]): void {
-    this.#parts.push(part);
-    this.uncertain = true;
-  }
-
-  /** Halves what was refused as a whole, until the item at fault stands alone. */
-  divide(part: readonly BulkItem[], fault: { status: number; type: string; reason: string }): void {
-    const [only] = part;
-    if (only !== undefined && part.length === 1) {
-      this.#refused.push({ id: only.id, operation: only.operation, ...fault });
-      return;
-    }
-    const middle = Math.ceil(part.length / 2);
-    this.#parts.push(part.slice(middle), part.slice(0, middle));
-  }
-
-  /** Takes note of an answer. @returns why some of the items must be sent again; null where none must */
-  settle(answer: BulkAnswer): PgsyncError | null {
-    this.#indexed += answer.indexed;
-    this.#deleted += answer.deleted;
-    this.#conflicts.push(...answer.conflicts);
-    this.#refused.push(...answer.refused);
-    // Where nothing is taken, the engine is in trouble, whatever the documents are.
-    const othersTaken = answer.indexed + answer.deleted + answer.conflicts.length > 0;
-    const again = answer.again.filter(({ item: { id }, status, refusal }) => {
-      if (status !== 500 || !othersTaken || this.#counted.has(id)) return true;
-      this.#counted.add(id);
-      const faults = (this.faults.get(id) ?? 0) + 1;
-      this.faults.set(id, faults);
-      if (faults < MOST_FAULTS_OF_A_DOCUMENT) return true;
-      this.#refused.push(refusal);
-      return false;
-    });
-    const [first] = again;
-    if (first === undefined) return null;
-    this.#parts.push(again.map(({ item }) => item));
-    return first.error;
-  }
-
-  written(now: number): WrittenOutcome {
-    return {
-      stale: false,
-      indexed: this.#indexed,
-      deleted: this.#deleted,
-      conflicts: this.#conflicts,
-      refused: this.#refused,
-      bytes: this.#bytes,
-      seconds: Math.max(0, now - this.startedAt) / 1000,
-      attempts: this.#attempts,
-      uncertain: this.uncertain,
-    };
   }
 }
 

@@ -3,21 +3,15 @@ import { PgsyncError } from "../errors/error.ts";
 import { isObject, type JsonObject } from "../schema/tree.ts";
 import type { SearchClient } from "./client.ts";
 import { checkIndexName, generationName, isGenerationOf, writeAlias } from "./generation.ts";
+import { type IndexMeta, readMeta, writeMeta } from "./index_meta.ts";
 
-/** What an index says of itself, in `_meta.pgsync` of its mapping. */
-export interface IndexMeta {
-  /** Hash of what the schema file makes of the catalog. */
-  readonly schemaHash: string;
-  readonly database: string;
-  /** PostgreSQL's system identifier, in decimal. */
-  readonly systemIdentifier: string;
-  /** The initial load was finished once. */
-  readonly loaded: boolean;
-  /** The version of this program that made the index. */
-  readonly createdBy: string;
-  /** What its documents look like and where they come from; null where an older version of this program made it. */
-  readonly description: string | null;
-}
+/**
+ * How long the engine remembers that a document was deleted, where the schema file does not say (`index.gc_deletes`): longer than its own 60 s, for a
+ * request that lies frozen somewhere on its way, and arrives after that, would bring the document back. Not much longer: each deletion costs
+ * some 150 bytes of the engine's heap for as long (it keeps them in memory only, and a restart of the node forgets them all), so that 1,000 deletions a second
+ * are 90 MB.
+ */
+export const DELETES_KNOWN_FOR = "10m";
 
 /** What stands under the name that readers use. */
 export interface IndexDescription {
@@ -46,22 +40,6 @@ export interface DroppedIndices {
   /** Indices under the name that are not ours; untouched. */
   readonly foreign: readonly string[];
 }
-
-const metaSchema = z.object({
-  schema_hash: z.string(),
-  database: z.string(),
-  system_identifier: z.string(),
-  loaded: z.boolean(),
-  created_by: z.string(),
-  description: z.string().nullish(),
-}).transform((meta): IndexMeta => ({
-  schemaHash: meta.schema_hash,
-  database: meta.database,
-  systemIdentifier: meta.system_identifier,
-  loaded: meta.loaded,
-  createdBy: meta.created_by,
-  description: meta.description ?? null,
-}));
 
 const indicesSchema = z.record(
   z.string(),
@@ -97,7 +75,7 @@ export async function describeIndex(
   }
   return {
     generation,
-    meta: readMeta(found[generation]),
+    meta: metaOf(found[generation]),
     isAlias: generation !== alias,
   };
 }
@@ -153,7 +131,7 @@ async function createGeneration(
     method: "PUT",
     path: `/${encodeURIComponent(generation)}`,
     body: {
-      settings: { index: indexLevel(settings) },
+      settings: { index: { gc_deletes: DELETES_KNOWN_FOR, ...indexLevel(settings) } },
       mappings: { ...mapping, _meta: { ...userMeta, pgsync: writeMeta(meta) } },
       aliases: { [alias]: { is_write_index: true }, [writeAlias(generation)]: { is_hidden: true } },
     },
@@ -185,6 +163,36 @@ export async function updateMeta(
   meta: IndexMeta,
   signal?: AbortSignal,
 ): Promise<void> {
+  await changeMeta(client, generation, () => writeMeta(meta), signal);
+}
+
+/**
+ * Notes in the index whether its initial load is finished. All else that it says of itself stays as it is by now.
+ *
+ * @throws PgsyncError INDEX_MISSING where the index is gone, INDEX_FOREIGN where it is not ours; others of the search engine
+ */
+export async function setLoaded(
+  client: SearchClient,
+  generation: string,
+  loaded: boolean,
+  signal?: AbortSignal,
+): Promise<void> {
+  const change = (meta: IndexMeta | null) => {
+    if (meta !== null) return writeMeta({ ...meta, loaded });
+    throw new PgsyncError(
+      "INDEX_FOREIGN",
+      `The index "${generation}" says no more that this program made it.`,
+    );
+  };
+  await changeMeta(client, generation, change, signal);
+}
+
+async function changeMeta(
+  client: SearchClient,
+  generation: string,
+  change: (meta: IndexMeta | null) => Record<string, unknown>,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   const existing = (await getIndices(client, generation, signal))[generation];
   if (existing === undefined) {
     throw new PgsyncError("INDEX_MISSING", `The index "${generation}" does not exist.`);
@@ -192,7 +200,7 @@ export async function updateMeta(
   const response = await client.request({
     method: "PUT",
     path: `/${encodeURIComponent(generation)}/_mapping`,
-    body: { _meta: { ...existing.mappings._meta, pgsync: writeMeta(meta) } },
+    body: { _meta: { ...existing.mappings._meta, pgsync: change(metaOf(existing)) } },
     doing: `change the mapping of "${generation}"`,
     signal,
   });
@@ -244,7 +252,7 @@ export async function dropIndex(
   checkIndexName(alias);
   const named = await getIndices(client, alias, signal);
   const candidates = { ...await getIndices(client, `${alias}_*`, signal), ...named };
-  const isOurs = (index: string) => isGenerationOf(alias, index) && readMeta(candidates[index]) !== null;
+  const isOurs = (index: string) => isGenerationOf(alias, index) && metaOf(candidates[index]) !== null;
   const dropped = Object.keys(candidates).filter(isOurs).sort();
   for (const index of dropped) {
     const response = await client.request({
@@ -272,18 +280,6 @@ async function getIndices(client: SearchClient, name: string, signal?: AbortSign
   return response.read(indicesSchema);
 }
 
-function readMeta(index: Indices[string] | undefined): IndexMeta | null {
-  const parsed = metaSchema.safeParse(index?.mappings._meta?.pgsync);
-  return parsed.success ? parsed.data : null;
-}
-
-function writeMeta(meta: IndexMeta): Record<string, unknown> {
-  return {
-    schema_hash: meta.schemaHash,
-    database: meta.database,
-    system_identifier: meta.systemIdentifier,
-    loaded: meta.loaded,
-    created_by: meta.createdBy,
-    ...meta.description === null ? {} : { description: meta.description },
-  };
+function metaOf(index: Indices[string] | undefined): IndexMeta | null {
+  return readMeta(index?.mappings._meta?.pgsync);
 }

@@ -4,7 +4,7 @@ import type { JsonObject } from "../schema/tree.ts";
 import { BulkBody } from "./bulk_body.ts";
 import { BulkWriter } from "./bulk_writer.ts";
 import type { SearchClient } from "./client.ts";
-import { indexLevel } from "./index.ts";
+import { DELETES_KNOWN_FOR, indexLevel } from "./index.ts";
 import { listDocuments } from "./listing.ts";
 import { refresh } from "./refresh.ts";
 import { Semaphore } from "./semaphore.ts";
@@ -51,18 +51,18 @@ export async function removeAhead(
     // What is old enough is forgotten with a refresh.
     await refresh(client, generation, signal);
   } finally {
-    const wanted = indexLevel(settings).gc_deletes;
+    const { gc_deletes: wanted = DELETES_KNOWN_FOR } = indexLevel(settings);
     // Not by the signal: it must not stay so.
-    await keepDeletions(client, generation, wanted === undefined ? null : String(wanted));
+    await keepDeletions(client, generation, String(wanted));
   }
   return removed;
 }
 
-/** How long the versions of deleted documents are known; null: as the engine does by itself. @throws PgsyncError of the search engine */
+/** How long the versions of deleted documents are known. @throws PgsyncError of the search engine */
 async function keepDeletions(
   client: SearchClient,
   generation: string,
-  time: string | null,
+  time: string,
   signal?: AbortSignal,
 ): Promise<void> {
   const response = await client.request({

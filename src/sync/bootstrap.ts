@@ -7,7 +7,7 @@ import { dropPublication } from "../replication/publication.ts";
 import { createSlot, dropSlot } from "../replication/slot.ts";
 import type { DocumentSchema } from "../schema/tree.ts";
 import { connectSearch, type SearchClient } from "../search/client.ts";
-import { describeIndex, dropIndex, ensureIndex, type IndexDefinition, updateMeta } from "../search/index.ts";
+import { describeIndex, dropIndex, ensureIndex, type IndexDefinition, setLoaded } from "../search/index.ts";
 import { removeAhead } from "../search/remove_ahead.ts";
 import { newestVersion } from "./slot_position.ts";
 import { checkpointPath } from "./checkpoint_path.ts";
@@ -91,7 +91,7 @@ export async function makeMissing(
     for (const definition of definitions) {
       const existing = await describeIndex(search, definition.alias);
       if (existing?.meta?.loaded !== true) continue;
-      await updateMeta(search, existing.generation, { ...existing.meta, loaded: false });
+      await setLoaded(search, existing.generation, false);
       report(`index "${definition.alias}" will be loaded anew`);
     }
     await forgetLostHistory(admin, definitions, search, report, signal);

@@ -8,16 +8,15 @@ import { PgsyncError, toPgsyncError } from "../errors/error.ts";
 import { errorContext, type Sql } from "../postgres/connect.ts";
 import { postgresError } from "../postgres/errors.ts";
 import { patiently } from "../postgres/patience.ts";
-import { followSlot, type SlotFollower } from "../replication/follow.ts";
-import { formatLsn } from "../replication/lsn.ts";
 import { delayOrAbort } from "../retry/backoff.ts";
-import { type FollowedIndex, type IndexOpening, openIndices } from "./followed_index.ts";
+import { type FollowedIndex, type IndexOpening, openIndices, untilNoneRevived } from "./followed_index.ts";
 import type { DeadLetterDesk } from "./dead_letter_desk.ts";
 import { DeadLetterLimit } from "./dead_letter_limit.ts";
 import { forgetFailingLooks, tellFailingLooks } from "./failing_looks.ts";
 import { watchLeftOutRows } from "./left_out_rows.ts";
 import { RowSource } from "./row_source.ts";
 import { type Remap, RunSignals } from "./run_signals.ts";
+import { SlotHold } from "./slot_hold.ts";
 import { goesOnAfter } from "./slot_loss.ts";
 import { watchSlot } from "./slot_watch.ts";
 import { SourceLoop } from "./source_loop.ts";
@@ -30,7 +29,7 @@ const logger = getLogger(["pgsync", "sync"]);
 const FLUSH_LIMIT_MS = 5_000;
 
 /** What follows one database. */
-export interface DatabaseSyncOptions extends Omit<IndexOpening, "limit"> {
+export interface DatabaseSyncOptions extends Omit<IndexOpening, "limit" | "replaced"> {
   readonly admin: Sql;
   /** Takes what operators want done with dead letters. */
   readonly desk: DeadLetterDesk;
@@ -40,6 +39,8 @@ export interface DatabaseSyncOptions extends Omit<IndexOpening, "limit"> {
 export class DatabaseSync {
   readonly #signals = new RunSignals();
   readonly #source: RowSource;
+  /** Aborted when another process has taken the slot over. */
+  readonly #replaced = new AbortController();
   #loading: readonly Promise<void>[] = [];
   #indices: readonly FollowedIndex[] = [];
 
@@ -54,7 +55,7 @@ export class DatabaseSync {
    * @throws PgsyncError
    */
   async run(control: { readonly signal: AbortSignal; readonly daemon: boolean }): Promise<Remap | null> {
-    const { run, state, admin, checkpoint, board, desk, observe } = this.options;
+    const { run, state, admin, checkpoint, board, desk, search, observe } = this.options;
     const source = this.#source;
     const limit = this.#deadLetterLimit(control.daemon);
     const { working } = this.#signals;
@@ -64,25 +65,45 @@ export class DatabaseSync {
     const leaving = new AbortController();
     // What nobody waits for: a look that PostgreSQL does not answer ends when its session is closed.
     const watching = AbortSignal.any([working, leaving.signal]);
-    let follower: SlotFollower | null = null;
+    const keeper = new PositionKeeper(checkpoint, (position) => slot?.confirm(position), onFailure);
+    let slot: SlotHold | null = null;
+    let pipeline: ChangePipeline | null = null;
     let watch: SourceWatch | null = null;
     const refresher = new ViewRefresher(this.options);
     try {
+      board.postgresVersion = state.mapping.catalog.server.version;
+      board.searchEngine = search.describe();
       board.replica = () => source.problem;
       checkpoint.onDeadLetters = () => limit.check();
       limit.check();
+      void source.watch(onFailure, watching);
+      // The stream has a watchdog of its own, but none while it is held back by those who wait for an answer.
+      void source.watchLinks([admin], watching);
+      void watchSlot(admin, state.slotName, source.clock, board, run.walWarningBytes, watching);
+
+      // Nothing is compared or loaded before the slot is held, nor any index made: whoever holds it until then may refuse documents that were
+      // compared here, and end.
+      const onTaken = () => source.clock.slotTaken();
+      slot = new SlotHold({ ...this.options, keeper, onTaken, signal: leaving.signal });
+      slot.done.catch(async (error: unknown) => {
+        if (error instanceof PgsyncError && error.code === "CHECKPOINT_BEHIND") {
+          this.#replaced.abort();
+          void pipeline?.drain();
+          await untilNoneRevived(this.#indices, AbortSignal.any([control.signal, working]));
+        }
+        onFailure(error);
+      });
+      await slot.taken(ending);
       const indices = await this.#open(limit, ending);
       this.#indices = indices;
-      void source.watch(onFailure, watching);
       await source.untilDone(() => source.clock.takeOver(ending), "tell how far it is", ending);
 
       // The way of a change, from its end: each part hands on to the one above it.
-      const keeper = new PositionKeeper(checkpoint, (position) => follower?.confirm(position), onFailure);
-      const pipeline = new ChangePipeline({
+      pipeline = new ChangePipeline({
         processor: this.#processor(indices),
         waitingBytes: run.bufferBytes / BATCHES_IN_MEMORY,
-        holdBack: (paused) => paused ? follower?.pause() : follower?.resume(),
-        onPosition: (position) => keeper.reached(position),
+        holdBack: (paused) => slot?.holdBack(paused),
+        onPosition: (position) => keeper.advance(position),
         onFailure,
         observe,
         signal: working,
@@ -95,28 +116,14 @@ export class DatabaseSync {
         const lsn = await source.untilDone(() => source.clock.position(), "tell its WAL position", ending);
         await source.untilDone(() => source.clock.writeSomething(), "write a logical message", ending);
         await keeper.waitFor(lsn, ending);
-        await follower?.renew();
+        await slot?.renew();
       };
       watch = this.#sourceWatch(pipeline, indices, renewStream);
       const loop = this.#sourceLoop(watch);
       watch.compareChanged(this.options.changed);
-      follower = this.#follow(consumer, keeper, leaving.signal);
-      follower.done.catch(async (error: unknown) => {
-        // Whoever was replaced was frozen, perhaps, with documents in its hands. What it has sent, since it woke up, it has to see to the end.
-        if (error instanceof PgsyncError && error.code === "CHECKPOINT_BEHIND") {
-          const loaded = Promise.race([
-            Promise.allSettled(this.#loading),
-            delayOrAbort(FLUSH_LIMIT_MS, working),
-          ]);
-          await Promise.all([loaded, this.#settle(pipeline)]);
-        }
-        onFailure(error);
-      });
-      this.#show(indices, follower, keeper, consumer);
-      void watchSlot(admin, state.slotName, source.clock, board, run.walWarningBytes, watching);
+      board.indices = () => indices.map((index) => index.view);
+      slot.deliver(consumer);
       void loop.run(watching);
-      // The stream has a watchdog of its own, but none while it is held back by those who wait for an answer.
-      void source.watchLinks([admin], watching);
       void refresher.run(() => loop.soon(), watching);
 
       try {
@@ -130,7 +137,7 @@ export class DatabaseSync {
       keeper.flush();
       keeper.close();
       leaving.abort();
-      await follower.done;
+      await slot.done;
       working.throwIfAborted();
       if (this.#signals.remap !== null && !control.signal.aborted) return this.#signals.remap;
       if (!control.daemon && !control.signal.aborted) limit.refuse();
@@ -152,14 +159,12 @@ export class DatabaseSync {
       onFailure(new PgsyncError("INTERNAL", "The run is over."));
       leaving.abort();
       // Its own error, if any, has been told; what counts here is that the slot is free.
-      await follower?.done.catch((error: unknown) =>
-        logger.debug("the stream ended with {error}", { error })
-      );
+      await slot?.done.catch((error: unknown) => logger.debug("the stream ended with {error}", { error }));
       await refresher[Symbol.asyncDispose]();
       await source[Symbol.asyncDispose]();
       // Nobody else writes to the checkpoint file when this returns, nor to an index.
       await Promise.allSettled(this.#loading);
-      for (const index of this.#indices) index.close();
+      for (const index of this.#indices) index.close(this.#replaced.signal.aborted);
       checkpoint.onDeadLetters = () => {};
       await watch?.markUnheard();
     }
@@ -170,7 +175,8 @@ export class DatabaseSync {
     const { health, state } = this.options;
     const source = this.#source;
     const subject = `indices of ${state.database}`;
-    const open = () => openIndices({ ...this.options, limit }, source, this.#signals.working, signal);
+    const opening = { ...this.options, limit, replaced: this.#replaced.signal };
+    const open = () => openIndices(opening, source, this.#signals.working, signal);
     const onFault = (fault: PgsyncError) => {
       health.failed(subject, fault, new Date());
       source.onFault(fault);
@@ -190,8 +196,13 @@ export class DatabaseSync {
     const { board } = this.options;
     const source = this.#source;
     board.phase = indices.every((index) => index.isLoaded) ? "catching-up" : "loading";
-    this.#loading = indices.map(({ load }) => load.run(ending));
-    await Promise.all(this.#loading);
+    const loaded = indices.map(({ load }) => load.run(ending));
+    this.#loading = indices.map(async ({ load }, at) => {
+      await loaded[at];
+      await load.declare((lsn, signal) => keeper.waitFor(lsn, signal), ending);
+    });
+    const declared = Promise.all(this.#loading);
+    await Promise.race([Promise.all(loaded), declared]);
     board.phase = "catching-up";
     const lsn = await source.untilDone(() => source.clock.position(), "tell its WAL position", ending);
     const target = indices.reduce(
@@ -201,6 +212,7 @@ export class DatabaseSync {
     // Something must follow the target in the stream for the position to pass it at once.
     await source.untilDone(() => source.clock.writeSomething(), "write a logical message", ending);
     await keeper.waitFor(target, ending);
+    await declared;
     board.remapping = null;
     board.phase = "streaming";
     const counting = watchLeftOutRows(this.options, ending, { once: !daemon });
@@ -262,50 +274,6 @@ export class DatabaseSync {
     });
   }
 
-  #follow(consumer: StreamConsumer, keeper: PositionKeeper, signal: AbortSignal): SlotFollower {
-    const { run, state, board } = this.options;
-    const { systemIdentifier, timeline } = state.mapping.catalog.server;
-    return followSlot({
-      options: run.postgres,
-      database: state.database,
-      slot: state.slotName,
-      publication: state.slotName,
-      server: { systemIdentifier, timeline },
-      startFrom: () => keeper.stored,
-      onConnect: () => {
-        this.#source.clock.slotTaken();
-        consumer.onConnect();
-      },
-      onMessage: (message, place) => consumer.onMessage(message, place),
-      onKeepalive: (walEnd) => consumer.onKeepalive(walEnd),
-      onFault: (fault) => board.retry("replication", fault),
-      signal,
-    });
-  }
-
-  #show(
-    indices: readonly FollowedIndex[],
-    follower: SlotFollower,
-    keeper: PositionKeeper,
-    consumer: StreamConsumer,
-  ): void {
-    const { board, state, search } = this.options;
-    board.postgresVersion = state.mapping.catalog.server.version;
-    board.searchEngine = search.describe();
-    board.indices = () => indices.map((index) => index.view);
-    board.stream = () => ({
-      connected: follower.connected,
-      confirmed: keeper.stored,
-      received: consumer.received,
-      lastCommitAt: consumer.lastCommitAt === null ? null : new Date(consumer.lastCommitAt),
-    });
-    logger.info("following slot {slot} of database {database} from {position}", {
-      slot: state.slotName,
-      database: state.database,
-      position: keeper.stored === 0n ? "the slot's own position" : formatLsn(keeper.stored),
-    });
-  }
-
   /** Waits until nothing is under way, but not for long: what is not finished is done again at the next start. */
   async #settle(pipeline: ChangePipeline): Promise<void> {
     const { working } = this.#signals;
@@ -315,7 +283,7 @@ export class DatabaseSync {
       delayOrAbort(FLUSH_LIMIT_MS, AbortSignal.any([working, limit.signal])),
     ]);
     limit.abort();
-    if (!pipeline.isIdle && !working.aborted) {
+    if (!pipeline.isIdle && !working.aborted && !this.#replaced.signal.aborted) {
       logger.warn(
         "changes under way could not be finished in {seconds} s; they come again at the next start",
         { seconds: FLUSH_LIMIT_MS / 1000 },

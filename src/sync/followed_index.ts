@@ -1,3 +1,4 @@
+import { getLogger } from "@logtape/logtape";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { openIndex } from "../documents/index_setup.ts";
 import { IndexWriter } from "../documents/index_writer.ts";
@@ -7,6 +8,8 @@ import { IndexLoad } from "../load/index_load.ts";
 import type { MappedDocument } from "../mapping/tree.ts";
 import { BulkWriter } from "../search/bulk_writer.ts";
 import type { SearchClient } from "../search/client.ts";
+import type { Revivals } from "../search/revivals.ts";
+import { orAborted } from "../retry/abort.ts";
 import type { SearchHealth } from "../search/health.ts";
 import type { Semaphore } from "../search/semaphore.ts";
 import type { SyncObserver } from "../status/status.ts";
@@ -16,6 +19,8 @@ import type { DatabaseState } from "./database_state.ts";
 import type { RunOptions } from "./options.ts";
 import type { RowSource } from "./row_source.ts";
 import type { SourceKeeper } from "./source_keeper.ts";
+
+const logger = getLogger(["pgsync", "sync"]);
 
 /** What the indices of one database are opened with. */
 export interface IndexOpening {
@@ -32,6 +37,8 @@ export interface IndexOpening {
   readonly board: StatusBoard;
   /** Whether an initial load may go on. */
   readonly limit: Pick<DeadLetterLimit, "allowsLoad">;
+  /** Aborted when another process has taken the slot over. */
+  readonly replaced: AbortSignal;
   readonly observe: SyncObserver;
 }
 
@@ -40,6 +47,7 @@ export class FollowedIndex {
   constructor(
     readonly load: IndexLoad,
     readonly keyed: KeyedWriter,
+    readonly revivals: Revivals,
     private readonly checkpoint: Checkpoint,
   ) {}
 
@@ -59,10 +67,28 @@ export class FollowedIndex {
     return { index, generation, indexed, deleted, deadLetters, load, equalFrom };
   }
 
-  /** To be called when nothing is written any more. */
-  close(): void {
+  /** To be called when nothing is written any more. @param replaced another process has taken the slot over, so that what was not finished does not come again */
+  close(replaced: boolean): void {
     this.keyed.index.close();
+    const count = replaced ? this.revivals.possible : this.revivals.made;
+    if (count === 0) return;
+    logger.warn(
+      "{count} documents of index {index} may have been brought back after their deletion, and could not be built again before the end: " +
+        "run `pgsync verify --repair`",
+      { count, index: this.keyed.index.index },
+    );
   }
+}
+
+/**
+ * Waits until none of the documents that a process has sent, which was frozen and woke up, may have been brought back by that: whoever was replaced has
+ * to see to it itself, for the other one knows nothing of them. Returns at the signal, too.
+ */
+export async function untilNoneRevived(
+  indices: readonly FollowedIndex[],
+  signal: AbortSignal,
+): Promise<void> {
+  await Promise.allSettled(indices.map(({ revivals }) => revivals.none(signal)));
 }
 
 /**
@@ -93,8 +119,20 @@ async function openOne(
   working: AbortSignal,
   ending: AbortSignal,
 ): Promise<FollowedIndex> {
-  const { run, state, keeper, changed, search, checkpoint, requests, health, board, limit, observe } =
-    opening;
+  const {
+    run,
+    state,
+    keeper,
+    changed,
+    search,
+    checkpoint,
+    requests,
+    health,
+    board,
+    limit,
+    replaced,
+    observe,
+  } = opening;
   const { session, clock, onFault } = source;
   const { index } = mapped.schema;
   // Chunks that were loaded before the tables changed are no better than none.
@@ -138,9 +176,18 @@ async function openOne(
     workers: run.loadWorkers,
     chunkRows: run.loadChunkRows,
     describeRoot: () => source.describe(mapped.root.relation),
-    mayGoOn: (signal) => limit.allowsLoad(signal),
+    mayGoOn: async (signal) => {
+      await unlessReplaced(replaced, signal);
+      await limit.allowsLoad(signal);
+    },
+    mayFinish: (signal) => unlessReplaced(replaced, signal),
     observe,
     onFault,
   });
-  return new FollowedIndex(load, keyed, checkpoint);
+  return new FollowedIndex(load, keyed, bulk.revivals, checkpoint);
+}
+
+/** Whoever was replaced waits for its end. @throws the signal's reason */
+async function unlessReplaced(replaced: AbortSignal, signal: AbortSignal): Promise<void> {
+  if (replaced.aborted) await orAborted(new Promise<never>(() => {}), signal);
 }

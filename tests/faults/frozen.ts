@@ -31,10 +31,12 @@ export interface Replaced {
  * Freezes a process in the stream of a tree that is loaded, or in its load, and has another one take over.
  *
  * @param during in the load, the request holds items of the first chunks
+ * @param settings of the index
  */
 export async function freezeAndReplace(
   end: WalsenderEnd,
   during: "stream" | "load" = "stream",
+  settings: Readonly<Record<string, string>> = {},
 ): Promise<Replaced> {
   const [postgres, elasticsearch] = await Promise.all([usePostgres(), useElasticsearch()]);
   const database = await postgres.createDatabase();
@@ -44,7 +46,7 @@ export async function freezeAndReplace(
   if (end === "timeout") await sql.unsafe(`ALTER DATABASE ${database.name} SET wal_sender_timeout = '2s'`);
   const homes = [1, 2].map(() =>
     pgsyncHome({
-      schema: treeSchema(database.name, index),
+      schema: treeSchema(database.name, index, settings),
       postgresUrl: database.url,
       searchUrl: elasticsearch.url,
     })

@@ -55,13 +55,18 @@ export async function makeTree(url: string, items: number): Promise<void> {
   }
 }
 
-/** The schema file of the tree. */
-export function treeSchema(database: string, index: string): unknown {
+/** The schema file of the tree. @param settings of the index */
+export function treeSchema(
+  database: string,
+  index: string,
+  settings: Readonly<Record<string, string>> = {},
+): unknown {
   const object = { type: "one_to_one", variant: "object" };
   const array = { type: "one_to_many", variant: "object" };
   return [{
     database,
     index,
+    setting: settings,
     nodes: {
       table: "item",
       columns: ["id", "title", "amount"],

@@ -21,7 +21,7 @@ for (const end of ["operator", "timeout"] as const) {
 
     frozen.signal("SIGCONT");
     await frozen.logged(/then reached after-bulk/);
-    const { code, stderr } = await frozen.ended;
+    const { code, stderr } = await frozen.exit();
     assert.equal(code, EXIT.halted, stderr);
     assert.match(
       stderr,

@@ -2,12 +2,8 @@ import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { z } from "zod";
 import type { PgsyncError } from "../../src/errors/error.ts";
-import {
-  BulkWriter,
-  type BulkWriterOptions,
-  isStale,
-  type WrittenOutcome,
-} from "../../src/search/bulk_writer.ts";
+import { BulkWriter, type BulkWriterOptions, isStale } from "../../src/search/bulk_writer.ts";
+import type { WrittenOutcome } from "../../src/search/bulk_delivery.ts";
 import { connectSearch, type SearchClient } from "../../src/search/client.ts";
 import { SearchHealth } from "../../src/search/health.ts";
 import { ensureIndex } from "../../src/search/index.ts";
@@ -318,6 +314,13 @@ test("documents that a frozen process made after their deletion was forgotten ar
     await held.release();
     assert.deepEqual(await frozen, { stale: true, uncertain: false });
     assert.deepEqual((await server.get(alias, "1"))?._source, { n: 1 }, "the engine had forgotten");
+    assert.deepEqual([writer.revivals.made, writer.revivals.possible], [1, 1]);
+    let none = false;
+    const waited = writer.revivals.none(NEVER).then(() => none = true);
+    assert.equal(none, false);
+    await writer.send({ ...bulk(["1", V + 5n, null]), builtAt: now }, NEVER);
+    await waited;
+    assert.deepEqual([await server.get(alias, "1"), writer.revivals.possible], [null, 0]);
 
     // What it knew is written over or not by its version, however late.
     proxy.cut();

@@ -1,7 +1,7 @@
 /** What the tests of this folder share. */
 import { Buffer } from "node:buffer";
 import { BulkBody, type BulkRequest } from "../../src/search/bulk_body.ts";
-import type { IndexMeta } from "../../src/search/index.ts";
+import type { IndexMeta } from "../../src/search/index_meta.ts";
 import type { SearchOptions } from "../../src/search/options.ts";
 
 /** Options for a server without security. */
