@@ -77,7 +77,8 @@ describe("servers", () => {
     }));
 
   test("the search engine is not there", () =>
-    refused({ searchUrl: async () => `http://${await closedPort()}` }, {
+    // With --daemon it would be waited for.
+    refused({ searchUrl: async () => `http://${await closedPort()}`, args: ["--bootstrap"] }, {
       code: "SEARCH_UNREACHABLE",
       exit: EXIT.connection,
       sentence: /127\.0\.0\.1:\d+/,
