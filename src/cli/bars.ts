@@ -1,6 +1,6 @@
 import process from "node:process";
 import { MultiBar, type SingleBar } from "cli-progress";
-import { formatCount } from "./format.ts";
+import { formatCount } from "../status/figures.ts";
 import { redirectLog } from "./logging.ts";
 
 /** Bars on stderr; log lines appear above them until they are stopped. */

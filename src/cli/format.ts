@@ -1,5 +1,4 @@
-/** How figures are written for people, and data for programs. */
-export { formatBytes, formatCount, formatDuration } from "../status/figures.ts";
+/** How data is written for programs. */
 
 /** JSON text of anything: bigints as decimal text, errors as name, code and message. */
 export function toJson(value: unknown, indent?: number): string {

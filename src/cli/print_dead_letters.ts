@@ -1,6 +1,6 @@
 import type { DeadLetter } from "../checkpoint/types.ts";
 import { formatLsn } from "../replication/lsn.ts";
-import { formatCount } from "./format.ts";
+import { formatCount } from "../status/figures.ts";
 
 /** What became of all that were tried again. */
 export interface Retried {

@@ -1,5 +1,6 @@
 import type { DatabasePlan, IndexPlan, NodePlanSummary, RunPlan } from "../sync/plan.ts";
-import { formatCount, toJson } from "./format.ts";
+import { formatCount } from "../status/figures.ts";
+import { toJson } from "./format.ts";
 import { table } from "./table.ts";
 
 /**

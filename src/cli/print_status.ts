@@ -1,5 +1,5 @@
 import type { StatusJson } from "../server/status_json.ts";
-import { formatBytes, formatCount, formatDuration } from "./format.ts";
+import { formatBytes, formatCount, formatDuration } from "../status/figures.ts";
 import { table } from "./table.ts";
 
 /**

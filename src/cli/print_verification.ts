@@ -1,5 +1,5 @@
 import { type IndexVerification, remaining, type VerifiedDifference } from "../verify/verification.ts";
-import { formatCount } from "./format.ts";
+import { formatCount } from "../status/figures.ts";
 
 /** What was found out of an index, for people. */
 export function describeVerification(verification: IndexVerification): string {

@@ -3,7 +3,7 @@ import { getLogger } from "@logtape/logtape";
 import type { SingleBar } from "cli-progress";
 import type { VerifyProgress } from "../verify/verification.ts";
 import { Bars } from "./bars.ts";
-import { formatBytes, formatCount, formatDuration } from "./format.ts";
+import { formatBytes, formatCount, formatDuration } from "../status/figures.ts";
 import { RateMeter } from "../status/rate.ts";
 
 const logger = getLogger(["pgsync", "progress"]);

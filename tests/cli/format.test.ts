@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { formatBytes, formatCount, formatDuration, toJson } from "../../src/cli/format.ts";
+import { toJson } from "../../src/cli/format.ts";
+import { formatBytes, formatCount, formatDuration } from "../../src/status/figures.ts";
 import { RateMeter } from "../../src/status/rate.ts";
 import { table } from "../../src/cli/table.ts";
 
