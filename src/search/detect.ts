@@ -47,6 +47,8 @@ export async function detect(send: Send): Promise<Engine> {
     query: { filter_path: "nodes.*.version,nodes.*.build_flavor,nodes.*.http.max_content_length_in_bytes" },
     doing: "describe its node",
   });
+  // What it would say later counts for as long as the connection is used.
+  if (nodes.verdict === "temporary") throw nodes.refusal();
   const node = firstNode(nodes);
   const maxBodyBytes = node?.http?.max_content_length_in_bytes ?? null;
   const main = rootSchema.safeParse(root.body);
@@ -56,7 +58,7 @@ export async function detect(send: Send): Promise<Engine> {
     return supported({ engine, version: number, maxBodyBytes });
   }
   if (node?.version === undefined) {
-    if (nodes.verdict === "temporary" || nodes.verdict === "login") throw nodes.refusal();
+    if (nodes.verdict === "login") throw nodes.refusal();
     throw new PgsyncError(
       "SEARCH_VERSION",
       `The server answered as neither Elasticsearch nor OpenSearch would (HTTP ${root.status} to GET /).`,

@@ -3,7 +3,6 @@ import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import process from "node:process";
 import { after, test } from "node:test";
 import { inspect } from "node:util";
 import { PgsyncError } from "../../src/errors/error.ts";
@@ -11,6 +10,7 @@ import { connectSearch } from "../../src/search/client.ts";
 import { supported } from "../../src/search/detect.ts";
 import { useElasticsearch } from "../support/elasticsearch.ts";
 import { usedMemory } from "../support/memory.ts";
+import { startSearchProxy } from "../support/search_proxy.ts";
 import { startTcpProxy } from "../support/tcp_proxy.ts";
 import { optionsFor } from "./setup.ts";
 
@@ -27,6 +27,20 @@ test("the engine and its version are found, also where GET / is refused", async 
   } finally {
     await client.close();
   }
+});
+
+test("an engine that cannot describe its node for now is asked again: what it takes would be unknown for as long as the run lasts", async () => {
+  const proxy = await startSearchProxy(server.url);
+  proxy.fail({ kind: "status", status: 429 }, /^\/_nodes/);
+  await assert.rejects(connectSearch(optionsFor(proxy.url)), {
+    code: "SEARCH_UNAVAILABLE",
+    message: /describe its node/,
+  });
+  proxy.mend();
+  const client = await connectSearch(optionsFor(proxy.url));
+  assert.ok((client.maxBodyBytes ?? 0) > 0);
+  await client.close();
+  await proxy.stop();
 });
 
 test("answers of every status are returned, not thrown", async () => {
@@ -85,6 +99,9 @@ test("an error holds neither the body of the request nor the login, and costs no
   const login = { kind: "basic", user: "someone", password: "secret" } as const;
   const client = await connectSearch(optionsFor(proxy.url, { login, timeoutSeconds: 5 }));
   const body = Buffer.alloc(2 * 1024 * 1024, "body ");
+  let looks = 0;
+  // Whoever goes through the bytes one by one, to copy them or to look for secrets in them, comes by this, too.
+  Object.defineProperty(body, "watched", { enumerable: true, get: () => ++looks });
   const send = () =>
     client.request({ method: "POST", path: "/_bulk", body, doing: "write", singleAttempt: true });
   try {
@@ -92,7 +109,6 @@ test("an error holds neither the body of the request nor the login, and costs no
     // The first may go to the connection that is being cut, of which the runtime tells in many ways.
     await assert.rejects(send(), { code: "SEARCH_UNREACHABLE" });
     const before = usedMemory();
-    const started = process.cpuUsage();
     for (let attempt = 0; attempt < 5; attempt++) {
       await assert.rejects(send(), (error) => {
         const shown = inspect(error, { depth: Infinity, showHidden: true, maxArrayLength: 10 });
@@ -101,8 +117,7 @@ test("an error holds neither the body of the request nor the login, and costs no
         return true;
       });
     }
-    const { user, system } = process.cpuUsage(started);
-    assert.ok(user + system < 1e6, `${(user + system) / 1e6} s of CPU`);
+    assert.equal(looks, 0);
     assert.ok(usedMemory() - before < body.length, "nothing is kept");
   } finally {
     await client.close();

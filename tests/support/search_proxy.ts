@@ -15,6 +15,8 @@ export type SearchFault =
   | { readonly kind: "lost-answer" }
   /** It is carried out; the answer comes when the fault is over. */
   | { readonly kind: "late-answer" }
+  /** Every other one is carried out when the fault is over, whether or not the client still waits; those between are at once. */
+  | { readonly kind: "late-request" }
   /** It goes nowhere, and no answer comes as long as the client waits. */
   | { readonly kind: "frozen" }
   /** The first half of a bulk request's items is carried out; the others are answered 429. Of one item it is none. */
@@ -22,16 +24,23 @@ export type SearchFault =
   /** The first half of a bulk request's items is carried out; then the connection is cut. */
   | { readonly kind: "half-lost" };
 
+/** Which requests fail: bulk requests, all, or those whose paths match. */
+export type FailingRequests = "bulk" | "all" | RegExp;
+
 /** A gateway on the loopback interface. */
 export interface SearchProxy {
   readonly url: string;
   /** How many requests have met the present fault, or the last one. */
   readonly met: number;
-  /** From now on requests fail like this: bulk requests only, or all. What the last fault kept waiting is answered. */
-  fail(fault: SearchFault, which: "bulk" | "all"): void;
+  /** How many of these the engine has answered, wholly or in part. */
+  readonly carriedOut: number;
+  /** How many of these are kept back still. */
+  readonly keptBack: number;
+  /** From now on requests fail like this. What the last fault kept waiting is answered. */
+  fail(fault: SearchFault, which: FailingRequests): void;
   /** From now on all is well. */
   mend(): void;
-  /** Cuts all connections, and takes no more. */
+  /** Cuts all connections, and takes no more. @throws Error what went wrong in the gateway itself */
   stop(): Promise<void>;
 }
 
@@ -52,38 +61,58 @@ interface HttpAnswer {
 export async function startSearchProxy(target: string): Promise<SearchProxy> {
   const port = await freePort();
   const clients = new Set<Socket>();
-  let failing: { readonly fault: SearchFault; readonly which: "bulk" | "all" } | null = null;
+  const unexpected: unknown[] = [];
+  let failing: Failing | null = null;
   let over = Promise.withResolvers<void>();
-  let met = 0;
+  /** Of the present fault, or the last one. */
+  let count = { met: 0, carriedOut: 0, keptBack: 0 };
 
   const handle = async (request: HttpRequest, client: Socket) => {
     const isBulk = request.path.includes("/_bulk");
-    if (failing === null || (failing.which === "bulk" && !isBulk)) {
+    if (failing === null || !failing.concerns(request.path)) {
       send(client, await forward(target, request));
       return;
     }
     const { fault } = failing;
     const untilOver = over.promise;
-    met++;
+    const counted = count;
+    counted.met++;
+    const carryOut = async () => {
+      const answer = await forward(target, request);
+      counted.carriedOut++;
+      return answer;
+    };
+    const carryHalfOut = async () => {
+      const { answer, taken } = await takeHalf(target, request);
+      if (taken > 0) counted.carriedOut++;
+      return answer;
+    };
     switch (fault.kind) {
       case "status":
         return send(client, gatewayAnswer(fault.status));
       case "frozen":
         return;
       case "late-answer": {
-        const answer = await forward(target, request);
+        const answer = await carryOut();
         await untilOver;
         return send(client, answer);
       }
+      case "late-request":
+        if (counted.met % 2 === 0) return send(client, await carryOut());
+        counted.keptBack++;
+        await untilOver;
+        await carryOut();
+        counted.keptBack--;
+        return void client.destroy();
       case "lost-answer":
-        await forward(target, request);
+        await carryOut();
         return void client.destroy();
       case "cut-answer":
-        return cutInTheMiddle(client, await forward(target, request));
+        return cutInTheMiddle(client, await carryOut());
       case "half-refused":
-        return send(client, isBulk ? await takeHalf(target, request) : gatewayAnswer(429));
+        return send(client, isBulk ? await carryHalfOut() : gatewayAnswer(429));
       case "half-lost":
-        if (isBulk) await takeHalf(target, request);
+        if (isBulk) await carryHalfOut();
         return void client.destroy();
     }
   };
@@ -92,7 +121,7 @@ export async function startSearchProxy(target: string): Promise<SearchProxy> {
     clients.add(client);
     client.on("error", () => client.destroy());
     client.on("close", () => clients.delete(client));
-    void serve(client, handle);
+    void serve(client, handle, (error) => unexpected.push(error));
   });
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
@@ -106,38 +135,62 @@ export async function startSearchProxy(target: string): Promise<SearchProxy> {
   return {
     url: `http://127.0.0.1:${port}`,
     get met() {
-      return met;
+      return count.met;
+    },
+    get carriedOut() {
+      return count.carriedOut;
+    },
+    get keptBack() {
+      return count.keptBack;
     },
     fail(fault, which) {
-      met = 0;
-      change({ fault, which });
+      count = { met: 0, carriedOut: 0, keptBack: 0 };
+      const concerns = (path: string) =>
+        which === "all" || (which === "bulk" ? path.includes("/_bulk") : which.test(path));
+      change({ fault, concerns });
     },
     mend: () => change(null),
-    stop: () =>
-      new Promise((resolve) => {
-        change(null);
-        server.close(() => resolve());
-        for (const client of clients) client.destroy();
-      }),
+    async stop() {
+      change(null);
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      for (const client of clients) client.destroy();
+      await closed;
+      const [first] = unexpected;
+      if (first !== undefined) throw new Error("the gateway itself has failed", { cause: first });
+    },
   };
 }
 
-/** Reads the requests of a connection one after the other. */
+interface Failing {
+  readonly fault: SearchFault;
+  concerns(path: string): boolean;
+}
+
+/** Reads the requests of a connection one after the other. @param onError told of what no client and no fault is the reason of */
 async function serve(
   client: Socket,
   handle: (request: HttpRequest, client: Socket) => Promise<void>,
+  onError: (error: unknown) => void,
 ): Promise<void> {
   let bytes: Buffer = Buffer.alloc(0);
+  const take = async (data: Buffer) => {
+    bytes = Buffer.concat([bytes, data]);
+    for (let read = readRequest(bytes); read !== null; read = readRequest(bytes)) {
+      bytes = bytes.subarray(read.length);
+      await handle(read.request, client);
+    }
+  };
   try {
     for await (const data of client) {
-      bytes = Buffer.concat([bytes, data]);
-      for (let read = readRequest(bytes); read !== null; read = readRequest(bytes)) {
-        bytes = bytes.subarray(read.length);
-        await handle(read.request, client);
+      try {
+        await take(data);
+      } catch (error) {
+        onError(error);
+        return;
       }
     }
   } catch {
-    // The client has gone, or the engine has: either way this connection is over.
+    // The client has gone.
   } finally {
     client.destroy();
   }
@@ -214,8 +267,11 @@ function gatewayAnswer(status: number): HttpAnswer {
 
 const REJECTED = { type: "es_rejected_execution_exception", reason: "the queue is full" };
 
-/** Has the first half of a bulk request's items carried out. @returns the answer to all of them */
-async function takeHalf(target: string, request: HttpRequest): Promise<HttpAnswer> {
+/** Has the first half of a bulk request's items carried out. @returns the answer to all of them, and how many were */
+async function takeHalf(
+  target: string,
+  request: HttpRequest,
+): Promise<{ readonly answer: HttpAnswer; readonly taken: number }> {
   const items = bulkItems(request.body);
   const taken = items.slice(0, Math.floor(items.length / 2));
   const told = taken.length === 0
@@ -225,7 +281,8 @@ async function takeHalf(target: string, request: HttpRequest): Promise<HttpAnswe
     [operation]: { status: 429, error: REJECTED },
   }));
   const body = JSON.stringify({ errors: true, items: [...told, ...refused] });
-  return { status: 200, contentType: "application/json", body: Buffer.from(body) };
+  const answer = { status: 200, contentType: "application/json", body: Buffer.from(body) };
+  return { answer, taken: taken.length };
 }
 
 function itemsOf(answer: HttpAnswer): unknown[] {
