@@ -3,8 +3,8 @@ import type { IndexWriter } from "../documents/index_writer.ts";
 import type { RootKey } from "../documents/root_keys.ts";
 import type { ServerMoment } from "../documents/source_clock.ts";
 import type { SourceSession } from "../documents/source_session.ts";
-import type { PgsyncError } from "../errors/error.ts";
 import { allKeysSql } from "../mapping/document_sql.ts";
+import type { OnFault } from "../retry/patience.ts";
 import type { SearchClient } from "../search/client.ts";
 import { differences, holdsContents } from "../verify/differences.ts";
 import { keysOf } from "./indexed_keys.ts";
@@ -18,7 +18,7 @@ export interface ReconcileOptions {
   readonly workers: number;
   /** Rows of a chunk, about. */
   readonly chunkRows: number;
-  readonly onFault: (fault: PgsyncError) => void;
+  readonly onFault: OnFault;
 }
 
 /**
@@ -42,7 +42,11 @@ export async function* reconciledKeys(
   // What was refused may be in the index as PostgreSQL has it by now, or in neither: no comparison would find it, and only
   // what is written leaves the list.
   for (const ids of writer.refusedIds()) yield keysOf(ids, mapped);
-  if (writer.isLoaded && !session.hasReplica && await holdsContents({ mapped, search, generation }, signal)) {
+  const held = () => holdsContents({ mapped, search, generation }, signal);
+  const doing = "read the settings of the index";
+  if (
+    writer.isLoaded && !session.hasReplica && await session.untilDone(held, doing, options.onFault, signal)
+  ) {
     const compared = { ...options, workers: 1, mapped, generation, contents: true, places: 0 };
     for await (const page of differences(compared, signal)) {
       const impossible = page.filter(({ key }) => key === null).map(({ id }) => id);

@@ -2,7 +2,7 @@ import { reached } from "../fault_points.ts";
 import { documentVersion } from "../search/version.ts";
 import { BodyMemory, BulkBody, type BulkRequest } from "../search/bulk_body.ts";
 import { Semaphore } from "../search/semaphore.ts";
-import type { PgsyncError } from "../errors/error.ts";
+import type { OnFault } from "../retry/patience.ts";
 import type { Lsn } from "../replication/lsn.ts";
 import { DocumentBuilder, type DocumentCollector } from "./document_builder.ts";
 import type { IndexWriter, WriteSource } from "./index_writer.ts";
@@ -49,7 +49,7 @@ export class KeyedWriter {
     concurrency: number,
     /** Gives a moment that nothing built before can have, unless it was built of the same state. */
     private readonly freshMoment: () => Promise<ServerMoment>,
-    private readonly onFault: (fault: PgsyncError) => void,
+    private readonly onFault: OnFault,
   ) {
     this.#builder = new DocumentBuilder(index.mapped, session, onFault);
     this.#slices = new Semaphore(concurrency);

@@ -2,7 +2,7 @@ import { connectPostgres, type Sql } from "../postgres/connect.ts";
 import type { Session } from "../postgres/session.ts";
 import { postgresError } from "../postgres/errors.ts";
 import type { PostgresOptions } from "../postgres/options.ts";
-import { patiently } from "../postgres/patience.ts";
+import { type OnFault, patiently } from "../retry/patience.ts";
 import type { PgsyncError } from "../errors/error.ts";
 import type { ServerMoment } from "./source_clock.ts";
 import { behind, lookAtStandby, refuseUnfit, type Replica, standbyError } from "./standby_look.ts";
@@ -111,13 +111,12 @@ export class SourceSession implements AsyncDisposable {
    *
    * @param work must be safe to repeat
    * @param doing completes "PostgreSQL refused to …"
-   * @param onFault told of each failure that is followed by another attempt
    * @throws PgsyncError that is not temporary; the signal's reason
    */
   async untilDone<T>(
     work: () => Promise<T>,
     doing: string,
-    onFault: (fault: PgsyncError) => void,
+    onFault: OnFault,
     signal: AbortSignal,
   ): Promise<T> {
     return await patiently(work, (thrown) => this.error(thrown, doing), onFault, signal);

@@ -1,6 +1,6 @@
 import { PgsyncError } from "../errors/error.ts";
 import type { Session } from "../postgres/session.ts";
-import { isTemporary } from "../postgres/errors.ts";
+import { isTemporary } from "../retry/patience.ts";
 import type { Lsn } from "../replication/lsn.ts";
 import { orAborted } from "../retry/abort.ts";
 import { delay } from "../retry/backoff.ts";

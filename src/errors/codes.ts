@@ -325,8 +325,8 @@ export const ERRORS = {
   FIELDS_REFUSED: {
     meaning: "The search engine refused to add the fields of new columns to the mapping of an index.",
     remedy:
-      "It is tried again without end. Where the index has as many fields as it may have, raise its setting " +
-      "index.mapping.total_fields.limit; else read the reason that is shown.",
+      "With --daemon it is tried again without end, with the tables as they are by then. Where the index has as many fields as it may have, raise its " +
+      "setting index.mapping.total_fields.limit, or drop the columns; else read the reason that is shown.",
     next: "retry",
     exitCode: EXIT.setup,
   },

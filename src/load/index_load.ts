@@ -1,7 +1,7 @@
 import type { Relation } from "../catalog/types.ts";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import type { LoadChunk } from "../checkpoint/types.ts";
-import type { PgsyncError } from "../errors/error.ts";
+import type { OnFault } from "../retry/patience.ts";
 import type { SearchClient } from "../search/client.ts";
 import { countDocuments, setLoaded } from "../search/index.ts";
 import { pauseRefresh, refresh, restoreRefresh } from "../search/refresh.ts";
@@ -36,7 +36,7 @@ export interface IndexLoadOptions {
   /** Waits until the load may be finished: as long as the slot may be ours. */
   readonly mayFinish: (signal: AbortSignal) => Promise<void>;
   readonly observe: SyncObserver;
-  readonly onFault: (fault: PgsyncError) => void;
+  readonly onFault: OnFault;
 }
 
 /**

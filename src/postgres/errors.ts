@@ -1,4 +1,3 @@
-import type { NextStep } from "../errors/codes.ts";
 import { PgsyncError } from "../errors/error.ts";
 import type { PostgresOptions } from "./options.ts";
 import { addressOf } from "./socket.ts";
@@ -185,15 +184,6 @@ function busyRemedy(sqlState: string): { readonly remedy?: string } {
     default:
       return {};
   }
-}
-
-/**
- * Whether the same may succeed when it is tried again. Where the server is another one, all of the run has to begin anew.
- *
- * @param next what follows the error; for whoever has been connected it may be something else (`nextOnceConnected`)
- */
-export function isTemporary(error: PgsyncError, next: NextStep = error.next): boolean {
-  return next === "retry" && error.code !== "SERVER_CHANGED";
 }
 
 /** The SQLSTATE of what postgres.js threw (`42P01`), or null where it is not the server's error. */

@@ -8,7 +8,7 @@ import { type BulkOutcome, Delivery } from "./bulk_delivery.ts";
 import type { SearchClient } from "./client.ts";
 import { engineError } from "./errors.ts";
 import { writeAlias } from "./generation.ts";
-import type { SearchHealth } from "./health.ts";
+import type { RequestOutcomes } from "./health.ts";
 import { InFlight } from "./in_flight.ts";
 import { Revivals } from "./revivals.ts";
 import type { Semaphore } from "./semaphore.ts";
@@ -28,7 +28,7 @@ export interface BulkWriterOptions {
   readonly generation: string;
   /** Limits the requests under way; shared by all that write to the same search engine. */
   readonly semaphore: Semaphore;
-  readonly health?: SearchHealth;
+  readonly health?: RequestOutcomes;
   /** Called before the wait for another attempt. */
   readonly onRetry?: (error: PgsyncError, waitMs: number) => void;
   /** A number from 0 to below 1. */

@@ -131,6 +131,11 @@ function withoutRequest(thrown: unknown): unknown {
   return plain;
 }
 
+/** Whether an error tells of the search engine. */
+export function isOfSearch({ code }: PgsyncError): boolean {
+  return code.startsWith("SEARCH_") || code === "FIELDS_REFUSED";
+}
+
 /** Some libraries end their messages with a full stop, the system does not. */
 function sentence(reason: string): string {
   return reason.endsWith(".") ? reason : `${reason}.`;

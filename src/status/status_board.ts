@@ -1,6 +1,7 @@
 import { getLogger } from "@logtape/logtape";
 import type { PgsyncError } from "../errors/error.ts";
 import type { Lsn } from "../replication/lsn.ts";
+import { isOfSearch } from "../search/errors.ts";
 import type { SearchHealth } from "../search/health.ts";
 import { tooManyDeadLetters } from "./dead_letter_limit.ts";
 import type {
@@ -91,8 +92,15 @@ export class StatusBoard {
     this.observe({ type: "phase", phase });
   }
 
-  /** Something failed and is tried again. */
-  retry(of: "postgresql" | "search" | "replication", error: PgsyncError): void {
+  /**
+   * Something failed and is tried again.
+   *
+   * @param of what failed; by default the server that the error's code belongs to
+   */
+  retry(
+    error: PgsyncError,
+    of: "postgresql" | "search" | "replication" = isOfSearch(error) ? "search" : "postgresql",
+  ): void {
     if (of === "replication") this.#reconnects++;
     const fault = { ...toFault(error), next: error.nextOnceConnected };
     const last = this.#faults.at(-1);
@@ -101,6 +109,12 @@ export class StatusBoard {
     if (!repeated) this.#keep(fault);
     this.#log(of, fault);
     this.observe({ type: "retry", of, fault });
+  }
+
+  /** When the log was last told that something of it failed and is tried again, in milliseconds since 1970; null: never. */
+  lastLogged(of: "postgresql" | "search" | "replication"): number | null {
+    const times = [...this.#loggedAt].filter(([kind]) => kind.startsWith(`${of} `)).map(([, at]) => at);
+    return times.length === 0 ? null : Math.max(...times);
   }
 
   /** Something that the operator should know, and that nothing ends by. */
@@ -114,7 +128,7 @@ export class StatusBoard {
    *
    * @param about tells one such thing from another
    * @param message null where it is over
-   * @param degree it is told again when this changes: for a message whose figures change at each look
+   * @param degree it is told again when this changes, or, of a number, when it grows: for a message whose figures change at each look
    */
   stand(about: string, message: string | null, degree: string | number | null = message): void {
     const before = this.#standing.get(about);
@@ -123,7 +137,7 @@ export class StatusBoard {
       return;
     }
     this.#standing.set(about, { message, degree });
-    if (before?.degree !== degree) this.warn(message);
+    if (before === undefined || isWorse(before.degree, degree)) this.warn(message);
   }
 
   /** Something is wrong that an operator has to mend, and the run goes on as well as it can. */
@@ -226,6 +240,10 @@ export class StatusBoard {
   #keep(fault: Fault): void {
     this.#faults = [...this.#faults, fault].slice(-FAULTS_KEPT);
   }
+}
+
+function isWorse(before: string | number, now: string | number): boolean {
+  return typeof before === "number" && typeof now === "number" ? now > before : now !== before;
 }
 
 /** An error as it is shown, now. */

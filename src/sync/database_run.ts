@@ -3,10 +3,12 @@ import { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { PgsyncError, toPgsyncError } from "../errors/error.ts";
 import { connectPostgres, errorContext, type Sql } from "../postgres/connect.ts";
 import { postgresError, standbyError } from "../postgres/errors.ts";
-import { patiently } from "../postgres/patience.ts";
+import { isTemporary, patiently } from "../retry/patience.ts";
 import { orAborted } from "../retry/abort.ts";
 import { backoffDelay, delay } from "../retry/backoff.ts";
 import type { DocumentSchema } from "../schema/tree.ts";
+import type { SearchClient } from "../search/client.ts";
+import { isOfSearch } from "../search/errors.ts";
 import { makeMissing } from "./bootstrap.ts";
 import { checkpointPath } from "./checkpoint_path.ts";
 import { slotName } from "./database_mapping.ts";
@@ -18,6 +20,7 @@ import { materializedViews } from "./materialized_views.ts";
 import { checkReplica } from "./replica_check.ts";
 import type { Remap } from "./run_signals.ts";
 import { sessionLimitWarning } from "./session_limits.ts";
+import { SlotWatch } from "./slot_watch.ts";
 import {
   findLoss,
   giveSlotUp,
@@ -42,12 +45,15 @@ const REMAP_LIMITS = { baseMs: 500, capMs: 30_000 };
 const BOOTSTRAP_ATTEMPTS = 5;
 /** A mapping that lasted longer makes the next change the first one again. */
 const STABLE_AFTER_MS = 60_000;
+/** What was read of the tables is read anew where the search engine was waited for for longer. */
+const FRESH_FOR_MS = 1_000;
 
 /** What the runs of all databases share. */
-export type SharedOptions = Pick<
-  DatabaseSyncOptions,
-  "run" | "board" | "desk" | "search" | "requests" | "health" | "observe"
->;
+export interface SharedOptions
+  extends Pick<DatabaseSyncOptions, "run" | "board" | "desk" | "requests" | "health" | "observe"> {
+  /** The search engine; it may be waited for for long. */
+  readonly search: Promise<SearchClient>;
+}
 
 /** How a run of one database goes on and ends. */
 export interface DatabaseControl {
@@ -86,9 +92,13 @@ export class DatabaseRun {
         const check = checkReplica({ options: run.postgresReplica, systemIdentifier }, database);
         await orAborted(check, control.signal);
       }
+      using _watch = this.#watchSlot(() => admin);
+      const began = performance.now();
+      const search = await orAborted(this.shared.search, control.signal);
+      const isFresh = performance.now() - began < FRESH_FOR_MS;
       using checkpoint = Checkpoint.open(checkpointPath(run, this.#slotName));
       using _ = desk.opened(checkpoint);
-      state = await this.#prepare(admin, state, checkpoint, control.signal);
+      state = await this.#prepareFirst(admin, isFresh ? state : null, checkpoint, control);
       checkpoint.adopt(identityOf(state));
       this.#forgetOthers(checkpoint);
       const refreshed = await this.#refreshViews(state, control.signal);
@@ -104,12 +114,13 @@ export class DatabaseRun {
       for (let changes = 0;; changes++) {
         const began = performance.now();
         const keeper = new SourceKeeper(checkpoint);
-        const sync = new DatabaseSync({ ...this.shared, state, admin, checkpoint, keeper, changed });
+        const sync = new DatabaseSync({ ...this.shared, search, state, admin, checkpoint, keeper, changed });
         const end: Restart | null = await sync.run(control)
           .catch((error: unknown) => this.#goOnAfter(error, checkpoint));
         if (end === null) return;
         board.remapping = end.reason;
-        logger.warn("{reason}", { reason: end.reason });
+        if (end.fault !== undefined) board.retry(end.fault);
+        else logger.warn("{reason}", { reason: end.reason });
         if (performance.now() - began > STABLE_AFTER_MS) changes = 0;
         if (changes > 0) await delay(backoffDelay(changes, REMAP_LIMITS), control.signal);
         if (end.error?.code === "SERVER_CHANGED") {
@@ -127,6 +138,11 @@ export class DatabaseRun {
   #connect(): Sql {
     const { postgres } = this.shared.run;
     return connectPostgres(postgres, { database: this.database, purpose: "admin", max: 3, kind: "admin" });
+  }
+
+  #watchSlot(admin: () => Sql): SlotWatch {
+    const { board, run } = this.shared;
+    return new SlotWatch({ admin, slotName: this.#slotName, board, mostRetainedBytes: run.walWarningBytes });
   }
 
   /** An index that the schema file has no more misses what the stream tells from now on: should it come back, its documents are compared. */
@@ -211,13 +227,42 @@ export class DatabaseRun {
     return await this.#makeMissing(admin, { ...found, slot: null }, checkpoint, signal);
   }
 
+  /**
+   * As `#prepare`. A run that is to stay waits for a search engine that has only begun to start, or is away again.
+   *
+   * @param found null: it has to be read anew
+   */
+  async #prepareFirst(
+    admin: Sql,
+    found: DatabaseState | null,
+    checkpoint: Checkpoint,
+    { signal, daemon }: DatabaseControl,
+  ): Promise<DatabaseState> {
+    const { health, board } = this.shared;
+    let known = found;
+    const prepare = async () => {
+      // After a wait the tables may be others, and part of what is missing may be made already.
+      const state = known ?? await this.#read(admin, signal);
+      known = null;
+      return await this.#prepare(admin, state, checkpoint, signal);
+    };
+    if (!daemon) return await prepare();
+    const mayWait = (fault: PgsyncError) => isOfSearch(fault) && isTemporary(fault);
+    using told = health.part();
+    const onFault = (fault: PgsyncError) => {
+      told.failed(`indices of ${this.database}`, fault, new Date());
+      board.retry(fault);
+    };
+    return await patiently(prepare, toPgsyncError, onFault, signal, mayWait);
+  }
+
   async #makeMissing(
     admin: Sql,
     state: DatabaseState,
     checkpoint: Checkpoint,
     signal: AbortSignal,
   ): Promise<DatabaseState> {
-    const { search } = this.shared;
+    const search = await this.shared.search;
     // A slot waits for older transactions; a run that is to end does not wait with it.
     const report = (line: string) => logger.info("{line}", { line });
     let made = state;
@@ -256,7 +301,7 @@ export class DatabaseRun {
       checkpoint.adopt(identityOf(state));
       return { state, changed: await orAborted(this.#changed(admin, state, checkpoint), signal) };
     };
-    return await patiently(read, toPgsyncError, (fault) => board.retry("postgresql", fault), signal);
+    return await patiently(read, toPgsyncError, (fault) => board.retry(fault), signal);
   }
 }
 

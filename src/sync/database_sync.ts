@@ -7,8 +7,9 @@ import { StreamConsumer } from "../changes/stream_consumer.ts";
 import { PgsyncError, toPgsyncError } from "../errors/error.ts";
 import { errorContext, type Sql } from "../postgres/connect.ts";
 import { postgresError } from "../postgres/errors.ts";
-import { patiently } from "../postgres/patience.ts";
 import { delayOrAbort } from "../retry/backoff.ts";
+import { isTemporary, patiently } from "../retry/patience.ts";
+import type { HealthPart, SearchHealth } from "../search/health.ts";
 import { type FollowedIndex, type IndexOpening, openIndices, untilNoneRevived } from "./followed_index.ts";
 import type { DeadLetterDesk } from "./dead_letter_desk.ts";
 import { DeadLetterLimit } from "./dead_letter_limit.ts";
@@ -18,7 +19,6 @@ import { RowSource } from "./row_source.ts";
 import { type Remap, RunSignals } from "./run_signals.ts";
 import { SlotHold } from "./slot_hold.ts";
 import { goesOnAfter } from "./slot_loss.ts";
-import { watchSlot } from "./slot_watch.ts";
 import { SourceLoop } from "./source_loop.ts";
 import { SourceWatch } from "./source_watch.ts";
 import { ViewRefresher } from "./view_refresher.ts";
@@ -29,8 +29,9 @@ const logger = getLogger(["pgsync", "sync"]);
 const FLUSH_LIMIT_MS = 5_000;
 
 /** What follows one database. */
-export interface DatabaseSyncOptions extends Omit<IndexOpening, "limit" | "replaced"> {
+export interface DatabaseSyncOptions extends Omit<IndexOpening, "limit" | "replaced" | "health"> {
   readonly admin: Sql;
+  readonly health: SearchHealth;
   /** Takes what operators want done with dead letters. */
   readonly desk: DeadLetterDesk;
 }
@@ -38,6 +39,7 @@ export interface DatabaseSyncOptions extends Omit<IndexOpening, "limit" | "repla
 /** Loads the indices of one database and follows its slot: the parts, joined. */
 export class DatabaseSync {
   readonly #signals = new RunSignals();
+  readonly #health: HealthPart;
   readonly #source: RowSource;
   /** Aborted when another process has taken the slot over. */
   readonly #replaced = new AbortController();
@@ -45,7 +47,8 @@ export class DatabaseSync {
   #indices: readonly FollowedIndex[] = [];
 
   constructor(private readonly options: DatabaseSyncOptions) {
-    this.#source = new RowSource(options);
+    this.#health = options.health.part();
+    this.#source = new RowSource({ ...options, health: this.#health });
   }
 
   /**
@@ -79,7 +82,6 @@ export class DatabaseSync {
       void source.watch(onFailure, watching);
       // The stream has a watchdog of its own, but none while it is held back by those who wait for an answer.
       void source.watchLinks([admin], watching);
-      void watchSlot(admin, state.slotName, source.clock, board, run.walWarningBytes, watching);
 
       // Nothing is compared or loaded before the slot is held, nor any index made: whoever holds it until then may refuse documents that were
       // compared here, and end.
@@ -94,7 +96,8 @@ export class DatabaseSync {
         onFailure(error);
       });
       await slot.taken(ending);
-      const indices = await this.#open(limit, ending);
+      const indices = await this.#open(limit, ending, control.daemon);
+      if (indices instanceof PgsyncError) return { reason: indices.message, fault: indices };
       this.#indices = indices;
       await source.untilDone(() => source.clock.takeOver(ending), "tell how far it is", ending);
 
@@ -165,25 +168,41 @@ export class DatabaseSync {
       // Nobody else writes to the checkpoint file when this returns, nor to an index.
       await Promise.allSettled(this.#loading);
       for (const index of this.#indices) index.close(this.#replaced.signal.aborted);
+      this.#health[Symbol.dispose]();
       checkpoint.onDeadLetters = () => {};
       await watch?.markUnheard();
     }
   }
 
-  /** Documents are mapped anew also while the search engine is away: what was begun is found, and gone on with. */
-  async #open(limit: DeadLetterLimit, signal: AbortSignal): Promise<FollowedIndex[]> {
-    const { health, state } = this.options;
-    const source = this.#source;
+  /**
+   * Documents are mapped anew also while the search engine is away: what was begun is found, and gone on with. A run that is not to
+   * stay has somebody who waits for it.
+   *
+   * @returns why the indices do not take this mapping, of which the tables may be the cure as well as the search engine
+   */
+  async #open(
+    limit: DeadLetterLimit,
+    signal: AbortSignal,
+    daemon: boolean,
+  ): Promise<FollowedIndex[] | PgsyncError> {
+    const { state, board } = this.options;
+    const health = this.#health;
+    const opening = { ...this.options, health, limit, replaced: this.#replaced.signal };
+    const open = () => openIndices(opening, this.#source, this.#signals.working, signal);
+    if (!daemon) return await open();
     const subject = `indices of ${state.database}`;
-    const opening = { ...this.options, limit, replaced: this.#replaced.signal };
-    const open = () => openIndices(opening, source, this.#signals.working, signal);
     const onFault = (fault: PgsyncError) => {
       health.failed(subject, fault, new Date());
-      source.onFault(fault);
+      board.retry(fault);
+      return () => health.succeeded(subject);
     };
-    const indices = await patiently(open, toPgsyncError, onFault, signal);
-    health.succeeded(subject);
-    return indices;
+    const mayPass = (fault: PgsyncError) => isTemporary(fault) && fault.code !== "FIELDS_REFUSED";
+    try {
+      return await patiently(open, toPgsyncError, onFault, signal, mayPass);
+    } catch (thrown) {
+      if (thrown instanceof PgsyncError && thrown.code === "FIELDS_REFUSED") return thrown;
+      throw thrown;
+    }
   }
 
   /** Loads, catches up, and streams until the end comes. */

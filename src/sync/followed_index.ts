@@ -10,7 +10,7 @@ import { BulkWriter } from "../search/bulk_writer.ts";
 import type { SearchClient } from "../search/client.ts";
 import type { Revivals } from "../search/revivals.ts";
 import { orAborted } from "../retry/abort.ts";
-import type { SearchHealth } from "../search/health.ts";
+import type { RequestOutcomes } from "../search/health.ts";
 import type { Semaphore } from "../search/semaphore.ts";
 import type { SyncObserver } from "../status/status.ts";
 import type { IndexView, StatusBoard } from "../status/status_board.ts";
@@ -31,7 +31,7 @@ export interface IndexOpening {
   /** Documents that were made of something else when the position was stored: all of them are read again. */
   readonly changed: ReadonlySet<MappedDocument>;
   readonly search: SearchClient;
-  readonly health: SearchHealth;
+  readonly health: RequestOutcomes;
   /** Limits the bulk requests under way. */
   readonly requests: Semaphore;
   readonly board: StatusBoard;
@@ -151,7 +151,7 @@ async function openOne(
     generation: open.generation,
     semaphore: requests,
     health,
-    onRetry: (error) => board.retry("search", error),
+    onRetry: (error) => board.retry(error),
   });
   const writer = new IndexWriter({
     mapped,

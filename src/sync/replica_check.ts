@@ -1,7 +1,7 @@
 import { getLogger } from "@logtape/logtape";
 import { lookAtStandby, refuseUnfit, type Replica, standbyError } from "../documents/standby_look.ts";
 import { connectPostgres, errorContext } from "../postgres/connect.ts";
-import { isTemporary } from "../postgres/errors.ts";
+import { isTemporary } from "../retry/patience.ts";
 
 const logger = getLogger(["pgsync", "sync"]);
 

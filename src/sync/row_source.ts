@@ -9,6 +9,9 @@ import { PgsyncError } from "../errors/error.ts";
 import { connectPostgres, type Sql } from "../postgres/connect.ts";
 import { watchLink } from "../postgres/link_watch.ts";
 import { delayOrAbort } from "../retry/backoff.ts";
+import type { OnFault } from "../retry/patience.ts";
+import { isOfSearch } from "../search/errors.ts";
+import type { RequestOutcomes } from "../search/health.ts";
 import type { StatusBoard } from "../status/status_board.ts";
 import type { DatabaseState } from "./database_state.ts";
 import type { RunOptions } from "./options.ts";
@@ -25,6 +28,7 @@ export interface RowSourceOptions {
   /** An admin pool of the primary's database. */
   readonly admin: Sql;
   readonly board: StatusBoard;
+  readonly health: RequestOutcomes;
 }
 
 /** Where a run reads the rows of one database: on the primary, or on a replica of it. */
@@ -60,8 +64,13 @@ export class RowSource implements AsyncDisposable {
   }
 
   /** Tells of what failed and is tried again. What compares documents asks the search engine, too. */
-  readonly onFault = (fault: PgsyncError): void =>
-    this.options.board.retry(fault.code.startsWith("SEARCH_") ? "search" : "postgresql", fault);
+  readonly onFault: OnFault = (fault) => {
+    const { board, health, state } = this.options;
+    const subject = `comparisons of ${state.database}`;
+    if (isOfSearch(fault)) health.failed(subject, fault, new Date());
+    board.retry(fault);
+    if (isOfSearch(fault)) return () => health.succeeded(subject);
+  };
 
   /** Why documents cannot be read from the replica; null where they can, or where there is none. */
   get problem(): string | null {

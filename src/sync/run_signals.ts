@@ -1,7 +1,11 @@
+import type { PgsyncError } from "../errors/error.ts";
+
 /** Why the documents of a database have to be mapped anew. */
 export interface Remap {
   /** One sentence. */
   readonly reason: string;
+  /** What keeps the documents from being followed as they are mapped. It is tried again with the tables as they are by then. */
+  readonly fault?: PgsyncError;
 }
 
 /** What ends the following of one database from within: something failed, or its documents have to be mapped anew. The first of each counts. */

@@ -50,7 +50,7 @@ export class SlotHold {
       startPaused: true,
       onMessage: (message, place) => this.#receiver.onMessage(message, place),
       onKeepalive: (walEnd) => this.#receiver.onKeepalive(walEnd),
-      onFault: (fault) => board.retry("replication", fault),
+      onFault: (fault) => board.retry(fault, "replication"),
       signal,
     });
     board.stream = () => {

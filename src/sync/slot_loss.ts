@@ -3,7 +3,7 @@ import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import type { ErrorCode } from "../errors/codes.ts";
 import { PgsyncError, toPgsyncError } from "../errors/error.ts";
 import type { Sql } from "../postgres/connect.ts";
-import { patiently } from "../postgres/patience.ts";
+import { patiently } from "../retry/patience.ts";
 import { sqlStateOf } from "../postgres/errors.ts";
 import type { PostgresOptions } from "../postgres/options.ts";
 import { assertUsableSlot, dropSlot, type SlotState } from "../replication/slot.ts";
@@ -128,10 +128,10 @@ export async function giveSlotUp(
     `The slot "${state.slotName}" is given up, and the documents are loaded anew: ${loss.message}`;
   // Once, also where what follows has to be tried again: the search engine may be away for hours.
   if (board.remapping !== reason) {
-    board.retry("replication", new PgsyncError(loss.code, loss.message, { remedy, cause: loss }));
+    board.retry(new PgsyncError(loss.code, loss.message, { remedy, cause: loss }), "replication");
     logger.warn("{reason}", { reason });
     board.remapping = reason;
   }
   const drop = () => dropSlot(admin, state.slotName);
-  await patiently(drop, toPgsyncError, (fault) => board.retry("postgresql", fault), signal);
+  await patiently(drop, toPgsyncError, (fault) => board.retry(fault), signal);
 }

@@ -9,15 +9,14 @@ import { DatabaseRun } from "./database_run.ts";
 import { DeadLetterDesk } from "./dead_letter_desk.ts";
 import { type DeadLetterAccess, DeadLetters } from "./dead_letters.ts";
 import type { RunOptions } from "./options.ts";
-import { patiently } from "../postgres/patience.ts";
+import { RecoveryLog } from "./recovery_log.ts";
+import { patiently } from "../retry/patience.ts";
 import { watchSearch } from "./search_watch.ts";
 import type { RunStatus, SyncObserver } from "../status/status.ts";
 import { StatusBoard } from "../status/status_board.ts";
 
 const logger = getLogger(["pgsync", "sync"]);
 
-/** A shorter outage is a hiccup, which nobody needs to hear the end of. */
-const OUTAGE_FROM_MS = 1_000;
 /** How long documents that are tried again are waited for before the answer is that they are under way. */
 const RETRY_WAIT_MS = 20_000;
 
@@ -41,8 +40,12 @@ export interface RunControl {
  */
 export class Synchronizer {
   readonly #startedAt = new Date();
-  readonly #health = new SearchHealth(tellRecovery);
   readonly #boards: StatusBoard[] = [];
+  readonly #recovery = new RecoveryLog(
+    () => Math.max(...this.#boards.map((board) => board.lastLogged("search") ?? 0)),
+    tellRecovery,
+  );
+  readonly #health = new SearchHealth((since) => this.#recovery.over(since.getTime(), Date.now()));
   readonly #desks: ReadonlyMap<string, DeadLetterDesk>;
   /** The documents that were refused, while the run is under way. */
   readonly deadLetters: DeadLetterAccess;
@@ -81,12 +84,11 @@ export class Synchronizer {
     }
     const failed = new AbortController();
     const signal = AbortSignal.any([control.signal, failed.signal]);
-    const search = await this.#connectSearch(control);
-    if (search === null) return;
     const requests = new Semaphore(options.bulkConcurrency);
     const over = new AbortController();
-    const onAnswer = () => this.#health.answered();
-    void watchSearch(search, onAnswer, (fault) => this.#onSilence(fault), over.signal);
+    const connecting = this.#connectSearch({ ...control, signal });
+    // Each database waits for it where it is needed: WAL is watched, and what is wrong with the tables is told, also while it is away.
+    void connecting.then((search) => this.#watchSearch(search, over.signal), () => {});
     try {
       const runs = [...databases].map(async ([database, documents], at) => {
         const board = this.#boards[at];
@@ -97,7 +99,7 @@ export class Synchronizer {
             run: options,
             board,
             desk,
-            search,
+            search: connecting,
             requests,
             health: this.#health,
             observe: this.observer,
@@ -116,7 +118,9 @@ export class Synchronizer {
       for (const result of results) if (result.status === "rejected") throw result.reason;
     } finally {
       over.abort();
-      await search.close();
+      // Where it has failed, that was told.
+      const search = await connecting.catch(() => null);
+      await search?.close();
     }
   }
 
@@ -124,24 +128,41 @@ export class Synchronizer {
    * A run that is to stay waits for a search engine that is away: whatever starts it again would give up after some starts, and
    * nobody would start it when the engine is back.
    *
-   * @returns null where the signal came first
+   * @throws PgsyncError as `connectSearch`; the signal's reason
    */
-  async #connectSearch({ signal, daemon }: RunControl): Promise<SearchClient | null> {
+  async #connectSearch({ signal, daemon }: RunControl): Promise<SearchClient> {
     const connect = () => connectSearch(this.options.search, signal);
-    try {
-      if (!daemon) return await connect();
-      const search = await patiently(connect, toPgsyncError, (fault) => this.#onSilence(fault), signal);
-      this.#health.answered();
-      return search;
-    } catch (thrown) {
-      if (signal.aborted && thrown === signal.reason) return null;
-      throw thrown;
-    }
+    if (!daemon) return await connect();
+    const search = await patiently(connect, toPgsyncError, (fault) => this.#onSilence(fault), signal);
+    this.#health.answered();
+    return search;
+  }
+
+  async #watchSearch(search: SearchClient, signal: AbortSignal): Promise<void> {
+    await watchSearch({
+      search,
+      indices: () => this.#boards.flatMap((board) => board.indices().map(({ generation }) => generation)),
+      health: this.#health,
+      onAnswer: () => this.#onAnswer(),
+      onSilence: (fault) => this.#onSilence(fault),
+      onIndex: (index, fault) => {
+        const about = `state of ${index}`;
+        for (const board of this.#boards) {
+          const isItsOwn = board.indices().some(({ generation }) => generation === index);
+          board.stand(about, isItsOwn && fault !== null ? `${fault.message} ${fault.remedy}` : null);
+        }
+      },
+    }, signal);
+  }
+
+  #onAnswer(): void {
+    this.#health.answered();
+    if (this.#health.state.healthy) this.#recovery.isWell(Date.now());
   }
 
   #onSilence(fault: PgsyncError): void {
     this.#health.silent(fault, new Date());
-    for (const board of this.#boards) board.retry("search", fault);
+    for (const board of this.#boards) board.retry(fault);
   }
 
   /** A snapshot of the run. */
@@ -154,12 +175,8 @@ export class Synchronizer {
   }
 }
 
-function tellRecovery(since: Date): void {
-  const ms = Date.now() - since.getTime();
-  if (ms < OUTAGE_FROM_MS) return;
-  logger.info("the search engine takes documents again, after {seconds} s", {
-    seconds: Math.round(ms / 1000),
-  });
+function tellRecovery(seconds: number): void {
+  logger.info("the search engine takes documents again, after {seconds} s", { seconds: Math.round(seconds) });
 }
 
 /** Two documents cannot share an index, nor two databases a slot. @throws PgsyncError SCHEMA_INVALID, USAGE */

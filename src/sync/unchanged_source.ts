@@ -2,7 +2,7 @@ import { readTableStates, type TableState } from "../catalog/table_state.ts";
 import { PgsyncError } from "../errors/error.ts";
 import type { MappedDocument } from "../mapping/tree.ts";
 import type { Sql } from "../postgres/connect.ts";
-import { isTemporary } from "../postgres/errors.ts";
+import { isTemporary } from "../retry/patience.ts";
 import { type DatabaseState, readDatabase } from "./database_state.ts";
 import { definitions, documentSource } from "./document_source.ts";
 

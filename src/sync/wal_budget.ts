@@ -1,3 +1,4 @@
+import type { SlotState } from "../replication/slot.ts";
 import { formatBytes, formatDuration } from "../status/figures.ts";
 import { RateMeter } from "../status/rate.ts";
 
@@ -5,9 +6,10 @@ import { RateMeter } from "../status/rate.ts";
 export interface SlotLook {
   /** Milliseconds of a clock that goes evenly. */
   readonly at: number;
+  readonly walStatus: SlotState["walStatus"];
   /** WAL that the slot keeps. */
   readonly retainedBytes: number;
-  /** WAL that may still be written before the slot is given up, 0 or less where that may be at any moment; null: no limit. */
+  /** WAL that may still be written before the slot is given up, 0 or less where that may be at any moment; null: no limit, or it is lost. */
   readonly safeBytes: number | null;
   /** WAL beyond what was confirmed. Where the slot keeps much more, an old transaction holds it. */
   readonly unconfirmedBytes: number;
@@ -15,7 +17,7 @@ export interface SlotLook {
 
 /** Something to tell of a slot. */
 export interface WalWarning {
-  /** Grows with the danger: it is worth another line of the log when it changes. */
+  /** Grows with the danger: it is worth another line of the log when it does. */
   readonly level: number;
   /** One or two sentences, with the figures of the last look. */
   readonly message: string;
@@ -34,6 +36,12 @@ const LEVELS = [
 /** A slot that swings around a threshold is not told of at each turn: what was told ends so much above it. */
 const RELIEF = 1.2;
 
+/**
+ * What is confirmed may be dropped only when PostgreSQL has noted which transactions run, which it does every 15 s where anything is
+ * written. Only when that makes no difference for longer does an old transaction hold the slot.
+ */
+const HELD_FROM_MS = 60_000;
+
 /** Time counts when this share of the budget is used: a small budget lasts for seconds only, also where all is well. */
 const TIME_COUNTS_FROM = 0.25;
 
@@ -42,6 +50,8 @@ export class WalBudget {
   #growth = new RateMeter(RATE_WINDOW_MS);
   #limited = false;
   #level = 0;
+  /** Since when nearly all that is kept is confirmed. */
+  #confirmedSince: number | null = null;
 
   /**
    * @param slot its name
@@ -51,7 +61,14 @@ export class WalBudget {
 
   /** Takes note of a look. @returns what is to be told; null where all is well */
   look(look: SlotLook): WalWarning | null {
-    const { at, retainedBytes, safeBytes } = look;
+    const { at, walStatus, retainedBytes, safeBytes, unconfirmedBytes } = look;
+    if (walStatus === "lost") {
+      // It keeps nothing any more, and no error is louder than the one that the run halts with.
+      this.#level = 0;
+      return null;
+    }
+    if (unconfirmedBytes >= retainedBytes / 2) this.#confirmedSince = null;
+    else this.#confirmedSince ??= at;
     if (this.#limited !== (safeBytes !== null)) {
       // Somebody has set or unset the limit: what was measured was something else.
       this.#growth = new RateMeter(RATE_WINDOW_MS);
@@ -112,8 +129,8 @@ export class WalBudget {
     }${growing}, and max_slot_wal_keep_size sets no limit: PostgreSQL's disk may fill up.`;
   }
 
-  #kept({ retainedBytes, unconfirmedBytes }: SlotLook): string {
-    const held = unconfirmedBytes < retainedBytes / 2
+  #kept({ at, retainedBytes }: SlotLook): string {
+    const held = this.#confirmedSince !== null && at - this.#confirmedSince >= HELD_FROM_MS
       ? " (an old transaction holds it; all but a part is confirmed)"
       : "";
     return `The replication slot "${this.slot}" keeps ${formatBytes(retainedBytes)} of WAL${held}`;

@@ -7,12 +7,12 @@ import {
 import { havePassed } from "../documents/garbage.ts";
 import { joinKey, keyColumns, type RootKey } from "../documents/root_keys.ts";
 import type { SourceSession } from "../documents/source_session.ts";
-import type { PgsyncError } from "../errors/error.ts";
 import { existingIdsSql } from "../mapping/document_sql.ts";
 import { splitId } from "../mapping/id_sql.ts";
 import type { MappedDocument } from "../mapping/tree.ts";
 import { arrayLiteral } from "../postgres/array.ts";
 import { rowFaultOf } from "../postgres/errors.ts";
+import type { OnFault } from "../retry/patience.ts";
 import type { SearchClient } from "../search/client.ts";
 import { getDocuments, type StoredDocument } from "../search/multi_get.ts";
 import { type ValueDifference, valueDifferences } from "./value_differences.ts";
@@ -50,8 +50,7 @@ export interface ComparisonOptions {
   readonly contents: boolean;
   /** So many places of a document that differs are told; 0: documents are compared by their bytes only. */
   readonly places: number;
-  /** Told of each failure that is followed by another attempt. */
-  readonly onFault: (fault: PgsyncError) => void;
+  readonly onFault: OnFault;
 }
 
 /** Documents compared at once by their ids. */

@@ -2,12 +2,13 @@ import { cursorKeys } from "../documents/cursor_keys.ts";
 import { keyBounds } from "../documents/key_bounds.ts";
 import type { RootKey } from "../documents/root_keys.ts";
 import type { SourceSession } from "../documents/source_session.ts";
-import { type PgsyncError, toPgsyncError } from "../errors/error.ts";
+import { toPgsyncError } from "../errors/error.ts";
 import type { Chunk } from "../mapping/chunk_sql.ts";
 import { sampleKeysSql } from "../mapping/document_sql.ts";
 import type { MappedDocument } from "../mapping/tree.ts";
 import type { Lsn } from "../replication/lsn.ts";
 import { delay } from "../retry/backoff.ts";
+import type { OnFault } from "../retry/patience.ts";
 import type { SearchClient } from "../search/client.ts";
 import { refresh } from "../search/refresh.ts";
 import { listDocuments, type ListedDocument, type Listing } from "../search/listing.ts";
@@ -51,7 +52,7 @@ export interface DifferencesOptions {
   readonly chunkRows: number;
   /** So many places of a document that differs are told; 0: documents are compared by their bytes only. */
   readonly places: number;
-  readonly onFault: (fault: PgsyncError) => void;
+  readonly onFault: OnFault;
   readonly onProgress?: (progress: ComparisonProgress) => void;
 }
 
@@ -213,7 +214,7 @@ class IndexComparison {
   /** The documents that the index holds; where the search engine goes away meanwhile, from the beginning again. */
   async *#idsOfIndex(listing: Listing): AsyncGenerator<readonly ListedDocument[]> {
     const { search, generation, session, onFault } = this.options;
-    for (;;) {
+    for (let succeeded: (() => void) | void = undefined;;) {
       await session.untilDone(
         () => refresh(search, generation, this.signal),
         "refresh the index",
@@ -221,13 +222,18 @@ class IndexComparison {
         this.signal,
       );
       try {
-        yield* listDocuments(search, generation, listing, this.signal);
+        for await (const page of listDocuments(search, generation, listing, this.signal)) {
+          succeeded?.();
+          succeeded = undefined;
+          yield page;
+        }
+        succeeded?.();
         return;
       } catch (thrown) {
         this.signal.throwIfAborted();
         const error = toPgsyncError(thrown);
         if (error.next !== "retry") throw error;
-        onFault(error);
+        succeeded = onFault(error);
         await delay(LISTING_PAUSE_MS, this.signal);
       }
     }

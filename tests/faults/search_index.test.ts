@@ -86,6 +86,34 @@ describe("an index", () => {
     await sql.end();
   });
 
+  test("is seen to be closed, blocked or gone while nothing changes, and to take documents again", async () => {
+    const { sql, index, run, set } = await start();
+    const generation = (await run.status()).databases[0]?.indices[0]?.generation;
+    const takesNone = async (reason: RegExp) => {
+      await notReady(run, reason);
+      assert.match((await run.status()).databases[0]?.warnings.join() ?? "", reason);
+      await run.logged(new RegExp(`WARN.*${reason.source}`));
+    };
+    const takes = async () => {
+      await run.ready();
+      assert.deepEqual((await run.status()).databases[0]?.warnings, []);
+    };
+    await elasticsearch.request("POST", `/${generation}/_close`);
+    await takesNone(/The index .* is closed/);
+    await elasticsearch.request("POST", `/${generation}/_open`);
+    await takes();
+    await set({ "index.blocks.write": true });
+    await takesNone(/The index .* is blocked by its setting index\.blocks\.write\./);
+    await set({ "index.blocks.write": null });
+    await takes();
+    await elasticsearch.request("DELETE", `/${generation}`);
+    await takesNone(/The index .* does not exist any more/);
+    assert.match((await run.status()).databases[0]?.warnings.join() ?? "", /Start with --bootstrap/);
+    assert.equal((await elasticsearch.request("GET", `/${index}`)).status, 404, "it is not made by itself");
+    assert.equal((await run.end("SIGTERM")).code, 0);
+    await sql.end();
+  });
+
   test("that was deleted ends the run with a named error; --bootstrap makes it and loads it anew", async () => {
     const { sql, home, env, run, assertEqual } = await start();
     const generation = (await run.status()).databases[0]?.indices[0]?.generation;
@@ -124,16 +152,26 @@ describe("an index", () => {
     await sql.end();
   });
 
-  test("that has as many fields as it may have is waited for when columns are added", async () => {
-    const { sql, run, set, assertEqual, deadLetters } = await start();
+  test("that has as many fields as it may have is waited for when columns are added, until it has room or they are dropped", async () => {
+    const { sql, home, env, run: first, set, assertEqual, deadLetters } = await start();
     await set({ "index.mapping.total_fields.limit": 6 });
-    await sql`ALTER TABLE thing ADD COLUMN one text, ADD COLUMN two text, ADD COLUMN three text`;
+    const refused = /refused to add fields to the mapping.*Limit of total fields/;
+    const addColumns = () =>
+      sql`ALTER TABLE thing ADD COLUMN one text, ADD COLUMN two text, ADD COLUMN three text`;
+    await addColumns();
+    await notReady(first, refused);
+    assert.match(first.stderr(), /WARN.*Trying again.*index\.mapping\.total_fields\.limit/);
+    await sql`ALTER TABLE thing DROP COLUMN one, DROP COLUMN two, DROP COLUMN three`;
+    await assertEqual(first, "when the columns are gone");
+    await first.end("SIGTERM");
+
+    await addColumns();
+    const once = await home.run([], { env });
+    assert.equal(once.code, 4, once.stderr);
+    assert.match(once.stderr, /^error FIELDS_REFUSED: .*\n.*index\.mapping\.total_fields\.limit/m);
+    const run = await home.start(["--daemon"], { env });
     await sql`UPDATE thing SET one = 'one', two = 'two' WHERE id <= 20`;
-    await notReady(
-      run,
-      /does not take documents.*refused to add fields to the mapping.*Limit of total fields/,
-    );
-    assert.match(run.stderr(), /WARN.*Trying again.*index\.mapping\.total_fields\.limit/);
+    await notReady(run, refused);
     await set({ "index.mapping.total_fields.limit": 100 });
     await assertEqual(run, "when there is room for the columns");
     assert.equal(await deadLetters(run), 0);

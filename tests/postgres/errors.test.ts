@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { PgsyncError } from "../../src/errors/error.ts";
 import { connectPostgres } from "../../src/postgres/connect.ts";
-import { isTemporary, postgresError, sqlStateOf } from "../../src/postgres/errors.ts";
+import { postgresError, sqlStateOf } from "../../src/postgres/errors.ts";
+import { isTemporary } from "../../src/retry/patience.ts";
 import { ownPostgres, usePostgres } from "../support/postgres.ts";
 import { optionsOf } from "./options.ts";
 

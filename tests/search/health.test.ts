@@ -47,3 +47,20 @@ test("an engine that is silent while nothing is written is an outage, until it a
   health.succeeded("books");
   assert.deepEqual(health.state, { healthy: true });
 });
+
+test("what one part of a run told goes with it: nobody will tell that it is over", () => {
+  const recovered: Date[] = [];
+  const health = new SearchHealth((since) => recovered.push(since));
+  health.failed("authors", OVERLOADED, SECOND);
+  const part = health.part();
+  part.failed("books", NO_ANSWER, FIRST);
+  part.failed("shops", NO_ANSWER, FIRST);
+  part.succeeded("shops");
+  assert.deepEqual(health.state, { healthy: false, error: NO_ANSWER, since: FIRST, failures: 1 });
+  part[Symbol.dispose]();
+  assert.deepEqual(health.state, { healthy: false, error: OVERLOADED, since: SECOND, failures: 1 });
+  part.failed("books", NO_ANSWER, THIRD);
+  health.succeeded("authors");
+  assert.deepEqual(health.state, { healthy: true }, "what fails after the end is no matter");
+  assert.deepEqual(recovered, [SECOND]);
+});

@@ -91,11 +91,28 @@ describe("The status board", () => {
 
   it("keeps the newest twenty faults, one that repeats once", () => {
     const { board } = streaming();
-    for (let i = 0; i < 3; i++) board.retry("search", new PgsyncError("INTERNAL", "Same."));
+    for (let i = 0; i < 3; i++) board.retry(new PgsyncError("INTERNAL", "Same."));
     assert.equal(board.snapshot().faults.length, 1);
-    for (let i = 0; i < 30; i++) board.retry("replication", new PgsyncError("INTERNAL", `Fault ${i}.`));
+    for (let i = 0; i < 30; i++) board.retry(new PgsyncError("INTERNAL", `Fault ${i}.`), "replication");
     const { faults, stream } = board.snapshot();
     assert.deepEqual([faults.length, faults.at(-1)?.message, stream.reconnects], [20, "Fault 29.", 30]);
+  });
+
+  it("knows which server a fault is of, and when the log was told of it", () => {
+    const { board, events } = streaming();
+    const before = Date.now();
+    assert.equal(board.lastLogged("search"), null);
+    board.retry(new PgsyncError("SEARCH_UNAVAILABLE", "Overloaded."));
+    board.retry(new PgsyncError("FIELDS_REFUSED", "Full."));
+    board.retry(new PgsyncError("POSTGRES_UNREACHABLE", "Gone."));
+    board.retry(new PgsyncError("POSTGRES_UNREACHABLE", "Gone."), "replication");
+    assert.deepEqual(events.flatMap((event) => event.type === "retry" ? [event.of] : []), [
+      "search",
+      "search",
+      "postgresql",
+      "replication",
+    ]);
+    assert.ok((board.lastLogged("search") ?? 0) >= before);
   });
 
   it("takes for the server's position the newest that anybody spoke of", () => {
@@ -127,5 +144,9 @@ describe("The status board", () => {
     assert.deepEqual(told().slice(4), ["1 MB."], "figures alone are no news");
     board.stand("wal", "9 MB.", 2);
     assert.deepEqual(told().slice(5), ["9 MB."]);
+    board.stand("wal", "3 MB.", 1);
+    assert.equal(told().length, 6, "nor is that it became better");
+    board.stand("wal", "9 MB.", 2);
+    assert.deepEqual(told().slice(6), ["9 MB."]);
   });
 });

@@ -8,7 +8,7 @@ import { freePort } from "../../scripts/servers/ports.ts";
 /** What becomes of a request. */
 export type SearchFault =
   /** It is answered with this status and does not reach the engine. */
-  | { readonly kind: "status"; readonly status: 429 | 502 | 503 | 504 }
+  | { readonly kind: "status"; readonly status: 403 | 429 | 502 | 503 | 504 }
   /** It is carried out; the connection is cut in the middle of the answer's body. */
   | { readonly kind: "cut-answer" }
   /** It is carried out; the connection is cut before the answer. */
