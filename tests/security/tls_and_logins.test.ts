@@ -1,8 +1,14 @@
-/** An Elasticsearch that demands TLS, a certificate of the client, and a login. */
+/** An Elasticsearch and a PostgreSQL that demand TLS, a certificate of the client, and a login. */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import { createServer } from "node:tls";
+import { chmodSync, chownSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
 import { after, before, describe, it } from "node:test";
+import { createServer } from "node:tls";
+import postgres from "postgres";
+import { build } from "../../scripts/build.ts";
+import { removeFolder, SERVER_USER, temporaryFolder } from "../../scripts/servers/process.ts";
 import { BulkWriter } from "../../src/search/bulk_writer.ts";
 import { connectSearch } from "../../src/search/client.ts";
 import { ensureIndex } from "../../src/search/index.ts";
@@ -10,6 +16,8 @@ import { SEARCH_DEFAULTS, type SearchLogin, type SearchOptions } from "../../src
 import { Semaphore } from "../../src/search/semaphore.ts";
 import { bulk, META, NEVER } from "../search/setup.ts";
 import { makeAuthority } from "../support/certificates.ts";
+import { type PgsyncHome, pgsyncHome } from "../support/pgsync_process.ts";
+import { ownPostgres } from "../support/postgres.ts";
 import { securedElasticsearch } from "../support/secured_elasticsearch.ts";
 
 const authority = makeAuthority("search");
@@ -184,33 +192,147 @@ describe("TLS", () => {
   });
 });
 
-describe("A forged certificate", () => {
-  // It names the authority as its issuer and shows the true one's certificate beside it; only the signature is wrong.
-  const forged = stranger.sign("search", "DNS:localhost,IP:127.0.0.1");
-  let received = "";
-  const impostor = createServer(
-    { key: forged.key, cert: forged.certificate + authority.certificate },
-    (socket) => {
-      socket.on("error", () => {});
-      socket.on("data", (bytes) => (received += bytes.toString("latin1")));
-    },
-  );
-  impostor.on("tlsClientError", () => {});
-  let url = "";
-  before(async () => {
-    await new Promise<void>((resolve) => impostor.listen(0, "127.0.0.1", resolve));
-    const address = impostor.address();
-    assert.ok(typeof address === "object" && address !== null);
-    url = `https://localhost:${address.port}`;
-  });
-  after(() => impostor.close());
+// It names the authority as its issuer and shows the true one's certificate beside it; only the signature is wrong.
+const forged = stranger.sign("search", "DNS:localhost,IP:127.0.0.1");
+let impostorHeard = "";
+const impostor = createServer(
+  { key: forged.key, cert: forged.certificate + authority.certificate },
+  (socket) => {
+    socket.on("error", () => {});
+    socket.on("data", (bytes) => (impostorHeard += bytes.toString("latin1")));
+  },
+);
+impostor.on("tlsClientError", () => {});
+await new Promise<void>((resolve) => impostor.listen(0, "127.0.0.1", resolve));
+after(() => impostor.close());
+const impostorAddress = impostor.address();
+assert.ok(typeof impostorAddress === "object" && impostorAddress !== null);
+const impostorUrl = `https://localhost:${impostorAddress.port}`;
 
+describe("A forged certificate", () => {
   it("is not taken for the authority's, whose fingerprint is pinned or which is named; the login is not sent", async () => {
     for (const changes of [{ caCertificate: null, caFingerprint: authority.fingerprint }, {}]) {
-      await assert.rejects(connects({ ...changes, urls: [url], timeoutSeconds: 3 }), {
+      await assert.rejects(connects({ ...changes, urls: [impostorUrl], timeoutSeconds: 3 }), {
         code: "SEARCH_UNREACHABLE",
       });
     }
-    assert.equal(received, "");
+    assert.equal(impostorHeard, "");
   });
 });
+
+const folder = temporaryFolder("tls");
+after(() => removeFolder(folder));
+let executable: Promise<string> | undefined;
+/** The executable, built once. */
+function built(): Promise<string> {
+  return executable ??= build({ outfile: join(folder, "pgsync") });
+}
+
+/** A PostgreSQL that lets its user in by TLS alone. */
+async function securedPostgres(): Promise<string> {
+  // Its user must be able to read here.
+  chmodSync(folder, 0o755);
+  const certificate = authority.sign("database", "DNS:localhost");
+  writeFileSync(join(folder, "server.crt"), certificate.certificate);
+  writeFileSync(join(folder, "server.key"), certificate.key, { mode: 0o600 });
+  // The server refuses to run as root, and a key that is not its own.
+  if (process.getuid?.() === 0) chownSync(join(folder, "server.key"), SERVER_USER.uid, SERVER_USER.gid);
+  const postgresServer = await ownPostgres({
+    settings: {
+      ssl: "on",
+      ssl_cert_file: join(folder, "server.crt"),
+      ssl_key_file: join(folder, "server.key"),
+    },
+  });
+  const sql = postgres(postgresServer.url, { max: 1, onnotice: () => {} });
+  try {
+    await sql`CREATE TABLE planet (id int PRIMARY KEY, name text)`;
+    await sql`INSERT INTO planet SELECT g, 'planet ' || g FROM generate_series(1, 9) AS g`;
+    await sql`CREATE ROLE by_tls SUPERUSER LOGIN PASSWORD 'tls-secret'`;
+    writeFileSync(
+      join(postgresServer.dataDirectory, "pg_hba.conf"),
+      "hostssl all by_tls all scram-sha-256\nhost all postgres all trust\n",
+    );
+    await sql`SELECT pg_reload_conf()`;
+  } finally {
+    await sql.end({ timeout: 1 });
+  }
+  return `postgresql://by_tls:tls-secret@localhost:${postgresServer.port}/postgres`;
+}
+
+const postgresUrl = await securedPostgres();
+
+for (const name of ["Deno", "the executable"]) {
+  describe(`pgsync, run by ${name}, with servers that demand TLS and a login`, () => {
+    let home: PgsyncHome;
+    const index = name === "Deno" ? "shop-deno" : "shop-executable";
+    /** All that is demanded. */
+    const env = {
+      PG_SSLMODE: "verify-full",
+      PG_SSLROOTCERT: authority.certificateFile,
+      ELASTICSEARCH_SSL_ASSERT_FINGERPRINT: authority.fingerprint,
+      ELASTICSEARCH_CLIENT_CERT: client.certificateFile,
+      ELASTICSEARCH_CLIENT_KEY: client.keyFile,
+      ELASTICSEARCH_BASIC_AUTH: `${writer.name}:${writer.password}`,
+    };
+    before(async () => {
+      const options = {
+        schema: [{ database: "postgres", index, nodes: { table: "planet" } }],
+        postgresUrl,
+        searchUrl: server.url,
+      };
+      const executable = name === "Deno" ? {} : { executable: await built() };
+      home = pgsyncHome({ ...options, ...executable });
+    });
+
+    it("loads the documents, by fingerprint and by authority", async () => {
+      const loaded = await home.run(["--bootstrap"], { env });
+      assert.equal(loaded.code, 0, loaded.stderr);
+      await server.request("POST", `/${index}/_refresh`);
+      const { body } = await server.request("GET", `/${index}/_count`);
+      assert.equal(Reflect.get(Object(body), "count"), 9);
+      const { ELASTICSEARCH_SSL_ASSERT_FINGERPRINT: _, ...others } = env;
+      const again = await home.run([], {
+        env: { ...others, ELASTICSEARCH_CA_CERTS: authority.certificateFile },
+      });
+      assert.equal(again.code, 0, again.stderr);
+    });
+
+    const refusals: Readonly<Record<string, readonly [code: string, changes: () => Record<string, string>]>> =
+      {
+        "a PostgreSQL of another authority": [
+          "POSTGRES_LOGIN",
+          () => ({ PG_SSLROOTCERT: stranger.certificateFile }),
+        ],
+        "a PostgreSQL of another name": [
+          "POSTGRES_LOGIN",
+          () => ({ PG_URL: postgresUrl.replace("localhost", "127.0.0.1") }),
+        ],
+        "a PostgreSQL without TLS": ["POSTGRES_LOGIN", () => ({ PG_SSLMODE: "disable" })],
+        "a search engine of another fingerprint": [
+          "SEARCH_UNREACHABLE",
+          () => ({ ELASTICSEARCH_SSL_ASSERT_FINGERPRINT: stranger.fingerprint }),
+        ],
+        "a search engine of another authority": [
+          "SEARCH_UNREACHABLE",
+          () => ({
+            ELASTICSEARCH_SSL_ASSERT_FINGERPRINT: "",
+            ELASTICSEARCH_CA_CERTS: stranger.certificateFile,
+          }),
+        ],
+        "a forged certificate": ["SEARCH_UNREACHABLE", () => ({ ELASTICSEARCH_URL: impostorUrl })],
+        "no certificate of its own": [
+          "SEARCH_UNREACHABLE",
+          () => ({ ELASTICSEARCH_CLIENT_CERT: "", ELASTICSEARCH_CLIENT_KEY: "" }),
+        ],
+      };
+    for (const [what, [code, changes]] of Object.entries(refusals)) {
+      it(`refuses ${what}`, async () => {
+        const ended = await home.run([], { env: { ...env, ...changes() } });
+        assert.equal(ended.code, 3, ended.stderr);
+        assert.match(ended.stderr, new RegExp(`error ${code}: `));
+        assert.equal(impostorHeard, "");
+      });
+    }
+  });
+}
