@@ -10,6 +10,11 @@ import type { JsonObject, JsonValue, Place } from "./tree.ts";
 
 /** Larger files are refused: no schema is that large, and a parser's memory is a multiple of its text. */
 export const MAX_BYTES = 10 * 1024 * 1024;
+/**
+ * So many lines, commas, colons and brackets. Each may begin a value, for which the parser makes objects of about a kilobyte: 10 MB of them
+ * took 4 GB, and the process with it.
+ */
+const MAX_MARKS = 300_000;
 /** So many values may come from aliases; a file of a few lines can otherwise stand for billions of them. */
 const MAX_ALIASED_VALUES = 100_000;
 /** A chain of children uses two levels each; far beyond any real schema and far from the end of the stack. */
@@ -38,10 +43,11 @@ export interface SourceFile {
  *
  * @param text the file's content
  * @param file the name for places
- * @throws {PgsyncError} SCHEMA_INVALID where the text is larger than 10 MB
+ * @throws {PgsyncError} SCHEMA_INVALID where the text is larger than 10 MB, or holds more values than a schema file can
  */
 export function parseSyntax(text: string, file: string): SourceFile {
   if (text.length > MAX_BYTES || new TextEncoder().encode(text).length > MAX_BYTES) throw tooLarge(file);
+  if (hasMoreMarks(text, MAX_MARKS)) throw tooMany(file);
   const body = text.startsWith("\uFEFF") ? text.slice(1) : text;
   const lines = new yaml.LineCounter();
   const start: Place = { file, line: 1, column: 1, path: "" };
@@ -78,6 +84,27 @@ export function tooLarge(file: string): PgsyncError {
     remedy:
       "Check that it is a schema file; if it must be that large, divide its documents among several runs.",
   });
+}
+
+/** Whether a text holds more than so many marks that may begin or end a value. */
+function hasMoreMarks(text: string, most: number): boolean {
+  let count = 0;
+  for (const _mark of text.matchAll(/[\n\r,:[\]{}*&]/g)) {
+    if (++count > most) return true;
+  }
+  return false;
+}
+
+function tooMany(file: string): PgsyncError {
+  const marks = MAX_MARKS.toLocaleString("en-US");
+  return new PgsyncError(
+    "SCHEMA_INVALID",
+    `${file} has more than ${marks} lines, commas, colons and brackets, which no schema file has.`,
+    {
+      remedy:
+        "Check that it is a schema file; if it must be that large, divide its documents among several runs.",
+    },
+  );
 }
 
 const DOCUMENT = "a document, an object with `database` and `nodes`";

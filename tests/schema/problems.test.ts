@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { parseSchema } from "../../src/schema/parse.ts";
 import { errorOf, problemsOf } from "./support.ts";
 
 interface Case {
@@ -385,12 +386,34 @@ test("many aliases of one large part are refused too", () => {
 });
 
 test("a file of brackets is refused, not a stack overflow", () => {
-  for (const depth of [1_000, 200_000]) {
+  for (const depth of [1_000, 140_000]) {
     const [line] = problemsOf(
       `database: d\nnodes: {table: t}\nsetting: {a: ${"[".repeat(depth)}${"]".repeat(depth)}}`,
     );
     assert.match(line ?? "", /is nested too deeply$/);
   }
+});
+
+test("10 MB of values, which would take gigabytes, are refused before they are parsed", () => {
+  const size = 10 * 1024 * 1024 - 100;
+  const texts = [
+    `[${"1,".repeat(size / 2)}1]`,
+    "[".repeat(size),
+    `a: [&a 1${",*a".repeat(size / 3)}]`,
+    "---\na\n".repeat(size / 6),
+    "a:\r".repeat(size / 3),
+  ];
+  for (const text of texts) {
+    const started = performance.now();
+    assert.throws(() => parseSchema(text, "s.yaml", {}), {
+      code: "SCHEMA_INVALID",
+      message: "s.yaml has more than 300,000 lines, commas, colons and brackets, which no schema file has.",
+    });
+    assert.ok(performance.now() - started < 5_000);
+  }
+  // A long text is one value.
+  const [line] = problemsOf(`database: ["${"x".repeat(size - 100)}"]\nnodes: {table: t}\n`);
+  assert.match(line ?? "", /database: must be/);
 });
 
 test("an object with very many keys is checked in linear time", () => {
