@@ -151,6 +151,17 @@ for (const major of [13, 17] as const) {
       const loaded = await home.run(["--bootstrap"]);
       assert.equal(loaded.code, 0, loaded.stderr);
       assert.equal(await search.count(index), 127);
+
+      await run(server.url, "SELECT pg_drop_replication_slot('pgsync_shop_by_plan')");
+      const anew = await home.run(["--on-slot-loss", "resync"]);
+      assert.equal(anew.code, 0, anew.stderr);
+      await run(url("shop_owner"), "ALTER TABLE rating ENABLE ROW LEVEL SECURITY");
+      const hidden = await home.run(["verify"]);
+      assert.notEqual(hidden.code, 0);
+      assert.match(hidden.stderr, /row-level security/);
+      const torn = await home.run(["teardown"]);
+      assert.equal(torn.code, 4, torn.stderr);
+      assert.match(torn.stderr, /PRIVILEGE_MISSING.*publication/);
     });
   });
 }
