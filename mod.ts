@@ -68,6 +68,7 @@ export type {
   Fault,
   IndexStatus,
   LoadStatus,
+  MemoryStatus,
   Phase,
   RunStatus,
   StreamStatus,

@@ -1,5 +1,6 @@
 import type { MappedDocument } from "../mapping/tree.ts";
 import type { RootKey } from "../documents/root_keys.ts";
+import type { Held, MemoryShare } from "../memory/share.ts";
 import type { Lsn } from "../replication/lsn.ts";
 import type { BatchProcessor } from "./batch_processor.ts";
 import { ChangeBatch } from "./change_batch.ts";
@@ -8,15 +9,19 @@ import type { SyncObserver } from "../status/status.ts";
 /** Batches that are looked up, built and sent at once. The versions of documents keep them in order. */
 const BATCHES_AT_ONCE = 2;
 /** Those under way, and the one that collects. */
-export const BATCHES_IN_MEMORY: number = BATCHES_AT_ONCE + 1;
+const BATCHES_IN_MEMORY = BATCHES_AT_ONCE + 1;
+/** The sets of a batch double when they are full, so one more change may double the batch. */
+const GROWTH = 2;
 /** Batches whose positions may wait for an earlier one (a large fan-out) before no more are begun. */
 const MOST_WAITING_POSITIONS = 1_000;
 
 /** What a pipeline works with. */
 export interface ChangePipelineOptions {
   readonly processor: Pick<BatchProcessor, "process">;
-  /** Bytes of changes that may wait before the stream is held back. */
-  readonly waitingBytes: number;
+  /** Counts what the batches take. */
+  readonly memory: Pick<MemoryShare, "count">;
+  /** Bytes that all batches together may take: with its part of them the one that collects holds the stream back. */
+  readonly batchBytes: number;
   /** Holds the stream back, or lets it go on. */
   readonly holdBack: (paused: boolean) => void;
   /** All changes before the position are acknowledged. Called with growing positions. */
@@ -30,8 +35,8 @@ export interface ChangePipelineOptions {
 /** What is kept of a batch that was begun, until all before it are done too. */
 interface UnderWay {
   readonly position: Lsn | null;
-  /** The batch, where it has documents compared. */
-  readonly comparing: ChangeBatch | null;
+  /** The batch, where it has documents compared; null when it is done. */
+  comparing: ChangeBatch | null;
   done: boolean;
 }
 
@@ -41,6 +46,8 @@ interface UnderWay {
  */
 export class ChangePipeline {
   #collecting = new ChangeBatch();
+  /** What the collecting batch takes. */
+  #held: Held;
   readonly #underWay: UnderWay[] = [];
   #pumpScheduled = false;
   #heldBack = false;
@@ -48,7 +55,9 @@ export class ChangePipeline {
   #draining = false;
   #onIdle: () => void = () => {};
 
-  constructor(private readonly options: ChangePipelineOptions) {}
+  constructor(private readonly options: ChangePipelineOptions) {
+    this.#held = options.memory.count(0);
+  }
 
   /** The batch that takes the changes that arrive now. */
   get collecting(): ChangeBatch {
@@ -71,9 +80,16 @@ export class ChangePipeline {
     await new Promise<void>((resolve) => this.#onIdle = resolve);
   }
 
+  /** Gives back the memory of what was not begun. To be called when nothing is taken any more. */
+  close(): void {
+    this.#held.release();
+  }
+
   /** To be called after changes or a position were put into `collecting`; the batch starts once the caller is done. */
   changed(): void {
-    if (this.#collecting.bytes > this.options.waitingBytes && !this.#heldBack) {
+    const { bytes } = this.#collecting;
+    this.#held.resize(bytes);
+    if (bytes > this.options.batchBytes / BATCHES_IN_MEMORY / GROWTH && !this.#heldBack) {
       this.#heldBack = true;
       this.options.holdBack(true);
     }
@@ -111,10 +127,16 @@ export class ChangePipeline {
       this.#goAhead(batch);
       return;
     }
+    this.#held.resize(batch.bytes);
+    const held = this.#held;
     this.#collecting = new ChangeBatch();
+    this.#held = this.options.memory.count(0);
     this.#letGoOn();
-    if (batch.hasWork) this.#begin(batch);
-    else if (batch.position !== null) this.options.onPosition(batch.position);
+    if (batch.hasWork) this.#begin(batch, held);
+    else {
+      held.release();
+      if (batch.position !== null) this.options.onPosition(batch.position);
+    }
     if (this.isIdle) this.#onIdle();
   }
 
@@ -127,17 +149,19 @@ export class ChangePipeline {
     const running = this.#running();
     if (running.length >= BATCHES_AT_ONCE || !running.some((entry) => entry.comparing !== null)) return;
     if (this.#underWay.length >= MOST_WAITING_POSITIONS) return;
-    this.#begin(batch.splitLinked());
+    const linked = batch.splitLinked();
+    this.#held.resize(batch.bytes);
+    this.#begin(linked, this.options.memory.count(linked.bytes));
     this.#letGoOn();
   }
 
-  #begin(batch: ChangeBatch): void {
+  #begin(batch: ChangeBatch, held: Held): void {
     // A document built without what a comparison waits to see could reach the index after that has looked at it.
     for (const { comparing } of this.#running()) if (comparing !== null) batch.awaits(comparing);
     const comparing = batch.reconcile.size > 0 ? batch : null;
     const entry: UnderWay = { position: batch.position, comparing, done: false };
     this.#underWay.push(entry);
-    void this.#process(batch, entry);
+    void this.#process(batch, entry, held);
   }
 
   #running(): UnderWay[] {
@@ -159,11 +183,13 @@ export class ChangePipeline {
       this.#running().length >= (batch.reconcile.size > 0 ? 1 : BATCHES_AT_ONCE);
   }
 
-  async #process(batch: ChangeBatch, entry: UnderWay): Promise<void> {
+  async #process(batch: ChangeBatch, entry: UnderWay, held: Held): Promise<void> {
     const { processor, signal, observe, onFailure } = this.options;
     try {
       const times = await processor.process(batch, signal);
       entry.done = true;
+      entry.comparing = null;
+      held.release();
       for (const tell of batch.whenDone) tell();
       const waited = batch.oldestCommit === null ? null : Math.max(0, Date.now() - batch.oldestCommit) / 1000;
       this.#advance();
@@ -173,6 +199,7 @@ export class ChangePipeline {
       }
       this.#pump();
     } catch (thrown) {
+      held.release();
       if (this.#failed) return;
       this.#failed = true;
       onFailure(thrown);

@@ -5,6 +5,7 @@ import { joinId } from "../mapping/id_sql.ts";
 import { indexedKeys } from "./indexed_keys.ts";
 import type { IndexWriter } from "../documents/index_writer.ts";
 import type { ServerMoment } from "../documents/source_clock.ts";
+import { BYTES_AN_ITEM, type WorkMemory } from "../documents/work_memory.ts";
 import { BulkBody } from "../search/bulk_body.ts";
 import type { SearchClient } from "../search/client.ts";
 import { readVersions } from "../search/stored_versions.ts";
@@ -14,24 +15,39 @@ const IDS_A_REQUEST = 5_000;
 /** No version of ours is less, and none that the engine counts by itself comes so far. */
 const LEAST_OWN_VERSION = documentVersion({ timeline: 1, lsn: 0n, fromStream: false });
 
+/** What is used to find and remove documents without a row. */
+export interface RemainsOptions {
+  readonly session: SourceSession;
+  readonly search: SearchClient;
+  readonly memory: WorkMemory;
+}
+
 /**
  * The keys of the documents that an index holds without a root row.
  *
  * @param moment what is read holds everything before it
- * @returns page by page; those that no row can have are left out, and removed at the end as by `removeOwnRemains`
+ * @returns page by page; those that no row can have are left out, and removed as by `removeOwnRemains`
  * @throws as `missingRoots` and `removeOwnRemains`
  */
 export async function* extraRoots(
   writer: IndexWriter,
-  session: SourceSession,
-  search: SearchClient,
+  options: RemainsOptions,
   moment: ServerMoment,
   signal: AbortSignal,
 ): AsyncGenerator<readonly RootKey[]> {
-  const impossible: string[] = [];
+  const { session, search } = options;
+  let impossible: string[] = [];
   const note = (key: RootKey) => void impossible.push(joinId(splitKey(key)));
-  yield* missingRoots(indexedKeys(writer, search, signal), writer, session, moment, note);
-  await removeOwnRemains(impossible, writer, search, moment, signal);
+  const remove = async () => {
+    const ids = impossible;
+    impossible = [];
+    await removeOwnRemains(ids, writer, options, moment, signal);
+  };
+  for await (const page of missingRoots(indexedKeys(writer, search, signal), writer, session, moment, note)) {
+    if (page.length > 0) yield page;
+    if (impossible.length >= IDS_A_REQUEST) await remove();
+  }
+  await remove();
 }
 
 /**
@@ -45,7 +61,7 @@ export async function* extraRoots(
 export async function removeOwnRemains(
   ids: readonly string[],
   writer: IndexWriter,
-  search: SearchClient,
+  { search, memory }: Pick<RemainsOptions, "search" | "memory">,
   moment: ServerMoment,
   signal: AbortSignal,
 ): Promise<void> {
@@ -61,6 +77,7 @@ export async function removeOwnRemains(
     for (let done = own.length === 0; !done;) {
       const body = new BulkBody();
       for (const id of own) body.delete(id, version);
+      using _ = await memory.documents.acquire(body.byteLength + own.length * BYTES_AN_ITEM, signal);
       done = await writer.send(body.take(Date.now()), "stream", null, signal);
     }
   }

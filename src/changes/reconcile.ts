@@ -3,6 +3,7 @@ import type { IndexWriter } from "../documents/index_writer.ts";
 import type { RootKey } from "../documents/root_keys.ts";
 import type { ServerMoment } from "../documents/source_clock.ts";
 import type { SourceSession } from "../documents/source_session.ts";
+import type { WorkMemory } from "../documents/work_memory.ts";
 import { allKeysSql } from "../mapping/document_sql.ts";
 import type { OnFault } from "../retry/patience.ts";
 import type { SearchClient } from "../search/client.ts";
@@ -14,6 +15,7 @@ import { extraRoots, removeOwnRemains } from "./own_remains.ts";
 export interface ReconcileOptions {
   readonly session: SourceSession;
   readonly search: SearchClient;
+  readonly memory: WorkMemory;
   /** Chunks of a table that are compared at once. */
   readonly workers: number;
   /** Rows of a chunk, about. */
@@ -50,14 +52,14 @@ export async function* reconciledKeys(
     const compared = { ...options, workers: 1, mapped, generation, contents: true, places: 0 };
     for await (const page of differences(compared, signal)) {
       const impossible = page.filter(({ key }) => key === null).map(({ id }) => id);
-      await removeOwnRemains(impossible, writer, search, moment, signal);
+      await removeOwnRemains(impossible, writer, options, moment, signal);
       yield page.flatMap(({ key }) => key ?? []);
     }
     return;
   }
   {
     using lease = await session.lease(session.lookups, moment);
-    yield* cursorKeys(lease.sql, allKeysSql(mapped), [], signal);
+    yield* cursorKeys(lease.sql, allKeysSql(mapped), [], signal, options.memory.pageKeys);
   }
-  yield* extraRoots(writer, session, search, moment, signal);
+  yield* extraRoots(writer, options, moment, signal);
 }

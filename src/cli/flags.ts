@@ -20,6 +20,7 @@ export interface Flags {
   readonly numWorkers?: string | undefined;
   readonly viewRefresh?: string | undefined;
   readonly maxDeadLetters?: string | undefined;
+  readonly maxMemoryMb?: string | undefined;
   readonly listen?: string | undefined;
   readonly logFormat?: string | undefined;
   readonly verbose?: boolean | undefined;

@@ -75,6 +75,11 @@ export const maxDeadLetters = new Option(
   described("with more refused documents the run is not ready, 0 never; 10000", "PGSYNC_MAX_DEAD_LETTERS"),
 );
 
+export const maxMemoryMb = new Option(
+  "--max-memory-mb <count>",
+  described("MiB that all buffers together may take, at least 4; 64", "PGSYNC_MAX_MEMORY_MB"),
+);
+
 /** How a run goes. */
 export const daemon = new Option(
   "-d, --daemon",

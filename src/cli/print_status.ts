@@ -13,6 +13,12 @@ export function describeStatus(status: StatusJson, now: Date): string {
     `pgsync ${status.version}, ${status.ready ? "ready" : "not ready"}, up ${since(status.startedAt)}`,
   ];
   for (const reason of status.notReady) lines.push(`  ${reason}`);
+  const { heldBytes, limitBytes, mostBytes } = status.memory;
+  lines.push(
+    `  buffers hold ${formatBytes(heldBytes)} of ${formatBytes(limitBytes)}, ${
+      formatBytes(mostBytes)
+    } at most so far`,
+  );
   for (
     const { database, phase, postgresVersion, searchEngine, stream, indices, warnings, faults } of status
       .databases

@@ -1,5 +1,6 @@
 /** The settings of a run, from flags and variables; pure, so that every rule can be tested as a table. */
 import { PgsyncError } from "../errors/error.ts";
+import { LEAST_BUDGET } from "../memory/budget.ts";
 import { RUN_DEFAULTS, type RunOptions } from "../sync/options.ts";
 import type { Flags } from "./flags.ts";
 import { postgresOptions } from "./postgres_settings.ts";
@@ -8,6 +9,8 @@ import { searchOptions } from "./search_settings.ts";
 import { searchWarnings } from "./secret_warnings.ts";
 import { choice, given, matching, seconds, textOf, wholeNumber, yesOrNo } from "./values.ts";
 import { type Environment, judgeVariables } from "./variables.ts";
+
+const MEBIBYTE = 1024 ** 2;
 
 /** A run's settings without the schema file, which has to be read first. */
 export interface RunSettings {
@@ -44,7 +47,10 @@ export function runSettings(
   const bulkBytes = given(environment, "ELASTICSEARCH_MAX_CHUNK_BYTES");
   const bulkDocuments = given(environment, "ELASTICSEARCH_CHUNK_SIZE");
   const bulkConcurrency = given(environment, "ELASTICSEARCH_THREAD_COUNT");
-  const bufferBytes = given(environment, "PGSYNC_BUFFER_BYTES");
+  const maxMemory = given(environment, "PGSYNC_MAX_MEMORY_MB", {
+    name: "--max-memory-mb",
+    value: flags.maxMemoryMb,
+  });
   const viewRefresh = given(environment, "PGSYNC_VIEW_REFRESH_INTERVAL", {
     name: "--view-refresh",
     value: flags.viewRefresh,
@@ -76,9 +82,9 @@ export function runSettings(
     bulkConcurrency: bulkConcurrency === null
       ? RUN_DEFAULTS.bulkConcurrency
       : wholeNumber(bulkConcurrency, 1, 64),
-    bufferBytes: bufferBytes === null
-      ? RUN_DEFAULTS.bufferBytes
-      : wholeNumber(bufferBytes, 1024 ** 2, 1024 ** 4),
+    maxMemoryBytes: maxMemory === null
+      ? RUN_DEFAULTS.maxMemoryBytes
+      : MEBIBYTE * wholeNumber(maxMemory, LEAST_BUDGET / MEBIBYTE, 1024 ** 2),
     viewRefreshSeconds: viewRefresh === null
       ? RUN_DEFAULTS.viewRefreshSeconds
       : wholeNumber(viewRefresh, 0, 86_400),

@@ -79,7 +79,7 @@ export const USED_VARIABLES = [
   "PGSYNC_LOG_FORMAT",
   "PGSYNC_VERBOSE",
   "PGSYNC_TIME_ZONE",
-  "PGSYNC_BUFFER_BYTES",
+  "PGSYNC_MAX_MEMORY_MB",
   "PGSYNC_CATALOG_INTERVAL",
   "PGSYNC_WAL_WARNING_BYTES",
   "PGSYNC_VIEW_REFRESH_INTERVAL",
@@ -95,6 +95,7 @@ export type UsedVariable = typeof USED_VARIABLES[number];
 
 /** PGSync's variables that need nothing here, and why. `*` at the end stands for any rest of the name. */
 const NEEDLESS: readonly { readonly names: readonly string[]; readonly why: string }[] = [
+  { names: ["PGSYNC_BUFFER_BYTES"], why: "PGSYNC_MAX_MEMORY_MB bounds all buffers together" },
   { names: ["REDIS_*"], why: "there is no Redis here; the state is in the checkpoint file" },
   {
     names: ["OPENSEARCH", "ELASTICSEARCH"],

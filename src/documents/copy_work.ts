@@ -44,11 +44,28 @@ export class CopyWork {
    */
   async room(): Promise<void> {
     if (this.#underWay.size < this.most) return;
-    const left = this.#begun + LONGEST_MS - Date.now();
-    const { promise: heldUp, reject } = Promise.withResolvers<never>();
-    const timer = setTimeout(() => reject(new HeldUpError()), Math.max(0, Math.min(PATIENCE_MS, left)));
-    try {
+    await this.patiently(async (late) => {
+      const { promise: heldUp, reject } = Promise.withResolvers<never>();
+      late.addEventListener("abort", () => reject(late.reason), { once: true });
       while (this.#underWay.size >= this.most) await Promise.race([heldUp, ...this.#underWay]);
+    });
+  }
+
+  /**
+   * Waits for something else while the COPY is held back, for as long as for room.
+   *
+   * @param wait ends with the signal's reason when the signal is aborted
+   * @throws HeldUpError; what `wait` throws
+   */
+  async patiently<T>(wait: (late: AbortSignal) => Promise<T>): Promise<T> {
+    const left = this.#begun + LONGEST_MS - Date.now();
+    const late = new AbortController();
+    const timer = setTimeout(
+      () => late.abort(new HeldUpError()),
+      Math.max(0, Math.min(PATIENCE_MS, left)),
+    );
+    try {
+      return await wait(late.signal);
     } finally {
       clearTimeout(timer);
     }

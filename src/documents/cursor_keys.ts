@@ -6,7 +6,7 @@ import { joinKey, type RootKey } from "./root_keys.ts";
 
 const logger = getLogger(["pgsync", "documents"]);
 
-/** Rows of a page: a country renamed touches a million cities, which must not come at once. */
+/** Rows of a page, at most: a country renamed touches a million cities, which must not come at once. */
 const PAGE = 5_000;
 
 /** Makes the names of cursors unique, whatever else is open on a session. */
@@ -23,6 +23,7 @@ let cursors = 0;
  *
  * @param sql a pool, of which one connection is used until the last page; or a reserved connection
  * @param signal an abort cancels the statement on the server
+ * @param length keys of a page
  * @throws postgres.js' errors; the signal's reason
  */
 export async function* cursorKeys(
@@ -30,9 +31,10 @@ export async function* cursorKeys(
   statement: string,
   parameters: readonly string[],
   signal: AbortSignal,
+  length: number = PAGE,
 ): AsyncGenerator<RootKey[]> {
-  const first = await firstPage(sql, statement, parameters);
-  if (first.length < PAGE) {
+  const first = await firstPage(sql, statement, parameters, length);
+  if (first.length < length) {
     if (first.length > 0) yield first;
     return;
   }
@@ -40,7 +42,7 @@ export async function* cursorKeys(
   // Given at once, so that documents are built while the server computes all the rows.
   yield first;
   const given = new Set(first);
-  for await (const page of heldKeys(session.sql, statement, parameters, signal)) {
+  for await (const page of heldKeys(session.sql, statement, parameters, length, signal)) {
     const fresh = page.filter((key) => !given.delete(key));
     if (fresh.length > 0) yield fresh;
   }
@@ -51,10 +53,11 @@ async function firstPage(
   sql: Session,
   statement: string,
   parameters: readonly string[],
+  length: number,
 ): Promise<RootKey[]> {
   const query = sql.unsafe(statement, [...parameters], { prepare: true });
   // To leave the loop closes the portal, and with it the transaction ends.
-  for await (const rows of query.values().cursor(PAGE)) return keysOf(rows);
+  for await (const rows of query.values().cursor(length)) return keysOf(rows);
   return [];
 }
 
@@ -62,6 +65,7 @@ async function* heldKeys(
   sql: Session,
   statement: string,
   parameters: readonly string[],
+  length: number,
   signal: AbortSignal,
 ): AsyncGenerator<RootKey[]> {
   const cursor = `pgsync_keys_${++cursors}`;
@@ -70,9 +74,9 @@ async function* heldKeys(
   try {
     for (;;) {
       signal.throwIfAborted();
-      const rows = await sql.unsafe(`FETCH ${PAGE} FROM ${cursor}`).values();
+      const rows = await sql.unsafe(`FETCH ${length} FROM ${cursor}`).values();
       yield keysOf(rows);
-      if (rows.length < PAGE) return;
+      if (rows.length < length) return;
     }
   } finally {
     await close(sql, cursor);

@@ -119,7 +119,8 @@ export class IndexWriter {
       checkpoint.removeDeadLetters(this.index, taken);
     }
     if (outcome.conflicts.length > 0) await this.#checkVersions(outcome.conflicts, signal);
-    this.#count(request);
+    const { length } = request.items;
+    if (length > 0) this.#weigh(request.body.length / length, length / 200);
     havePassed(request.items.length);
     this.indexed += outcome.indexed;
     this.deleted += outcome.deleted;
@@ -162,6 +163,17 @@ export class IndexWriter {
     }));
     this.#keep(entries);
     this.options.observe({ type: "refused", index: this.index, source, deadLetters: entries.length });
+  }
+
+  /** Documents were larger than was thought. @param bytes of so many, action lines included */
+  hasWeighed(documents: number, bytes: number): void {
+    // The size of a few tells little of the others, but that these did not fit tells that they are large.
+    if (documents > 1) this.#weigh(bytes / documents, 0.5);
+  }
+
+  /** Follows the documents' size, so that batches of keys can be cut to the size of a request. @param weight at most a half counts */
+  #weigh(bytes: number, weight: number): void {
+    this.#averageBytes += (bytes - this.#averageBytes) * Math.min(0.5, weight);
   }
 
   /** Tells what the log has still to say of refused documents. To be called when nothing is sent any more. */
@@ -238,14 +250,6 @@ export class IndexWriter {
           `which is beyond this PostgreSQL server's own: another cluster wrote it.`,
       );
     }
-  }
-
-  /** Follows the documents' size, so that batches of keys can be cut to the size of a request. */
-  #count(request: BulkRequest): void {
-    if (request.items.length === 0) return;
-    const bytes = request.body.length / request.items.length;
-    const weight = Math.min(0.5, request.items.length / 200);
-    this.#averageBytes += (bytes - this.#averageBytes) * weight;
   }
 }
 

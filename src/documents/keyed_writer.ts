@@ -1,20 +1,20 @@
 import { reached } from "../fault_points.ts";
 import { documentVersion } from "../search/version.ts";
-import { BodyMemory, BulkBody, type BulkRequest } from "../search/bulk_body.ts";
 import { Semaphore } from "../search/semaphore.ts";
 import type { OnFault } from "../retry/patience.ts";
 import type { Lsn } from "../replication/lsn.ts";
-import { DocumentBuilder, type DocumentCollector } from "./document_builder.ts";
+import { DocumentBuilder } from "./document_builder.ts";
+import { inPortions, type Overflow } from "./in_portions.ts";
 import type { IndexWriter, WriteSource } from "./index_writer.ts";
+import { PortionOfRequests } from "./portion_of_requests.ts";
 import type { RootKey } from "./root_keys.ts";
 import type { ServerMoment } from "./source_clock.ts";
 import type { SourceSession } from "./source_session.ts";
+import type { WorkMemory } from "./work_memory.ts";
+import type { Held } from "../memory/share.ts";
 
-/** The size of the requests that a writer makes. */
-export interface RequestLimits {
-  readonly bulkBytes: number;
-  readonly bulkDocuments: number;
-}
+/** Requests are filled so far at the first try, for documents are now larger, now smaller. */
+const FILLED = 0.75;
 
 /** For what and how keys are written. */
 export interface KeyedWrite {
@@ -39,12 +39,11 @@ export interface WriteTimes {
 export class KeyedWriter {
   readonly #builder: DocumentBuilder;
   readonly #slices: Semaphore;
-  readonly #memory: BodyMemory;
 
   constructor(
     readonly index: IndexWriter,
     private readonly session: SourceSession,
-    private readonly limits: RequestLimits,
+    private readonly memory: WorkMemory,
     /** Slices that are built or sent at once. */
     concurrency: number,
     /** Gives a moment that nothing built before can have, unless it was built of the same state. */
@@ -53,12 +52,11 @@ export class KeyedWriter {
   ) {
     this.#builder = new DocumentBuilder(index.mapped, session, onFault);
     this.#slices = new Semaphore(concurrency);
-    this.#memory = new BodyMemory(limits.bulkBytes);
   }
 
   /**
-   * Writes the documents of keys as they come. Returns when all are acknowledged; memory is bounded by the slices under
-   * way.
+   * Writes the documents of keys as they come. Returns when all are acknowledged. Each slice waits for its memory, whatever writes beside
+   * it.
    *
    * @param pages keys, each at most once in a page
    * @throws PgsyncError of PostgreSQL or the search engine that is not temporary; the signal's reason
@@ -105,8 +103,9 @@ export class KeyedWriter {
 
   /** As many keys as should fill a request. */
   #sliceSize(): number {
-    const fitting = Math.floor(this.limits.bulkBytes / this.index.averageBytes);
-    return Math.max(1, Math.min(this.limits.bulkDocuments, fitting));
+    const { bulkBytes, bulkDocuments } = this.memory;
+    const fitting = Math.floor(FILLED * bulkBytes / this.index.averageBytes);
+    return Math.max(1, Math.min(bulkDocuments, fitting));
   }
 
   async #writeSlice(
@@ -115,14 +114,36 @@ export class KeyedWriter {
     times: WriteTimes,
     signal: AbortSignal,
   ): Promise<void> {
+    const { memory } = this;
+    await inPortions(keys, {
+      share: memory.documents,
+      roomOf: (documents) => memory.roomOfRequest(documents),
+      work: (portion, held) => this.#writePortion(portion, held, write, times, signal),
+    }, signal);
+  }
+
+  async #writePortion(
+    keys: readonly RootKey[],
+    held: Held,
+    write: KeyedWrite,
+    times: WriteTimes,
+    signal: AbortSignal,
+  ): Promise<Overflow | null> {
+    const room = held.bytes;
     for (let moment = write.moment;;) {
       const buildStart = performance.now();
       const builtAt = Date.now();
       const version = documentVersion({ ...moment, fromStream: write.source !== "verify" });
-      const collect = () => new RequestCollector(this.#newBody(), version, builtAt, this.limits.bulkBytes);
-      const { parts, unmakeable } = await this.#builder.collect(keys, moment, collect, signal);
+      const { pipeline } = this.index.mapped.schema;
+      const portion = new PortionOfRequests(this.memory, held, keys.length, version, pipeline);
+      const { unmakeable } = await this.#builder.collect(keys, moment, () => portion.begin(), signal);
+      if (portion.overflow !== null) {
+        this.index.hasWeighed(portion.documents, portion.bytes);
+        portion.discard();
+        return portion.overflow;
+      }
       this.index.refuse(unmakeable, version, write.source, write.position);
-      const requests = parts.flatMap((part) => part.requests());
+      const requests = portion.requests(builtAt);
       reached("built");
       const bulkStart = performance.now();
       times.buildSeconds += (bulkStart - buildStart) / 1000;
@@ -131,42 +152,11 @@ export class KeyedWriter {
       );
       times.bulkSeconds += (performance.now() - bulkStart) / 1000;
       if (sent.every((done) => done)) break;
+      held.resize(room);
       // A copy of what grew too old may still be on its way to the index: what is built now must not tie with it.
       moment = await this.session.untilDone(this.freshMoment, "tell its WAL position", this.onFault, signal);
     }
     times.documents += keys.length;
-  }
-
-  #newBody(): BulkBody {
-    return new BulkBody(this.index.mapped.schema.pipeline, this.#memory);
-  }
-}
-
-/** Makes requests of the documents of one statement. */
-class RequestCollector implements DocumentCollector {
-  readonly #requests: BulkRequest[] = [];
-
-  /** @param builtAt when the documents began to be read, in milliseconds since 1970 */
-  constructor(
-    private readonly body: BulkBody,
-    private readonly version: bigint,
-    private readonly builtAt: number,
-    private readonly bulkBytes: number,
-  ) {}
-
-  add(id: string, document: Buffer | null): void {
-    if (document === null) this.body.delete(id, this.version);
-    else this.body.index(id, this.version, document);
-    if (this.body.byteLength >= this.bulkBytes) this.#requests.push(this.body.take(this.builtAt));
-  }
-
-  discard(): void {
-    // Nothing of it was sent.
-    for (const request of this.requests()) request.release?.();
-  }
-
-  requests(): readonly BulkRequest[] {
-    if (this.body.count > 0) this.#requests.push(this.body.take(this.builtAt));
-    return this.#requests;
+    return null;
   }
 }

@@ -8,7 +8,7 @@ import type { ServerMoment } from "./source_clock.ts";
 import type { SourceSession } from "./source_session.ts";
 
 /**
- * Of the keys that an index holds, those that have no root row.
+ * Of the keys that an index holds, those that have no root row: for each page a page, which may be empty.
  *
  * @param pages keys as `indexedKeys` gives them
  * @param moment what is read holds everything before it
@@ -48,6 +48,6 @@ export async function* missingRoots(
     if (page.length === 0) continue;
     const gone = await missing(page);
     havePassed(page.length);
-    if (gone.length > 0) yield gone;
+    yield gone;
   }
 }

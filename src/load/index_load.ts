@@ -9,12 +9,13 @@ import type { Lsn } from "../replication/lsn.ts";
 import { extraRoots } from "../changes/own_remains.ts";
 import type { OpenIndex } from "../documents/index_setup.ts";
 import { loadChunks } from "./initial_load.ts";
-import type { KeyedWriter, RequestLimits } from "../documents/keyed_writer.ts";
+import type { KeyedWriter } from "../documents/keyed_writer.ts";
 import { keyBounds } from "../documents/key_bounds.ts";
 import { keyChunks, pageChunks, storageFingerprint, wholeChunks } from "./load_chunks.ts";
 import { keyIsUnique } from "../mapping/tree.ts";
 import { NOTHING_TO_SEE, type SourceClock } from "../documents/source_clock.ts";
 import type { SourceSession } from "../documents/source_session.ts";
+import type { WorkMemory } from "../documents/work_memory.ts";
 import type { LoadStatus, SyncObserver } from "../status/status.ts";
 
 /** What the load of an index works with. */
@@ -25,7 +26,7 @@ export interface IndexLoadOptions {
   readonly clock: SourceClock;
   readonly search: SearchClient;
   readonly checkpoint: Checkpoint;
-  readonly limits: RequestLimits;
+  readonly memory: WorkMemory;
   readonly workers: number;
   /** Roots in a chunk, about. */
   readonly chunkRows: number;
@@ -186,11 +187,11 @@ export class IndexLoad {
 
   /** An index that held documents before may hold some whose rows were deleted while nobody listened. */
   async #removeExtra(signal: AbortSignal): Promise<void> {
-    const { keyed, session, search, clock, onFault } = this.options;
+    const { keyed, session, clock, onFault } = this.options;
     await session.untilDone(
       async () => {
         const moment = await clock.afterVisible(NOTHING_TO_SEE, signal);
-        const extra = extraRoots(keyed.index, session, search, moment, signal);
+        const extra = extraRoots(keyed.index, this.options, moment, signal);
         await keyed.write(extra, { moment, source: "load", position: null }, signal);
       },
       "compare the index with its table",

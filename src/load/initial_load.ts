@@ -7,17 +7,19 @@ import { allKeysSql } from "../mapping/document_sql.ts";
 import { splitId } from "../mapping/id_sql.ts";
 import type { Session } from "../postgres/session.ts";
 import { rowFaultOf } from "../postgres/errors.ts";
-import { BodyMemory, BulkBody, type BulkRequest } from "../search/bulk_body.ts";
+import type { Held } from "../memory/share.ts";
+import { BulkBody, type BulkRequest } from "../search/bulk_body.ts";
 import { documentVersion } from "../search/version.ts";
 import { copyDocuments } from "../documents/copy_documents.ts";
 import { CopyWork, HeldUpError } from "../documents/copy_work.ts";
 import { cursorKeys } from "../documents/cursor_keys.ts";
 import type { IndexWriter } from "../documents/index_writer.ts";
-import type { KeyedWriter, RequestLimits } from "../documents/keyed_writer.ts";
+import type { KeyedWriter } from "../documents/keyed_writer.ts";
 import { chunkRange } from "./load_chunks.ts";
 import { joinKey } from "../documents/root_keys.ts";
 import { NOTHING_TO_SEE, type SourceClock } from "../documents/source_clock.ts";
 import type { SourceSession } from "../documents/source_session.ts";
+import type { WorkMemory } from "../documents/work_memory.ts";
 
 const logger = getLogger(["pgsync", "load"]);
 
@@ -30,7 +32,7 @@ export interface InitialLoadOptions {
   readonly session: SourceSession;
   readonly clock: SourceClock;
   readonly checkpoint: Checkpoint;
-  readonly limits: RequestLimits;
+  readonly memory: WorkMemory;
   /** Chunks read at once. */
   readonly workers: number;
   readonly onFault: (fault: PgsyncError) => void;
@@ -57,11 +59,10 @@ export async function loadChunks(
   const queue = chunks.filter((chunk) => !chunk.done);
   const stopped = new AbortController();
   const either = AbortSignal.any([signal, stopped.signal]);
-  const memory = new BodyMemory(options.limits.bulkBytes);
   const work = async () => {
     for (let chunk = queue.shift(); chunk !== undefined; chunk = queue.shift()) {
       await options.mayGoOn(either);
-      await loadChunk(chunk, options, memory, either);
+      await loadChunk(chunk, options, either);
     }
   };
   const workers = Array.from({ length: Math.max(1, options.workers) }, async () => {
@@ -81,7 +82,6 @@ export async function loadChunks(
 async function loadChunk(
   chunk: LoadChunkProgress,
   options: InitialLoadOptions,
-  memory: BodyMemory,
   signal: AbortSignal,
 ): Promise<void> {
   const { session, checkpoint, keyed, onFault, onChunk, onDocuments } = options;
@@ -100,7 +100,7 @@ async function loadChunk(
     async () => {
       beginAgain();
       if (!byKeys) {
-        const outcome = await new ChunkReader(index, options, memory, onAcknowledged, signal).read(chunk);
+        const outcome = await new ChunkReader(index, options, onAcknowledged, signal).read(chunk);
         if (outcome.kind === "loaded") return;
         byKeys = true;
         tell(outcome, index.index);
@@ -143,12 +143,13 @@ function tell(outcome: Exclude<ChunkOutcome, { kind: "loaded" }>, index: string)
  */
 async function loadByKeys(
   chunk: LoadChunkProgress,
-  { keyed, session, clock }: InitialLoadOptions,
+  { keyed, session, clock, memory }: InitialLoadOptions,
   signal: AbortSignal,
 ): Promise<number> {
   const moment = await clock.afterVisible(NOTHING_TO_SEE, signal);
   using lease = await session.lease(session.loaders, moment);
-  const keys = cursorKeys(lease.sql, allKeysSql(keyed.index.mapped, chunkRange(chunk)), [], signal);
+  const statement = allKeysSql(keyed.index.mapped, chunkRange(chunk));
+  const keys = cursorKeys(lease.sql, statement, [], signal, memory.pageKeys);
   const { documents } = await keyed.write(keys, { moment, source: "load", position: null }, signal);
   return documents;
 }
@@ -161,21 +162,37 @@ type ChunkOutcome =
   /** The COPY was given up, for the search engine kept it waiting. */
   | { readonly kind: "held-up" };
 
+/** Beyond the average by so much, the documents of a request still have room for their items. */
+const SMALLER_DOCUMENTS = 1.5;
+
+/** What is collected for a request, in memory of its own. */
+interface Collected {
+  readonly body: BulkBody;
+  readonly held: Held;
+  /** So many documents have room. */
+  readonly most: number;
+}
+
+/** A document that was read. */
+interface Row {
+  readonly id: string;
+  readonly document: Buffer;
+}
+
 /** Reads one chunk by COPY and sends its documents, their bytes untouched. */
 class ChunkReader {
-  readonly #body: BulkBody;
+  #collected: Collected | null = null;
+  /** Rows that wait for memory: those of one piece of the COPY. */
+  #arrived: Row[] = [];
   #version = 0n;
   #builtAt = 0;
 
   constructor(
     private readonly index: IndexWriter,
     private readonly options: InitialLoadOptions,
-    memory: BodyMemory,
     private readonly onAcknowledged: (count: number) => void,
     private readonly signal: AbortSignal,
-  ) {
-    this.#body = new BulkBody(index.mapped.schema.pipeline, memory);
-  }
+  ) {}
 
   async read(chunk: LoadChunkProgress): Promise<ChunkOutcome> {
     const reserved = await this.options.session.loaders.reserve();
@@ -194,36 +211,114 @@ class ChunkReader {
 
   /** @param session reserved before anything is dated: to wait for one would make the documents look older than they are */
   async #readFrom(session: Session, chunk: LoadChunkProgress): Promise<void> {
-    const { clock, limits } = this.options;
-    const moment = await clock.now(session, this.signal);
-    this.#version = documentVersion({ ...moment, fromStream: false });
-    this.#builtAt = Date.now();
-    const work = new CopyWork(REQUESTS_UNDER_WAY);
+    const { clock, memory } = this.options;
+    // Memory for the first request is waited for before any lock is held, and before anything is dated, too.
+    const held = await memory.documents.acquire(memory.roomOfRequest(this.#mostDocuments()), this.signal);
+    this.#collected = this.#collect(held, this.#mostDocuments());
     try {
-      await copyDocuments(session, this.index.mapped, chunkRange(chunk), {
-        onDocument: (id, document) => this.#body.index(id, this.#version, document),
-        onPiece: () => {
-          if (this.#body.byteLength < limits.bulkBytes && this.#body.count < limits.bulkDocuments) return;
-          this.#flush(work);
-          return work.room();
-        },
-      }, this.signal);
-      if (this.#body.count > 0) this.#flush(work);
+      const moment = await clock.now(session, this.signal);
+      this.#version = documentVersion({ ...moment, fromStream: false });
+      this.#builtAt = Date.now();
+      const work = new CopyWork(REQUESTS_UNDER_WAY);
+      try {
+        await copyDocuments(session, this.index.mapped, chunkRange(chunk), {
+          onDocument: (id, document) => void this.#arrived.push({ id, document }),
+          onPiece: () => this.#take(work),
+        }, this.signal);
+        this.#flush(work);
+      } finally {
+        await work.end();
+      }
+      work.throwFailure();
     } finally {
-      await work.end();
+      this.#discard();
     }
-    work.throwFailure();
+  }
+
+  /** @returns a promise only where the COPY has to wait, for nearly every piece is a row */
+  #take(work: CopyWork): void | Promise<void> {
+    const collected = this.#collected;
+    const [only] = this.#arrived;
+    if (
+      collected === null || only === undefined || this.#arrived.length > 1 || !this.#fits(collected, only)
+    ) return this.#takeAll(work);
+    this.#arrived = [];
+    return this.#put(collected, only, work);
+  }
+
+  async #takeAll(work: CopyWork): Promise<void> {
+    const arrived = this.#arrived;
+    this.#arrived = [];
+    for (const row of arrived) {
+      if (this.#collected !== null && !this.#fits(this.#collected, row)) {
+        this.#flush(work);
+        this.#discard();
+        await work.room();
+      }
+      this.#collected ??= await this.#begin(work, row);
+      await this.#put(this.#collected, row, work);
+    }
+  }
+
+  #fits({ body }: Collected, { id, document }: Row): boolean {
+    return body.byteLength + body.mostBytes(id, document.length) <= this.options.memory.bodies.roomFor(0);
+  }
+
+  #put(collected: Collected, { id, document }: Row, work: CopyWork): void | Promise<void> {
+    const { body, most } = collected;
+    body.index(id, this.#version, document);
+    if (body.byteLength < this.options.memory.bulkBytes && body.count < most) return;
+    this.#flush(work);
+    return work.room();
+  }
+
+  /** Begins a request with a document, which waits in hand until there is room for it. */
+  async #begin(work: CopyWork, { id, document }: Row): Promise<Collected> {
+    const { memory } = this.options;
+    const most = this.#mostDocuments();
+    const bytes = new BulkBody(this.index.mapped.schema.pipeline).mostBytes(id, document.length);
+    const room = memory.roomOfRequest(most, bytes);
+    const held = memory.documents.tryAcquire(room) ??
+      await work.patiently((late) => memory.documents.acquire(room, AbortSignal.any([late, this.signal])));
+    return this.#collect(held, most);
+  }
+
+  #collect(held: Held, most: number): Collected {
+    const body = new BulkBody(this.index.mapped.schema.pipeline, this.options.memory.bodies);
+    return { body, held, most };
+  }
+
+  /** As many documents as a request holds where they are of the size that they were lately, or somewhat smaller. */
+  #mostDocuments(): number {
+    const { bulkBytes, bulkDocuments } = this.options.memory;
+    const fitting = Math.ceil(SMALLER_DOCUMENTS * bulkBytes / this.index.averageBytes);
+    return Math.max(1, Math.min(bulkDocuments, fitting));
   }
 
   /** Begins to send what is collected. */
   #flush(work: CopyWork): void {
-    const request = this.#body.take(this.#builtAt);
+    const collected = this.#collected;
+    if (collected === null || collected.body.count === 0) return;
     reached("built");
-    work.begin(() => this.#send(request));
+    work.begin(() => this.#send(collected.body.take(this.#builtAt), collected.held));
+    this.#collected = null;
   }
 
-  async #send(request: BulkRequest): Promise<void> {
-    if (!(await this.index.send(request, "load", null, this.signal))) await this.#rebuild(request);
+  #discard(): void {
+    this.#collected?.body.take(0).release?.();
+    this.#collected?.held.release();
+    this.#collected = null;
+  }
+
+  async #send(request: BulkRequest, held: Held): Promise<void> {
+    let taken: boolean;
+    try {
+      taken = await this.index.send(request, "load", null, this.signal);
+    } finally {
+      // To build anew takes memory of its own, which must not be waited for with this held.
+      held.release();
+    }
+    if (!taken) await this.#rebuild(request);
     this.onAcknowledged(request.items.length);
     reached("in-chunk");
   }

@@ -22,6 +22,8 @@ export interface BulkRequest {
   readonly release?: () => void;
 }
 
+/** An action line without the id and the pipeline, in UTF-16 units. */
+const LONGEST_ACTION = 128;
 const NEWLINE = 0x0a;
 const BLANK = 0x20;
 const FIRST_CAPACITY = 64 * 1024;
@@ -41,6 +43,11 @@ export class BodyMemory {
   constructor(bodyBytes: number) {
     // The last document goes beyond; a larger one makes its body grow, and is an exception.
     this.#capacity = Math.min(bodyBytes, LARGEST_REUSED) + FIRST_CAPACITY;
+  }
+
+  /** The memory that a body of so many bytes takes in the end: one that is larger than the others grows. */
+  roomFor(bytes: number): number {
+    return bytes <= this.#capacity ? this.#capacity : Math.max(bytes, this.#capacity * 2);
   }
 
   /** Memory that nobody else has. */
@@ -101,6 +108,19 @@ export class BulkBody {
   /** Documents so far. */
   get count(): number {
     return this.#items.length;
+  }
+
+  /** The most bytes that the lines of a document can take. @param document its length; null: a deletion */
+  mostBytes(id: string, document: number | null): number {
+    // `JSON.stringify` makes six units of one at most, and memory for three bytes each is asked for.
+    const action = 3 * (6 * id.length + LONGEST_ACTION + (this.#pipeline?.length ?? 0) * 6) + 1;
+    return action + (document === null ? 0 : document + 1);
+  }
+
+  /** Forgets all documents but the first ones. @param count so many */
+  truncate(count: number): void {
+    this.#items.length = Math.min(count, this.#items.length);
+    this.#length = this.#items.at(-1)?.end ?? 0;
   }
 
   /** Adds a document. @param document its JSON, UTF-8 */

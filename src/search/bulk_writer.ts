@@ -1,6 +1,7 @@
 import type { PgsyncError } from "../errors/error.ts";
 import { toPgsyncError } from "../errors/error.ts";
 import { reached } from "../fault_points.ts";
+import type { MemoryShare } from "../memory/share.ts";
 import { backoffDelay, delay } from "../retry/backoff.ts";
 import { BULK_FILTER, readBulkAnswer } from "./bulk_answer.ts";
 import type { BulkItem, BulkRequest } from "./bulk_body.ts";
@@ -28,6 +29,8 @@ export interface BulkWriterOptions {
   readonly generation: string;
   /** Limits the requests under way; shared by all that write to the same search engine. */
   readonly semaphore: Semaphore;
+  /** Memory for what has to be copied to be sent again. */
+  readonly copies?: MemoryShare;
   readonly health?: RequestOutcomes;
   /** Called before the wait for another attempt. */
   readonly onRetry?: (error: PgsyncError, waitMs: number) => void;
@@ -123,7 +126,10 @@ export class BulkWriter {
     part: readonly BulkItem[],
     signal: AbortSignal,
   ): Promise<PgsyncError | null> {
-    const body = bytesOf(delivery.request.body, part);
+    const runs = runsOf(part);
+    // Whoever sends waits for nothing but an answer, so what is waited for here comes.
+    using _ = runs.length > 1 ? await this.#options.copies?.acquire(bytesIn(runs), signal) : undefined;
+    const body = bytesOf(delivery.request.body, runs);
     const { client } = this.#options;
     if (client.maxBodyBytes !== null && body.length > client.maxBodyBytes) {
       // Sent all the same, the connection may be cut before the answer (413) can be read.
@@ -171,14 +177,29 @@ export function isStale(builtAt: number, now: number): boolean {
   return age > STALE_AFTER_MS || age < 0;
 }
 
-/** The lines of some items; no bytes are copied where they stand together. */
-function bytesOf(body: Buffer, items: readonly BulkItem[]): Buffer {
-  const runs: { start: number; end: number }[] = [];
+/** Bytes of a body that stand together. */
+interface Run {
+  readonly start: number;
+  end: number;
+}
+
+/** Where the lines of some items lie. */
+function runsOf(items: readonly BulkItem[]): Run[] {
+  const runs: Run[] = [];
   for (const { start, end } of items) {
     const last = runs.at(-1);
     if (last?.end === start) last.end = end;
     else runs.push({ start, end });
   }
+  return runs;
+}
+
+function bytesIn(runs: readonly Run[]): number {
+  return runs.reduce((sum, { start, end }) => sum + end - start, 0);
+}
+
+/** No bytes are copied where they stand together. */
+function bytesOf(body: Buffer, runs: readonly Run[]): Buffer {
   const [only] = runs;
   if (only !== undefined && runs.length === 1) return body.subarray(only.start, only.end);
   return Buffer.concat(runs.map(({ start, end }) => body.subarray(start, end)));

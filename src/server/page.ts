@@ -35,6 +35,9 @@ export function statusPage(status: StatusJson): Markup {
       ? ""
       : html`<ul>${status.notReady.map((reason) => html`<li>${reason}</li>`)}</ul>`}
     ${status.databases.map(databaseSection)}
+    <p>Buffers hold ${number.format(status.memory.heldBytes)} of ${number.format(
+      status.memory.limitBytes,
+    )} bytes, ${number.format(status.memory.mostBytes)} at most so far.</p>
     <footer>pgsync ${status.version}, running since ${status.startedAt} ·
     <a href="/status">status</a> · <a href="/metrics">metrics</a> · <a href="/ready">ready</a> · <a href="/health">health</a></footer>
       </body>

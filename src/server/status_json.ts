@@ -72,12 +72,16 @@ const databaseJson = z.object({
   faults: z.array(faultJson),
 });
 
+/** Of the buffers of the run, in bytes. */
+const memoryJson = z.object({ limitBytes: count, heldBytes: z.number(), mostBytes: z.number() });
+
 /** Reads the JSON of `/status`. */
 export const statusJson = z.object({
   version: z.string(),
   startedAt: time,
   ready: z.boolean(),
   notReady: z.array(z.string()),
+  memory: memoryJson,
   databases: z.array(databaseJson),
 });
 
@@ -95,6 +99,7 @@ export function toStatusJson(status: RunStatus, version: string, now: Date): Sta
     startedAt: status.startedAt.toISOString(),
     ready: status.ready,
     notReady: [...status.notReady],
+    memory: { ...status.memory },
     databases: status.databases.map((database) => databaseToJson(database, now)),
   };
 }

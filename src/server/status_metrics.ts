@@ -137,8 +137,41 @@ const STATUS_METRICS: readonly StatusMetric[] = [
   },
 ];
 
+const MEMORY_METRICS: readonly {
+  readonly name: string;
+  readonly help: string;
+  readonly value: (memory: RunStatus["memory"]) => number;
+}[] = [
+  {
+    name: "pgsync_memory_held_bytes",
+    help: "Bytes that the buffers of the run hold.",
+    value: ({ heldBytes }) => heldBytes,
+  },
+  {
+    name: "pgsync_memory_held_max_bytes",
+    help: "The most that they have held at once since the start.",
+    value: ({ mostBytes }) => mostBytes,
+  },
+  {
+    name: "pgsync_memory_limit_bytes",
+    help: "Bytes that the buffers may hold together (--max-memory-mb).",
+    value: ({ limitBytes }) => limitBytes,
+  },
+];
+
 /** Adds what is read from the status at each scrape. */
 export function addStatusMetrics(registry: Registry, status: () => RunStatus | null): void {
+  for (const { name, help, value } of MEMORY_METRICS) {
+    new Gauge({
+      name,
+      help,
+      registers: [registry],
+      collect() {
+        const memory = status()?.memory;
+        if (memory !== undefined) this.set(value(memory));
+      },
+    });
+  }
   for (const { type, name, help, labels, samples } of STATUS_METRICS) {
     const current = () =>
       (status()?.databases ?? []).flatMap((database) =>

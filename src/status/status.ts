@@ -76,6 +76,16 @@ export interface StreamStatus {
   readonly reconnects: number;
 }
 
+/** The memory of a run's buffers, of all its databases together, in bytes. Plain data. */
+export interface MemoryStatus {
+  /** What they may take; a single row or document that is larger passes alone. */
+  readonly limitBytes: number;
+  /** What they take now. */
+  readonly heldBytes: number;
+  /** The most that they have taken at once. */
+  readonly mostBytes: number;
+}
+
 /** A snapshot of a whole run, for `/status`, `/ready` and `pgsync status`. Plain data. */
 export interface RunStatus {
   /** When the run began. */
@@ -84,6 +94,8 @@ export interface RunStatus {
   readonly ready: boolean;
   /** Why it is not ready: one sentence each. */
   readonly notReady: readonly string[];
+  /** The memory of its buffers. */
+  readonly memory: MemoryStatus;
   /** One for each database of the schema file. */
   readonly databases: readonly SyncStatus[];
 }

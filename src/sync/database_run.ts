@@ -50,7 +50,7 @@ const FRESH_FOR_MS = 1_000;
 
 /** What the runs of all databases share. */
 export interface SharedOptions
-  extends Pick<DatabaseSyncOptions, "run" | "board" | "desk" | "requests" | "health" | "observe"> {
+  extends Pick<DatabaseSyncOptions, "run" | "board" | "desk" | "requests" | "memory" | "health" | "observe"> {
   /** The search engine; it may be waited for for long. */
   readonly search: Promise<SearchClient>;
 }

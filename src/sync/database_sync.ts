@@ -1,7 +1,7 @@
 import { getLogger } from "@logtape/logtape";
 import { BatchProcessor } from "../changes/batch_processor.ts";
 import { ChangeCollector } from "../changes/change_collector.ts";
-import { BATCHES_IN_MEMORY, ChangePipeline } from "../changes/change_pipeline.ts";
+import { ChangePipeline } from "../changes/change_pipeline.ts";
 import { PositionKeeper } from "../changes/position_keeper.ts";
 import { StreamConsumer } from "../changes/stream_consumer.ts";
 import { PgsyncError, toPgsyncError } from "../errors/error.ts";
@@ -58,7 +58,7 @@ export class DatabaseSync {
    * @throws PgsyncError
    */
   async run(control: { readonly signal: AbortSignal; readonly daemon: boolean }): Promise<Remap | null> {
-    const { run, state, admin, checkpoint, board, desk, search, observe } = this.options;
+    const { run, state, admin, checkpoint, board, desk, search, memory, observe } = this.options;
     const source = this.#source;
     const limit = this.#deadLetterLimit(control.daemon);
     const { working } = this.#signals;
@@ -104,7 +104,8 @@ export class DatabaseSync {
       // The way of a change, from its end: each part hands on to the one above it.
       pipeline = new ChangePipeline({
         processor: this.#processor(indices),
-        waitingBytes: run.bufferBytes / BATCHES_IN_MEMORY,
+        memory: memory.budget.changes,
+        batchBytes: memory.batchBytes,
         holdBack: (paused) => slot?.holdBack(paused),
         onPosition: (position) => keeper.advance(position),
         onFailure,
@@ -169,6 +170,7 @@ export class DatabaseSync {
       await Promise.allSettled(this.#loading);
       for (const index of this.#indices) index.close(this.#replaced.signal.aborted);
       this.#health[Symbol.dispose]();
+      pipeline?.close();
       checkpoint.onDeadLetters = () => {};
       await watch?.markUnheard();
     }
@@ -255,10 +257,10 @@ export class DatabaseSync {
   }
 
   #processor(indices: readonly FollowedIndex[]): BatchProcessor {
-    const { search, run: { loadWorkers, loadChunkRows } } = this.options;
+    const { search, memory: { work: memory }, run: { loadWorkers, loadChunkRows } } = this.options;
     const { session, clock, onFault } = this.#source;
     return new BatchProcessor(
-      { session, search, workers: loadWorkers, chunkRows: loadChunkRows, onFault },
+      { session, search, memory, workers: loadWorkers, chunkRows: loadChunkRows, onFault },
       clock,
       indices.map(({ keyed }) => keyed),
     );

@@ -18,6 +18,7 @@ import type { DeadLetterLimit } from "./dead_letter_limit.ts";
 import type { DatabaseState } from "./database_state.ts";
 import type { RunOptions } from "./options.ts";
 import type { RowSource } from "./row_source.ts";
+import type { RunMemory } from "./run_memory.ts";
 import type { SourceKeeper } from "./source_keeper.ts";
 
 const logger = getLogger(["pgsync", "sync"]);
@@ -34,6 +35,7 @@ export interface IndexOpening {
   readonly health: RequestOutcomes;
   /** Limits the bulk requests under way. */
   readonly requests: Semaphore;
+  readonly memory: RunMemory;
   readonly board: StatusBoard;
   /** Whether an initial load may go on. */
   readonly limit: Pick<DeadLetterLimit, "allowsLoad">;
@@ -133,6 +135,7 @@ async function openOne(
     replaced,
     observe,
   } = opening;
+  const memory = opening.memory.work;
   const { session, clock, onFault } = source;
   const { index } = mapped.schema;
   // Chunks that were loaded before the tables changed are no better than none.
@@ -150,6 +153,7 @@ async function openOne(
     client: search,
     generation: open.generation,
     semaphore: requests,
+    copies: memory.copies,
     health,
     onRetry: (error) => board.retry(error),
   });
@@ -162,9 +166,8 @@ async function openOne(
     newestVersion: () => clock.newestVersion(),
     observe,
   });
-  const limits = { bulkBytes: run.bulkBytes, bulkDocuments: run.bulkDocuments };
   const freshMoment = () => clock.afterVisible(NOTHING_TO_SEE, working);
-  const keyed = new KeyedWriter(writer, session, limits, run.bulkConcurrency, freshMoment, onFault);
+  const keyed = new KeyedWriter(writer, session, memory, run.bulkConcurrency, freshMoment, onFault);
   const load = new IndexLoad({
     open,
     keyed,
@@ -172,7 +175,7 @@ async function openOne(
     clock,
     search,
     checkpoint,
-    limits,
+    memory,
     workers: run.loadWorkers,
     chunkRows: run.loadChunkRows,
     describeRoot: () => source.describe(mapped.root.relation),

@@ -36,14 +36,17 @@ export interface RunOptions {
    * a crash, which costs the chunks under way, costs seconds. A plan once made is kept when this changes.
    */
   readonly loadChunkRows: number;
-  /** A bulk request is sent when its body reaches this many bytes… */
+  /** A bulk request is sent when its body reaches this many bytes (3/64 of `maxMemoryBytes` at most)… */
   readonly bulkBytes: number;
   /** …or this many documents. */
   readonly bulkDocuments: number;
   /** Bulk requests under way at once, load and stream together. */
   readonly bulkConcurrency: number;
-  /** Bytes of changes that may wait in memory, all batches together, before the stream is held back. */
-  readonly bufferBytes: number;
+  /**
+   * Bytes that all buffers of the run may take together, at least 4 MiB (docs/operations.md): changes, keys, documents on their way. When they are
+   * full, PostgreSQL is read no further. The runtime's own memory comes on top.
+   */
+  readonly maxMemoryBytes: number;
   /** Seconds between two refreshes of the materialised views that documents read; 0: never. */
   readonly viewRefreshSeconds: number;
   /** With more dead letters of one database the run is not ready, and an initial load waits; 0: no limit. */
@@ -69,7 +72,7 @@ export const RUN_DEFAULTS = {
   bulkBytes: 2 * 1024 * 1024,
   bulkDocuments: 5_000,
   bulkConcurrency: 3,
-  bufferBytes: 32 * 1024 * 1024,
+  maxMemoryBytes: 64 * 1024 * 1024,
   viewRefreshSeconds: 300,
   maxDeadLetters: 10_000,
   catalogIntervalMs: 5_000,

@@ -16,6 +16,7 @@ import { identityOf, readDatabase } from "./database_state.ts";
 import { type DeadLetterPlace, DeadLetters } from "./dead_letters.ts";
 import { existingIndex } from "./existing_index.ts";
 import type { RunOptions } from "./options.ts";
+import { RunMemory } from "./run_memory.ts";
 import { UnchangedSource } from "./unchanged_source.ts";
 
 const logger = getLogger(["pgsync", "letters"]);
@@ -145,6 +146,7 @@ class StoredPlace implements DeadLetterPlace, AsyncDisposable {
     this.#opened.use(session);
     const clock = new ServerClock(session);
     const search = await this.connection.client();
+    const { work: memory } = new RunMemory(run, documents.length, 1);
     const writers = new Map<string, OutsideWriter>();
     for (const mapped of state.mapping.documents) {
       const { systemIdentifier } = state.mapping.catalog.server;
@@ -156,7 +158,7 @@ class StoredPlace implements DeadLetterPlace, AsyncDisposable {
         session,
         clock,
         search,
-        limits: { bulkBytes: run.bulkBytes, bulkDocuments: run.bulkDocuments },
+        memory,
         concurrency: run.bulkConcurrency,
         onFault: this.#patience.onFault,
         checkSource: () => source.check(),

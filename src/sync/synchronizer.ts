@@ -11,6 +11,7 @@ import { type DeadLetterAccess, DeadLetters } from "./dead_letters.ts";
 import type { RunOptions } from "./options.ts";
 import { RecoveryLog } from "./recovery_log.ts";
 import { patiently } from "../retry/patience.ts";
+import { RunMemory } from "./run_memory.ts";
 import { watchSearch } from "./search_watch.ts";
 import type { RunStatus, SyncObserver } from "../status/status.ts";
 import { StatusBoard } from "../status/status_board.ts";
@@ -46,6 +47,7 @@ export class Synchronizer {
     tellRecovery,
   );
   readonly #health = new SearchHealth((since) => this.#recovery.over(since.getTime(), Date.now()));
+  readonly #memory: RunMemory;
   readonly #desks: ReadonlyMap<string, DeadLetterDesk>;
   /** The documents that were refused, while the run is under way. */
   readonly deadLetters: DeadLetterAccess;
@@ -58,6 +60,7 @@ export class Synchronizer {
    */
   constructor(readonly options: RunOptions, private readonly observer: SyncObserver = () => {}) {
     const { documents } = options.schema;
+    this.#memory = new RunMemory(options, documents.length, byDatabase(documents).size);
     this.#desks = new Map(
       [...byDatabase(documents).keys()].map((database) => [database, new DeadLetterDesk(database)]),
     );
@@ -101,6 +104,7 @@ export class Synchronizer {
             desk,
             search: connecting,
             requests,
+            memory: this.#memory,
             health: this.#health,
             observe: this.observer,
           };
@@ -171,7 +175,13 @@ export class Synchronizer {
     const notReady = databases.length === 0
       ? ["The run is starting."]
       : databases.flatMap((database) => database.notReady);
-    return { startedAt: this.#startedAt, ready: notReady.length === 0, notReady, databases };
+    return {
+      startedAt: this.#startedAt,
+      ready: notReady.length === 0,
+      notReady,
+      memory: this.#memory.status,
+      databases,
+    };
   }
 }
 

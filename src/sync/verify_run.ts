@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { getLogger } from "@logtape/logtape";
 import { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { ServerClock } from "../documents/server_clock.ts";
+import type { WorkMemory } from "../documents/work_memory.ts";
 import { SourceSession } from "../documents/source_session.ts";
 import { PgsyncError, toPgsyncError } from "../errors/error.ts";
 import type { MappedDocument } from "../mapping/tree.ts";
@@ -19,6 +20,7 @@ import { byDatabase, slotName } from "./database_mapping.ts";
 import { type DatabaseState, readDatabase } from "./database_state.ts";
 import { existingIndex } from "./existing_index.ts";
 import type { RunOptions } from "./options.ts";
+import { RunMemory } from "./run_memory.ts";
 import { UnchangedSource } from "./unchanged_source.ts";
 
 const logger = getLogger(["pgsync", "verify"]);
@@ -53,6 +55,7 @@ export async function* verify(
 class DatabaseVerifier {
   readonly #patience: CommandPatience;
   readonly #signal: AbortSignal;
+  readonly #memory: WorkMemory;
 
   constructor(
     private readonly run: RunOptions,
@@ -64,6 +67,8 @@ class DatabaseVerifier {
   ) {
     this.#patience = new CommandPatience(options.waitSeconds * 1000, logger);
     this.#signal = AbortSignal.any([signal, this.#patience.signal]);
+    // One index after the other.
+    this.#memory = new RunMemory(run, 1, 1).work;
   }
 
   async *verify(documents: readonly DocumentSchema[]): AsyncGenerator<IndexVerification> {
@@ -116,7 +121,7 @@ class DatabaseVerifier {
         options: this.options,
         workers,
         chunkRows: run.loadChunkRows,
-        limits: { bulkBytes: run.bulkBytes, bulkDocuments: run.bulkDocuments },
+        memory: this.#memory,
         concurrency: run.bulkConcurrency,
         mapped,
         generation,

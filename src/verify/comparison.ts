@@ -1,12 +1,14 @@
 import {
   type BuiltDocument,
-  type BuiltDocuments,
   DocumentBuilder,
+  type DocumentCollector,
   type UnmakeableDocument,
 } from "../documents/document_builder.ts";
 import { havePassed } from "../documents/garbage.ts";
+import { inPortions, type Overflow } from "../documents/in_portions.ts";
 import { joinKey, keyColumns, type RootKey } from "../documents/root_keys.ts";
 import type { SourceSession } from "../documents/source_session.ts";
+import type { WorkMemory } from "../documents/work_memory.ts";
 import { existingIdsSql } from "../mapping/document_sql.ts";
 import { splitId } from "../mapping/id_sql.ts";
 import type { MappedDocument } from "../mapping/tree.ts";
@@ -46,6 +48,7 @@ export interface ComparisonOptions {
   readonly generation: string;
   readonly session: SourceSession;
   readonly search: SearchClient;
+  readonly memory: WorkMemory;
   /** False: only existence is compared, because the index does not hold contents as PostgreSQL made them. */
   readonly contents: boolean;
   /** So many places of a document that differs are told; 0: documents are compared by their bytes only. */
@@ -53,8 +56,10 @@ export interface ComparisonOptions {
   readonly onFault: OnFault;
 }
 
-/** Documents compared at once by their ids. */
-const IDS_AT_ONCE = 500;
+/** Documents compared at once by their ids, or keys, at most. */
+const MOST_AT_ONCE = 500;
+/** What a document is taken to weigh before the first one was seen. */
+const FIRST_GUESS_BYTES = 4 * 1024;
 /** How many documents' worth of garbage a comparison leaves: the document, what the index has of it, the answer they came in. */
 const GARBAGE_A_COMPARISON = 6;
 /** The same for an id that is looked for: its place in a listing, its row, its mark. */
@@ -65,16 +70,18 @@ const GARBAGE_AN_ID = 3;
  * where the bytes differ.
  */
 export class Comparison {
-  readonly builder: DocumentBuilder;
+  readonly #builder: DocumentBuilder;
   readonly #existing: string;
+  /** The size of a document, as it was lately. */
+  #averageBytes = FIRST_GUESS_BYTES;
 
   constructor(private readonly options: ComparisonOptions) {
-    this.builder = new DocumentBuilder(options.mapped, options.session, options.onFault);
+    this.#builder = new DocumentBuilder(options.mapped, options.session, options.onFault);
     this.#existing = existingIdsSql(options.mapped);
   }
 
   /**
-   * Compares documents that were built.
+   * Compares documents that were built. What they and those of the index take is held by the caller.
    *
    * @throws PgsyncError of the search engine; the signal's reason
    */
@@ -87,8 +94,19 @@ export class Comparison {
 
   /** Compares the documents of root keys. @throws PgsyncError of PostgreSQL or the search engine; the signal's reason */
   async keys(keys: readonly RootKey[], signal: AbortSignal): Promise<Difference[]> {
-    const { documents, unmakeable } = await this.#build(keys, signal);
-    return [...unmakeable.map((each) => this.#unmakeable(each)), ...await this.built(documents, signal)];
+    const found: Difference[] = [];
+    for (let from = 0, size = this.#atOnce(); from < keys.length; from += size, size = this.#atOnce()) {
+      await this.#inPortions(keys.slice(from, from + size), async (portion, most) => {
+        const { documents, unmakeable, overflow } = await this.#build(portion, most, signal);
+        if (overflow !== null) return overflow;
+        found.push(
+          ...unmakeable.map((each) => this.#unmakeable(each)),
+          ...await this.built(documents, signal),
+        );
+        return null;
+      }, signal);
+    }
+    return found;
   }
 
   /**
@@ -99,8 +117,13 @@ export class Comparison {
    */
   async ids(ids: readonly string[], signal: AbortSignal): Promise<Difference[]> {
     const found: Difference[] = [];
-    for (let from = 0; from < ids.length; from += IDS_AT_ONCE) {
-      found.push(...await this.#ids(ids.slice(from, from + IDS_AT_ONCE), signal));
+    for (let from = 0, size = this.#atOnce(); from < ids.length; from += size, size = this.#atOnce()) {
+      await this.#inPortions(ids.slice(from, from + size), async (portion, most) => {
+        const result = await this.#ids(portion, most, signal);
+        if (!Array.isArray(result)) return result;
+        found.push(...result);
+        return null;
+      }, signal);
     }
     return found;
   }
@@ -112,11 +135,36 @@ export class Comparison {
     return ids.filter((id) => !marks.has(id)).map((id) => this.#extra(id, null, impossible));
   }
 
-  async #ids(ids: readonly string[], signal: AbortSignal): Promise<Difference[]> {
+  /** As many documents as should have room in a page. */
+  #atOnce(): number {
+    const fitting = Math.floor(this.options.memory.pageBytes / 2 / this.#averageBytes);
+    return Math.max(1, Math.min(MOST_AT_ONCE, fitting));
+  }
+
+  /** @param work told the most bytes of documents that have room */
+  async #inPortions(
+    items: readonly string[],
+    work: (items: readonly string[], most: number) => Promise<Overflow | null>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { memory } = this.options;
+    await inPortions(items, {
+      share: memory.documents,
+      roomOf: (count) => memory.roomOfPage(count),
+      work: (portion, held) => work(portion, memory.pageOfRoom(portion.length, held.bytes)),
+    }, signal);
+  }
+
+  async #ids(
+    ids: readonly string[],
+    most: number,
+    signal: AbortSignal,
+  ): Promise<Difference[] | Overflow> {
     const stored = await this.#stored(ids, [], signal);
     const { marks, impossible } = await this.#rows(ids, signal);
     const keys = ids.flatMap((id) => marks.has(id) ? this.#key(id) ?? [] : []);
-    const { documents, unmakeable } = await this.#build(keys, signal);
+    const { documents, unmakeable, overflow } = await this.#build(keys, most, signal);
+    if (overflow !== null) return overflow;
     const built = new Map(documents.map((document) => [document.id, document]));
     const faults = new Map(unmakeable.map((each) => [each.id, each]));
     return ids.flatMap((id, at) => {
@@ -223,16 +271,63 @@ export class Comparison {
     }
   }
 
-  async #build(keys: readonly RootKey[], signal: AbortSignal): Promise<BuiltDocuments> {
-    return await this.#patiently(
-      () => this.builder.build(keys, null, signal),
-      "build documents",
-      signal,
-    );
+  /** @param most bytes of documents that have room */
+  async #build(
+    keys: readonly RootKey[],
+    most: number,
+    signal: AbortSignal,
+  ): Promise<{
+    readonly documents: readonly BuiltDocument[];
+    readonly unmakeable: readonly UnmakeableDocument[];
+    readonly overflow: Overflow | null;
+  }> {
+    const { memory } = this.options;
+    const list = new DocumentList(most, (bytes) => memory.roomOfPage(1, bytes));
+    const { unmakeable } = await this.#builder.collect(keys, null, () => list.begin(), signal);
+    const { documents, bytes, overflow } = list;
+    if (documents.length > 0) {
+      const weight = Math.min(0.5, overflow === null ? documents.length / 200 : 0.5);
+      this.#averageBytes += (bytes / documents.length - this.#averageBytes) * weight;
+    }
+    return { documents, unmakeable, overflow };
   }
 
   async #patiently<T>(work: () => Promise<T>, doing: string, signal: AbortSignal): Promise<T> {
     return await this.options.session.untilDone(work, doing, this.options.onFault, signal);
+  }
+}
+
+/** The documents of some keys, as far as they have room. */
+class DocumentList {
+  documents: BuiltDocument[] = [];
+  bytes = 0;
+  overflow: Overflow | null = null;
+
+  /** @param most bytes that have room @param roomOf what one document of so many bytes would need by itself */
+  constructor(private readonly most: number, private readonly roomOf: (bytes: number) => number) {}
+
+  /** Takes the documents of one statement; what it discards leaves those of the statements before. */
+  begin(): DocumentCollector {
+    const { documents: { length }, bytes, overflow } = this;
+    return {
+      add: (id, document) => this.#add(id, document),
+      discard: () => {
+        this.documents.length = length;
+        this.bytes = bytes;
+        this.overflow = overflow;
+      },
+    };
+  }
+
+  #add(id: string, document: Buffer | null): void {
+    if (this.overflow !== null) return;
+    const size = document?.length ?? 0;
+    if (this.bytes + size > this.most) {
+      this.overflow = { documents: this.documents.length, room: this.roomOf(size) };
+      return;
+    }
+    this.documents.push({ id, document });
+    this.bytes += size;
   }
 }
 

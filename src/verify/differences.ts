@@ -1,7 +1,9 @@
 import { cursorKeys } from "../documents/cursor_keys.ts";
 import { keyBounds } from "../documents/key_bounds.ts";
+import { KeySet } from "../documents/key_set.ts";
 import type { RootKey } from "../documents/root_keys.ts";
 import type { SourceSession } from "../documents/source_session.ts";
+import { bytesOfDifferences, type WorkMemory } from "../documents/work_memory.ts";
 import { toPgsyncError } from "../errors/error.ts";
 import type { Chunk } from "../mapping/chunk_sql.ts";
 import { sampleKeysSql } from "../mapping/document_sql.ts";
@@ -42,6 +44,7 @@ export interface DifferencesOptions {
   /** Its `loaders` are read by as many at once as `workers` says. */
   readonly session: SourceSession;
   readonly search: SearchClient;
+  readonly memory: WorkMemory;
   /** All documents unless given. */
   readonly scope?: ComparisonScope;
   /** The index holds the contents of its documents as PostgreSQL made them (`holdsContents`); else only their existence is compared. */
@@ -130,7 +133,8 @@ class IndexComparison {
 
   /** A plain view is read in one piece: each part of it would be made of its tables anew. */
   async #chunks(): Promise<Chunk[]> {
-    const { mapped, session, chunkRows, onFault } = this.options;
+    const { mapped, session, memory, onFault } = this.options;
+    const chunkRows = memory.chunkRows(this.options.chunkRows);
     if (mapped.root.relation.kind === "view") return [{ kind: "whole" }];
     const bounds = await session.untilDone(
       () => keyBounds(session, mapped.root.relation, chunkRows, this.signal),
@@ -143,12 +147,15 @@ class IndexComparison {
   }
 
   async *#extra(): AsyncGenerator<readonly Difference[]> {
-    // A listing that begins again gives the same once more.
-    const told = new Set<string>();
+    // A listing that begins again gives the same once more. Of very many not all are remembered: to tell one twice is harmless.
+    const told = new KeySet();
+    const { memory } = this.options;
+    using held = memory.keys.count(0);
     yield* inParallel(this.#idsOfIndex({}), this.options.workers, async (page, stop) => {
       const extra = await this.comparison.extra(page.map(({ id }) => id), stop);
-      const fresh = extra.filter(({ id }) => !told.has(id));
-      for (const { id } of fresh) told.add(id);
+      if (told.bytes > memory.rememberedBytes) told.clear();
+      const fresh = extra.filter(({ id }) => told.add(id));
+      held.resize(told.bytes + bytesOfDifferences(fresh.length));
       this.#count(0, page.length);
       return fresh;
     }, this.signal);
@@ -200,7 +207,8 @@ class IndexComparison {
     const read = async (percent: number | null): Promise<RootKey[]> => {
       const keys: RootKey[] = [];
       const statement = sampleKeysSql(mapped, size, percent);
-      for await (const page of cursorKeys(session.loaders, statement, [], this.signal)) {
+      const keysAPage = this.options.memory.pageKeys;
+      for await (const page of cursorKeys(session.loaders, statement, [], this.signal, keysAPage)) {
         keys.push(...page);
       }
       return keys;

@@ -1,6 +1,6 @@
-import type { RequestLimits } from "../documents/keyed_writer.ts";
 import type { ServerClock } from "../documents/server_clock.ts";
 import type { SourceSession } from "../documents/source_session.ts";
+import type { WorkMemory } from "../documents/work_memory.ts";
 import type { PgsyncError } from "../errors/error.ts";
 import type { MappedDocument } from "../mapping/tree.ts";
 import type { SearchClient } from "../search/client.ts";
@@ -29,7 +29,7 @@ export interface IndexVerifierOptions {
   readonly workers: number;
   /** Rows of a chunk, about. */
   readonly chunkRows: number;
-  readonly limits: RequestLimits;
+  readonly memory: WorkMemory;
   /** Requests of a repair under way at once. */
   readonly concurrency: number;
   readonly mapped: MappedDocument;

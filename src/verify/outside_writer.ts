@@ -1,9 +1,10 @@
 import { type DeadLetterBox, IndexWriter } from "../documents/index_writer.ts";
-import { KeyedWriter, type RequestLimits } from "../documents/keyed_writer.ts";
+import { KeyedWriter } from "../documents/keyed_writer.ts";
 import type { RootKey } from "../documents/root_keys.ts";
 import type { ServerClock } from "../documents/server_clock.ts";
 import type { ServerMoment } from "../documents/source_clock.ts";
 import type { SourceSession } from "../documents/source_session.ts";
+import type { WorkMemory } from "../documents/work_memory.ts";
 import type { PgsyncError } from "../errors/error.ts";
 import type { MappedDocument } from "../mapping/tree.ts";
 import { BulkWriter } from "../search/bulk_writer.ts";
@@ -17,7 +18,7 @@ export interface OutsideWriterOptions {
   readonly session: SourceSession;
   readonly clock: ServerClock;
   readonly search: SearchClient;
-  readonly limits: RequestLimits;
+  readonly memory: WorkMemory;
   /** Requests under way at once. */
   readonly concurrency: number;
   readonly onFault: (fault: PgsyncError) => void;
@@ -47,7 +48,7 @@ export class OutsideWriter {
 
   /** @param letters where refused documents are kept */
   constructor(private readonly options: OutsideWriterOptions, letters: DeadLetterBox) {
-    const { mapped, generation, session, clock, search, limits, concurrency, onFault } = options;
+    const { mapped, generation, session, clock, search, memory, concurrency, onFault } = options;
     this.index = new IndexWriter({
       mapped,
       generation,
@@ -56,6 +57,7 @@ export class OutsideWriter {
         client: search,
         generation,
         semaphore: new Semaphore(concurrency),
+        copies: memory.copies,
         onRetry: onFault,
       }),
       checkpoint: letters,
@@ -65,7 +67,7 @@ export class OutsideWriter {
     this.#keyed = new KeyedWriter(
       this.index,
       session,
-      limits,
+      memory,
       concurrency,
       () => this.#laterMoment(),
       onFault,

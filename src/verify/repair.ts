@@ -1,5 +1,6 @@
 import type { DeadLetterEntry, TakenDocument } from "../checkpoint/types.ts";
 import type { DeadLetterBox } from "../documents/index_writer.ts";
+import { BYTES_AN_ITEM } from "../documents/work_memory.ts";
 import { BulkBody } from "../search/bulk_body.ts";
 import { documentVersion } from "../search/version.ts";
 import type { Comparison, Difference } from "./comparison.ts";
@@ -45,6 +46,8 @@ export class Repair {
       const body = new BulkBody();
       for (const { id } of await this.options.comparison.extra(ids, signal)) body.delete(id, version);
       if (body.count === 0) return;
+      const { documents } = this.options.memory;
+      using _ = await documents.acquire(body.byteLength + body.count * BYTES_AN_ITEM, signal);
       if (await this.#writer.index.send(body.take(builtAt), "verify", null, signal)) return;
     }
   }

@@ -6,6 +6,7 @@ import { changeSources } from "../../src/mapping/change_sources.ts";
 import type { BatchTimes } from "../../src/changes/batch_processor.ts";
 import type { ChangeBatch } from "../../src/changes/change_batch.ts";
 import { ChangePipeline } from "../../src/changes/change_pipeline.ts";
+import { MemoryShare } from "../../src/memory/share.ts";
 import { BOOKS, mapped } from "../sync/shop.ts";
 
 const [source = assert.fail()] = changeSources(mapped(BOOKS));
@@ -23,12 +24,15 @@ function controlled(waitingBytes = 1_000_000) {
   const positions: bigint[] = [];
   const failures: unknown[] = [];
   const held: boolean[] = [];
+  const memory = new MemoryShare(1_000_000);
   const pipeline = new ChangePipeline({
     processor: {
       process: (batch) =>
         new Promise((resolve, reject) => started.push({ batch, finish: () => resolve(TIMES), fail: reject })),
     },
-    waitingBytes,
+    memory,
+    // A third for each of three batches, and half of that, for their sets may double.
+    batchBytes: 6 * waitingBytes,
     holdBack: (paused) => held.push(paused),
     onPosition: (position) => positions.push(position),
     onFailure: (error) => failures.push(error),
@@ -45,7 +49,7 @@ function controlled(waitingBytes = 1_000_000) {
     pipeline.changed();
     return next;
   };
-  return { pipeline, started, positions, failures, held, change, commit };
+  return { pipeline, memory, started, positions, failures, held, change, commit };
 }
 
 describe("The pipeline", () => {
@@ -144,6 +148,46 @@ describe("The pipeline", () => {
     started[0]?.finish();
     await turn();
     assert.deepEqual(held, [true, false]);
+  });
+
+  it("counts what its batches take until they are done or have failed, and gives the rest back at the end", async () => {
+    const { pipeline, memory, started, change, commit } = controlled();
+    const compare = () => {
+      pipeline.collecting.addAll(source.document, 1);
+      pipeline.changed();
+    };
+    const bytes = () =>
+      new Set([...started.map(({ batch }) => batch), pipeline.collecting])
+        .values().reduce((sum, batch) => sum + batch.bytes, 0);
+    change();
+    await turn();
+    change();
+    await turn();
+    for (let i = 0; i < 100; i++) change();
+    assert.equal(started.length, 2);
+    assert.equal(memory.held, bytes());
+    const [first = assert.fail()] = started.splice(0, 1);
+    first.finish();
+    await turn();
+    assert.equal(memory.held, bytes(), "the third has begun, and the first is forgotten");
+    for (const { finish } of started.splice(0)) finish();
+    await turn();
+    assert.equal(memory.held, 0);
+
+    compare();
+    await turn();
+    compare();
+    change();
+    commit();
+    await turn();
+    assert.equal(started.length, 2, "the look-up has gone ahead of the second comparison");
+    assert.equal(memory.held, bytes());
+    for (const { fail } of started.splice(0)) fail("broken");
+    await turn();
+    assert.equal(memory.held, pipeline.collecting.bytes);
+    assert.ok(memory.held > 0);
+    pipeline.close();
+    assert.equal(memory.held, 0);
   });
 
   it("lets look-ups go ahead while one comparison is under way and the next one waits", async () => {

@@ -13,6 +13,7 @@ test("the status of a run that loads", () => {
     describeStatus(toStatusJson(run(LOADING), "9.9.9", NOW), NOW),
     `pgsync 9.9.9, not ready, up 1 h
   books is being loaded
+  buffers hold 2.1 MB of 67 MB, 4.2 MB at most so far
 
 shop: loading
   PostgreSQL 17.4 → Elasticsearch 8.19.21

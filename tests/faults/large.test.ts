@@ -153,7 +153,7 @@ describe("large changes", () => {
     const home = pgsyncHome({ schema: schema("held", index), postgresUrl: url, searchUrl: proxy.url });
     const run = await home.start(["--daemon", "--bootstrap"], {
       // A transaction of this test's size does not fit.
-      env: { PGSYNC_BUFFER_BYTES: String(2 ** 20) },
+      env: { PGSYNC_MAX_MEMORY_MB: "4" },
     });
     await run.ready();
     const [first] = await walsenders(sql);

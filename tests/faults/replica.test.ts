@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type postgres from "postgres";
+import { LEAST_BUDGET } from "../../src/memory/budget.ts";
 import { PgsyncError } from "../../src/errors/error.ts";
 import type { Bench } from "../integration/support.ts";
 import { optionsOf } from "../postgres/options.ts";
@@ -61,7 +62,7 @@ test("a standby that goes away is waited for with bounded memory, and /ready say
   const standby = await ownStandby(primary);
   const writer = superuser(primary);
   {
-    await using bench = await openLibrary(primary, standby, { bufferBytes: 1024 ** 2 });
+    await using bench = await openLibrary(primary, standby, { maxMemoryBytes: LEAST_BUDGET });
     bench.start();
     await bench.assertSettled("after the initial load");
     await standby.kill();

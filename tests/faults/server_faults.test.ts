@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import postgres from "postgres";
+import { LEAST_BUDGET } from "../../src/memory/budget.ts";
 import type { ErrorCode } from "../../src/errors/codes.ts";
 import { connectPostgres } from "../../src/postgres/connect.ts";
 import { parseLsn } from "../../src/replication/lsn.ts";
@@ -116,7 +117,7 @@ describe("A network that swallows everything", () => {
     const bench = await Bench.open(17, SHOP, BOOKS, {
       postgres: optionsOf(throughProxy(server.url, network)),
       search: { ...SEARCH_DEFAULTS, urls: [search] },
-      bufferBytes: 20_000,
+      maxMemoryBytes: LEAST_BUDGET,
     });
     await bench.write(`ALTER DATABASE ${bench.database.name} SET wal_sender_timeout = '2s'`);
     return { bench, network };
@@ -150,7 +151,7 @@ describe("A network that swallows everything", () => {
     proxy.delayAnswers(true);
     await bench.write("UPDATE book SET title = repeat('x', 3000) || id");
     // More than the buffers of both sides hold.
-    await bench.write("INSERT INTO book SELECT n, repeat('y', 4000) FROM generate_series(2001, 8000) AS n");
+    await bench.write("INSERT INTO book SELECT n, repeat('y', 1500) FROM generate_series(2001, 20000) AS n");
     await eventually(async () => {
       const rows = await bench.sql`SELECT FROM pg_stat_activity
         WHERE datname = ${bench.database.name} AND wait_event = 'WalSenderWriteData'`;

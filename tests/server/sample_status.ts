@@ -70,6 +70,7 @@ export function run(...databases: SyncStatus[]): RunStatus {
     startedAt: new Date("2026-01-01T00:00:00Z"),
     ready: databases.every(({ ready }) => ready),
     notReady: databases.flatMap(({ notReady }) => notReady),
+    memory: { limitBytes: 67_108_864, heldBytes: 2_097_152, mostBytes: 4_194_304 },
     databases,
   };
 }

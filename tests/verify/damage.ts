@@ -1,5 +1,6 @@
 /** An index that is equal to its tables, and ways to damage it by hand. */
 import { Buffer } from "node:buffer";
+import { RunMemory } from "../../src/sync/run_memory.ts";
 import { SourceSession } from "../../src/documents/source_session.ts";
 import { connectPostgres } from "../../src/postgres/connect.ts";
 import { connectSearch } from "../../src/search/client.ts";
@@ -110,6 +111,7 @@ export async function compare(
       contents: await holdsContents({ mapped, search, generation }),
       session,
       search,
+      memory: new RunMemory(bench.options, 1, 1).work,
       scope,
       workers: 2,
       places: 10,

@@ -26,6 +26,7 @@ export function syncCommand(context: Context) {
     .addOption(options.numWorkers)
     .addOption(options.viewRefresh)
     .addOption(options.maxDeadLetters)
+    .addOption(options.maxMemoryMb)
     .addOption(options.listen);
   return withLogAndEnvironment(connected)
     .addOption(options.wal)

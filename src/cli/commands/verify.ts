@@ -32,7 +32,8 @@ export function verifyCommand(context: Context) {
       .addOption(options.timeZone)
       .addOption(options.slot)
       .addOption(options.checkpoint)
-      .addOption(options.numWorkers),
+      .addOption(options.numWorkers)
+      .addOption(options.maxMemoryMb),
   )
     .action(async (flags) => {
       const environment = await prepare(context, flags);

@@ -1,0 +1,30 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { LEAST_BUDGET, MemoryBudget } from "../../src/memory/budget.ts";
+import { RUN_DEFAULTS } from "../../src/sync/options.ts";
+import { RunMemory } from "../../src/sync/run_memory.ts";
+
+test("the shares make up the budget, and what they hold is added up", async () => {
+  const budget = new MemoryBudget(LEAST_BUDGET);
+  const shares = [budget.changes, budget.keys, budget.documents, budget.requests];
+  assert.equal(shares.reduce((sum, { limit }) => sum + limit, 0), LEAST_BUDGET);
+  const held = await Promise.all(shares.map((share, at) => share.acquire(10 + at)));
+  assert.deepEqual([budget.held, budget.most], [46, 46]);
+  held[0]?.release();
+  assert.deepEqual([budget.held, budget.most], [36, 46]);
+});
+
+test("requests and pages are cut to the budget", () => {
+  const { work } = new RunMemory(RUN_DEFAULTS, 1, 1);
+  assert.deepEqual([work.bulkBytes, work.bulkDocuments], [
+    RUN_DEFAULTS.bulkBytes,
+    RUN_DEFAULTS.bulkDocuments,
+  ]);
+  const least = new RunMemory({ ...RUN_DEFAULTS, maxMemoryBytes: LEAST_BUDGET }, 3, 2);
+  const { documents } = least.budget;
+  const request = least.work.roomOfRequest(least.work.bulkDocuments);
+  assert.ok(request * 3 <= documents.limit, "several requests have room beside each other");
+  assert.ok(least.work.roomOfPage(1_000) * 2 <= documents.limit, "and several pages that are compared");
+  assert.equal(least.batchBytes * 2, least.budget.changes.limit);
+  assert.throws(() => new RunMemory({ ...RUN_DEFAULTS, maxMemoryBytes: LEAST_BUDGET - 1 }, 1, 1), RangeError);
+});
