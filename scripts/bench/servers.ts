@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import postgres from "postgres";
-import { startElasticsearch } from "../servers/elasticsearch.ts";
+import { type ElasticsearchServer, startElasticsearch } from "../servers/elasticsearch.ts";
 import { startPostgres } from "../servers/postgres.ts";
 import { beforeTheEnd } from "../servers/process.ts";
 import type { ProgressView } from "../servers/progress.ts";
@@ -26,6 +26,8 @@ export interface Servers {
   readonly postgresUrl: string;
   readonly sql: postgres.Sql;
   readonly search: Search;
+  /** The process behind it. */
+  readonly engine: Pick<ElasticsearchServer, "pid" | "halt" | "start">;
   /** Versions, for the report. */
   readonly versions: { readonly postgres: string; readonly elasticsearch: string };
   /** The postmaster. */
@@ -59,6 +61,7 @@ export async function startServers(
     postgresUrl: url.href,
     sql,
     search: new Search(engine.url),
+    engine,
     versions: { postgres: row?.server_version ?? "unknown", elasticsearch: engine.version },
     postgresPid: () =>
       Number(readFileSync(join(database.dataDirectory, "postmaster.pid"), "utf8").split("\n")[0]),

@@ -14,7 +14,7 @@ import type { WorkMemory } from "./work_memory.ts";
 import type { Held } from "../memory/share.ts";
 
 /** Requests are filled so far at the first try, for documents are now larger, now smaller. */
-const FILLED = 0.75;
+const FILLED = 0.9;
 
 /** For what and how keys are written. */
 export interface KeyedWrite {

@@ -47,8 +47,8 @@ export async function fillShop(url: string, { items, rows }: Size): Promise<void
   }
 }
 
-/** Writes the schema file. */
-export function writeShopSchema(): BenchSchema {
+/** Writes the schema file. @param further documents of the same database beside the items, as the schema file has them */
+export function writeShopSchema(further: readonly Record<string, unknown>[] = []): BenchSchema {
   const object = { type: "one_to_one", variant: "object" };
   const array = { type: "one_to_many", variant: "object" };
   const schema = [{
@@ -78,7 +78,7 @@ export function writeShopSchema(): BenchSchema {
         },
       ],
     },
-  }];
+  }, ...further.map((document) => ({ database: DATABASE, ...document }))];
   const file = join(temporaryFolder("large"), "schema.json");
   writeFileSync(file, JSON.stringify(schema, null, 2));
   return { file, index: DATABASE };
