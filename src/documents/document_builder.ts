@@ -24,12 +24,6 @@ export interface UnmakeableDocument {
   readonly fault: RowFault;
 }
 
-/** What became of the keys that were to be built. */
-export interface BuiltDocuments {
-  readonly documents: readonly BuiltDocument[];
-  readonly unmakeable: readonly UnmakeableDocument[];
-}
-
 /** Takes the documents of one statement as they arrive, so that nobody has to hold all their rows. */
 export interface DocumentCollector {
   /** Must not throw: that would leave the connection in the middle of an answer. @param document as in `BuiltDocument` */
@@ -53,64 +47,45 @@ export class DocumentBuilder {
   }
 
   /**
-   * Builds documents and keeps them.
-   *
-   * @throws as `collect`
-   */
-  async build(
-    keys: readonly RootKey[],
-    moment: ServerMoment | null,
-    signal: AbortSignal,
-  ): Promise<BuiltDocuments> {
-    const { parts, unmakeable } = await this.collect(keys, moment, () => new DocumentList(), signal);
-    return { documents: parts.flatMap((part) => part.documents), unmakeable };
-  }
-
-  /**
    * Builds documents; those that PostgreSQL cannot make are found by halving, so that one bad value does not keep the
    * others from being built. While PostgreSQL is away, or a table is locked, it waits and begins again.
    *
    * @param keys each at most once
    * @param moment the documents hold everything before it; null: they are as the session finds them
-   * @param begin makes what takes the documents of one statement
-   * @returns the collectors of the statements that succeeded
+   * @param begin gives what takes the documents of one statement; statements come one after the other
+   * @returns those that PostgreSQL cannot make
    * @throws PgsyncError of PostgreSQL that is not temporary; the signal's reason
    */
-  async collect<Collector extends DocumentCollector>(
+  async collect(
     keys: readonly RootKey[],
     moment: ServerMoment | null,
-    begin: () => Collector,
+    begin: () => DocumentCollector,
     signal: AbortSignal,
-  ): Promise<{ readonly parts: readonly Collector[]; readonly unmakeable: readonly UnmakeableDocument[] }> {
-    const built = await this.session.untilDone(
+  ): Promise<readonly UnmakeableDocument[]> {
+    const fault = await this.session.untilDone(
       async () => {
         const collector = begin();
         try {
           await this.#query(keys, moment, collector);
-          return { collector };
+          return null;
         } catch (thrown) {
           collector.discard();
-          const fault = rowFaultOf(thrown);
-          if (fault === null) throw thrown;
-          return { fault };
+          const rowFault = rowFaultOf(thrown);
+          if (rowFault === null) throw thrown;
+          return rowFault;
         }
       },
       "build documents",
       this.onFault,
       signal,
     );
-    if ("collector" in built) return { parts: [built.collector], unmakeable: [] };
+    if (fault === null) return [];
     const [only, ...others] = keys;
-    if (only !== undefined && others.length === 0) {
-      return { parts: [], unmakeable: [{ id: joinId(splitKey(only)), fault: built.fault }] };
-    }
+    if (only !== undefined && others.length === 0) return [{ id: joinId(splitKey(only)), fault }];
     const middle = Math.ceil(keys.length / 2);
     const left = await this.collect(keys.slice(0, middle), moment, begin, signal);
     const right = await this.collect(keys.slice(middle), moment, begin, signal);
-    return {
-      parts: [...left.parts, ...right.parts],
-      unmakeable: [...left.unmakeable, ...right.unmakeable],
-    };
+    return [...left, ...right];
   }
 
   async #query(
@@ -132,17 +107,5 @@ export class DocumentBuilder {
         else collector.add(id.toString("utf8"), document ?? null);
       });
     if (nameless) throw new RangeError("a document without _id");
-  }
-}
-
-class DocumentList implements DocumentCollector {
-  readonly documents: BuiltDocument[] = [];
-
-  add(id: string, document: Buffer | null): void {
-    this.documents.push({ id, document });
-  }
-
-  discard(): void {
-    this.documents.length = 0;
   }
 }

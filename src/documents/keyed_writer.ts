@@ -136,7 +136,7 @@ export class KeyedWriter {
       const version = documentVersion({ ...moment, fromStream: write.source !== "verify" });
       const { pipeline } = this.index.mapped.schema;
       const portion = new PortionOfRequests(this.memory, held, keys.length, version, pipeline);
-      const { unmakeable } = await this.#builder.collect(keys, moment, () => portion.begin(), signal);
+      const unmakeable = await this.#builder.collect(keys, moment, () => portion.begin(), signal);
       if (portion.overflow !== null) {
         this.index.hasWeighed(portion.documents, portion.bytes);
         portion.discard();

@@ -283,7 +283,7 @@ export class Comparison {
   }> {
     const { memory } = this.options;
     const list = new DocumentList(most, (bytes) => memory.roomOfPage(1, bytes));
-    const { unmakeable } = await this.#builder.collect(keys, null, () => list.begin(), signal);
+    const unmakeable = await this.#builder.collect(keys, null, () => list.begin(), signal);
     const { documents, bytes, overflow } = list;
     if (documents.length > 0) {
       const weight = Math.min(0.5, overflow === null ? documents.length / 200 : 0.5);

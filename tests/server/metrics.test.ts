@@ -101,6 +101,9 @@ test("what is, is read from the status when Prometheus asks", async () => {
       'pgsync_replication_reconnects_total{database="shop"} 3',
       'pgsync_dead_letters{database="shop",index="books"} 2',
       'pgsync_load_documents{database="shop",index="books"} 20000',
+      "pgsync_memory_held_bytes 2097152",
+      "pgsync_memory_held_max_bytes 4194304",
+      "pgsync_memory_limit_bytes 67108864",
     ]
   ) assert.ok(text.split("\n").includes(sample), `${sample} is missing in\n${text}`);
   assert.doesNotMatch(text, /safe_wal_bytes\{database="shop"\}/, "without a limit there is no figure");
