@@ -18,7 +18,7 @@ const TABLES = `
   create index on part (item_id);
   insert into town values (1, 'one'), (2, 'other');
   insert into item select n, 1 + n % 2, 'item ' || n from generate_series(1, 3000) n;
-  insert into part select n, 1 + n % 3000, 'part ' || n from generate_series(1, 8000) n;
+  insert into part select n, 1 + n % 3000, 'part ' || n from generate_series(1, 6000) n;
   insert into page select n, 'small ' || n from generate_series(1, 500) n;
   insert into page select n, repeat('x', ${LARGE}) || n from generate_series(501, 512) n`;
 
@@ -51,7 +51,7 @@ describe("With the least memory", () => {
     await bench.write("update part set name = name || '!'");
     await bench.assertSettled("after a transaction that touches all documents of two indices");
     await bench.write(
-      "insert into part select n, 1 + n % 3000, 'new ' || n from generate_series(8001, 20000) n",
+      "insert into part select n, 1 + n % 3000, 'new ' || n from generate_series(6001, 9900) n",
       "update town set name = name || ' town'",
     );
     await bench.assertSettled("after a larger one, and fan-outs");
