@@ -25,6 +25,7 @@ export interface Round {
 export function rounds(samples: readonly Sample[], seconds: number): Round[] {
   return [...Map.groupBy(samples, ({ at }) => Math.floor(at / seconds))].map(([number, of]) => {
     const resident = of.map((each) => each.resident);
+    const held = of.map(({ mostHeld }) => mostHeld).filter((value) => !Number.isNaN(value));
     const counts = (part: (each: Sample) => number): [number, number] => {
       const values = of.map(part);
       return [median(values), Math.max(...values)];
@@ -37,7 +38,7 @@ export function rounds(samples: readonly Sample[], seconds: number): Round[] {
       files: counts(({ files }) => files),
       sockets: counts(({ sockets }) => sockets),
       sessions: counts(({ sessions }) => sessions),
-      mostHeld: Math.max(...of.map(({ mostHeld }) => mostHeld).filter((value) => !Number.isNaN(value))),
+      mostHeld: Math.max(...held.length === 0 ? [NaN] : held),
     };
   });
 }
