@@ -87,6 +87,26 @@ for (const major of [15, 17] as const) {
         assert.equal((await inspectSlot(sql, slot))?.active, false);
       }));
 
+    test("one that begins paused delivers nothing, whatever is sent, until it is resumed", () =>
+      withSource(async (source) => {
+        const { sql, slot } = source;
+        await sql`INSERT INTO public.book SELECT generate_series(1, 100)`;
+        const following = new Following(source, { startPaused: true });
+        await eventually(async () => {
+          const sent = await sql`
+            SELECT FROM pg_replication_slots AS slots JOIN pg_stat_replication AS walsender ON walsender.pid = slots.active_pid
+            WHERE slots.slot_name = ${slot} AND walsender.sent_lsn > slots.confirmed_flush_lsn`;
+          assert.equal(sent.length, 1);
+        }, { what: "the server to have sent the rows" });
+        // Also after a reconnect.
+        await following.follower.renew();
+        await eventually(() => assert.equal(following.connects, 2));
+        assert.deepEqual(following.recorder.messages, []);
+        following.follower.resume();
+        await eventually(() => assert.deepEqual(following.ids, range(100)));
+        await following.stop();
+      }));
+
     test("a session is renewed: another takes over, and every row comes once", () =>
       withSource(async (source) => {
         const { sql } = source;
