@@ -1,6 +1,6 @@
 /** How an error ends a command: what is printed, and the exit code. */
 import { PgsyncError, toPgsyncError } from "../errors/error.ts";
-import { toJson } from "./format.ts";
+import { inOneLine, toJson } from "./format.ts";
 
 /** How errors are shown. */
 export interface FailureStyle {
@@ -37,7 +37,7 @@ export function describeFailure(thrown: unknown, style: FailureStyle): string {
       .join("\n");
   const lines = [head, ...indent(error.remedy)];
   if (style.verbose) lines.push(...stacks(error));
-  return lines.join("\n");
+  return lines.flatMap((line) => line.split("\n")).map(inOneLine).join("\n");
 }
 
 function indent(text: string): string[] {

@@ -1,7 +1,7 @@
 /** The log: lines for people, or JSON, on stderr; stdout belongs to what a command was asked for. */
 import process from "node:process";
 import { configure, type LogRecord, reset } from "@logtape/logtape";
-import { toJson } from "./format.ts";
+import { inOneLine, toJson } from "./format.ts";
 
 /** The forms of the log. */
 export const LOG_FORMATS = ["text", "json"] as const;
@@ -51,7 +51,7 @@ export function formatText(record: LogRecord): string {
   const pairs = Object.entries(propertiesBesideMessage(record)).map(([key, value]) =>
     ` ${key}=${plain(value)}`
   );
-  return `${time} ${level} ${category.padEnd(11)} ${oneLine(messageOf(record))}${pairs.join("")}`;
+  return inOneLine(`${time} ${level} ${category.padEnd(11)} ${messageOf(record)}${pairs.join("")}`);
 }
 
 /** One JSON object in a line: time, level, category, message, and the properties. */
@@ -81,8 +81,4 @@ function plain(value: unknown): string {
   if (typeof value === "string") return /^[^\s"=]+$/.test(value) ? value : JSON.stringify(value);
   if (value instanceof Date) return value.toISOString();
   return typeof value === "object" && value !== null ? toJson(value) : String(value);
-}
-
-function oneLine(text: string): string {
-  return text.replaceAll(/\r?\n\s*/g, " ");
 }

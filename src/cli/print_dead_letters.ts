@@ -1,6 +1,7 @@
 import type { DeadLetter } from "../checkpoint/types.ts";
 import { formatLsn } from "../replication/lsn.ts";
 import { formatCount } from "../status/figures.ts";
+import { inOneLine } from "./format.ts";
 
 /** What became of all that were tried again. */
 export interface Retried {
@@ -40,13 +41,13 @@ function describeLetter(letter: DeadLetter): string[] {
   const at = position === null ? "" : `, at ${formatLsn(position)}`;
   return [
     `${shownId(id)}${operation === "delete" ? " (its deletion)" : ""}: refused ${times}${at}`,
-    `  ${type}${status === 0 ? "" : ` (HTTP ${status})`}: ${oneLine(reason)}`,
+    `  ${type}${status === 0 ? "" : ` (HTTP ${status})`}: ${inOneLine(reason)}`,
   ];
 }
 
 /** As JSON, so that an empty one shows, and one with control characters does the terminal no harm. */
 function shownId(id: string): string {
-  return oneLine(JSON.stringify(id.length <= LONGEST_ID ? id : `${id.slice(0, LONGEST_ID)}…`));
+  return inOneLine(JSON.stringify(id.length <= LONGEST_ID ? id : `${id.slice(0, LONGEST_ID)}…`));
 }
 
 /** What was tried again, for people. */
@@ -66,9 +67,4 @@ export function describeRetried({ found, taken, refused, pending }: Retried): st
 
 function counted(count: number, noun: string): string {
   return `${formatCount(count)} ${noun}${count === 1 ? "" : "s"}`;
-}
-
-/** Control characters, line breaks and the marks that turn the direction of text are left out: they could pretend to be something else. */
-function oneLine(text: string): string {
-  return text.replaceAll(/[\p{Cc}\p{Zl}\p{Zp}\u202a-\u202e\u2066-\u2069]+/gu, " ");
 }

@@ -1,5 +1,6 @@
 import type { StatusJson } from "../server/status_json.ts";
 import { formatBytes, formatCount, formatDuration } from "../status/figures.ts";
+import { inOneLine } from "./format.ts";
 import { table } from "./table.ts";
 
 /**
@@ -47,5 +48,5 @@ export function describeStatus(status: StatusJson, now: Date): string {
       lines.push(`  last fault, ${since(last.at)} ago: ${last.code}: ${last.message}`, `    ${last.remedy}`);
     }
   }
-  return lines.join("\n");
+  return lines.map(inOneLine).join("\n");
 }

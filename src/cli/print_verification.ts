@@ -1,5 +1,6 @@
 import { type IndexVerification, remaining, type VerifiedDifference } from "../verify/verification.ts";
 import { formatCount } from "../status/figures.ts";
+import { inOneLine } from "./format.ts";
 
 /** What was found out of an index, for people. */
 export function describeVerification(verification: IndexVerification): string {
@@ -21,7 +22,7 @@ export function describeVerification(verification: IndexVerification): string {
   const all = kinds.reduce((sum, kind) => sum + verification[kind], verification.unsettled);
   const untold = all - differences.length;
   if (untold > 0) lines.push(`  and ${formatCount(untold)} more (--limit)`);
-  return lines.join("\n");
+  return lines.map(inOneLine).join("\n");
 }
 
 function notes(verification: IndexVerification): string[] {

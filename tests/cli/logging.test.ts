@@ -26,6 +26,13 @@ test("a line stays a line", () => {
   assert.equal(formatText(record({ message: ["two\n  lines"], properties: {} })).includes("\n"), false);
 });
 
+test("what came from elsewhere neither commands the terminal nor pretends to be another line", () => {
+  const id = "1\u001b]0;title\u0007\u009b2J\u2028\u202eend";
+  const line = formatText(record({ message: ["refused ", id], properties: { id } }));
+  assert.doesNotMatch(line, /[\p{Cc}\u2028\u202e]/u);
+  assert.match(line, /refused "?1 ?.*end/);
+});
+
 test("JSON: one object in a line", () => {
   assert.deepEqual(JSON.parse(formatJson(record({}))), {
     time: "2026-01-31T12:00:00.000Z",
