@@ -282,7 +282,7 @@ async function tlsOptions(
   }
   const ask = (url: URL) => {
     signal?.throwIfAborted();
-    return pinnedAuthority(url, caFingerprint, shown, options.timeoutSeconds * 1000);
+    return pinnedAuthority(url, caFingerprint, shown, options.timeoutSeconds * 1000, signal);
   };
   let asked = ask(first);
   for (const url of others) asked = asked.catch(() => ask(url));

@@ -13,6 +13,7 @@ import { connect, type ConnectionOptions, type DetailedPeerCertificate, type TLS
  * @param url any node; all have certificates of the same authority
  * @param fingerprint SHA-256 in hexadecimal, with or without colons
  * @param tls a certificate of the client's, where the server wants one
+ * @param signal ends it
  * @throws Error where there is no connection, or the server shows no such certificate
  */
 export async function pinnedAuthority(
@@ -20,6 +21,7 @@ export async function pinnedAuthority(
   fingerprint: string,
   tls: ConnectionOptions,
   timeoutMs: number,
+  signal?: AbortSignal,
 ): Promise<string> {
   const host = url.hostname.replace(/^\[(.*)\]$/, "$1");
   const socket = connect({
@@ -30,6 +32,8 @@ export async function pinnedAuthority(
     // Nothing is sent but the handshake.
     rejectUnauthorized: false,
   });
+  const abort = () => socket.destroy(new Error("aborted"));
+  signal?.addEventListener("abort", abort, { once: true });
   try {
     await secured(socket, timeoutMs);
     const wanted = fingerprint.replaceAll(":", "").toLowerCase();
@@ -37,6 +41,7 @@ export async function pinnedAuthority(
       if (createHash("sha256").update(certificate).digest("hex") === wanted) return toPem(certificate);
     }
   } finally {
+    signal?.removeEventListener("abort", abort);
     socket.destroy();
   }
   throw new Error(

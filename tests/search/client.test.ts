@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -171,6 +172,22 @@ test("an abort ends a request with the signal's reason, and no socket stays open
     await client.close();
     await proxy.stop();
   }
+});
+
+test("an abort ends the look for a pinned authority, too", { timeout: 5_000 }, async () => {
+  const silent = createServer(); // accepts, and never answers
+  await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
+  const address = silent.address();
+  assert.ok(typeof address === "object" && address !== null);
+  const pinned = optionsFor(`https://127.0.0.1:${address.port}`, { caFingerprint: "ab".repeat(32) });
+  const control = new AbortController();
+  setTimeout(() => control.abort(new Error("stopping")), 100);
+  await assert.rejects(connectSearch(pinned, control.signal), /stopping/);
+  await assert.rejects(connectSearch({ ...pinned, timeoutSeconds: 0.2 }), {
+    code: "SEARCH_UNREACHABLE",
+    message: /no handshake within 0.2 s/,
+  });
+  silent.close();
 });
 
 const openssl = (() => {
