@@ -58,7 +58,7 @@ export class DatabaseSync {
    * @throws PgsyncError
    */
   async run(control: { readonly signal: AbortSignal; readonly daemon: boolean }): Promise<Remap | null> {
-    const { run, state, admin, checkpoint, board, desk, search, memory, observe } = this.options;
+    const { state, admin, checkpoint, board, desk, search, memory, observe } = this.options;
     const source = this.#source;
     const limit = this.#deadLetterLimit(control.daemon);
     const { working } = this.#signals;
