@@ -12,6 +12,7 @@ import { removeFolder, SERVER_USER, temporaryFolder } from "../../scripts/server
 import { BulkWriter } from "../../src/search/bulk_writer.ts";
 import { connectSearch } from "../../src/search/client.ts";
 import { ensureIndex } from "../../src/search/index.ts";
+import { indexFaults } from "../../src/search/index_state.ts";
 import { SEARCH_DEFAULTS, type SearchLogin, type SearchOptions } from "../../src/search/options.ts";
 import { Semaphore } from "../../src/search/semaphore.ts";
 import { bulk, META, NEVER } from "../search/setup.ts";
@@ -117,6 +118,24 @@ describe("A login", () => {
       }
     });
   }
+
+  it("with the privileges of the manual is told whether its indices take documents, and nothing of others", async () => {
+    const connected = await connectSearch(TRUSTED);
+    const told = async (...names: string[]) =>
+      [...(await indexFaults(connected, names, NEVER, 10)).values()].map((fault) => fault?.code ?? null);
+    try {
+      await asked("PUT", "/shop-state", {});
+      await asked("PUT", "/others-state", {});
+      assert.deepEqual(await told("shop-state"), [null]);
+      await asked("POST", "/shop-state/_close", undefined);
+      assert.deepEqual(await told("shop-state"), ["SEARCH_UNAVAILABLE"]);
+      assert.deepEqual(await told("shop-gone", "shop-state"), ["INDEX_MISSING", "SEARCH_UNAVAILABLE"]);
+      assert.deepEqual(await told("others-state"), []);
+      assert.deepEqual(await told("others-gone"), []);
+    } finally {
+      await connected.close();
+    }
+  });
 
   it("that is wrong, or none at all, is refused, and is in no message", async () => {
     const wrong: readonly SearchLogin[] = [
