@@ -76,6 +76,7 @@ export type {
   SyncObserver,
   SyncStatus,
 } from "./src/status/status.ts";
+export { takeOver } from "./src/sync/take_over_run.ts";
 export { type RunControl, Synchronizer } from "./src/sync/synchronizer.ts";
 export { VERIFY_DEFAULTS, type VerifyOptions } from "./src/verify/verification.ts";
 export type { IndexVerification, VerifiedDifference, VerifyProgress } from "./src/verify/verification.ts";

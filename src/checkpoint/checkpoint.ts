@@ -154,6 +154,21 @@ export class Checkpoint implements Disposable {
     return lsn;
   }
 
+  /**
+   * Goes on from where another process has come to with the slot, which kept a file of its own: all that was acknowledged before the position is in the
+   * search engine, and nothing else of what this file says is certain any more. Dead letters stay, for trying them again tells.
+   *
+   * @param lsn up to which the slot is confirmed, beyond the stored position
+   */
+  followOn(lsn: Lsn): void {
+    this.transaction(() => {
+      this.#sqlite(() => {
+        for (const table of ["load_chunk", "load", "source"]) this.#database.exec(`DELETE FROM ${table}`);
+      });
+      this.savePosition(lsn);
+    });
+  }
+
   /** How changes were lost, in one sentence, as `noteLoss` was told; null where none are known to be. */
   loss(): string | null {
     return this.#sqlite(() => {

@@ -5,6 +5,7 @@ export interface Flags {
   readonly daemon?: boolean | undefined;
   readonly bootstrap?: boolean | undefined;
   readonly onSlotLoss?: string | undefined;
+  readonly standby?: boolean | undefined;
   readonly host?: string | undefined;
   readonly port?: string | undefined;
   readonly user?: string | undefined;

@@ -96,6 +96,13 @@ export const onSlotLoss = new Option(
     "PGSYNC_ON_SLOT_LOSS",
   ),
 );
+export const standby = new Option(
+  "--standby",
+  described(
+    "stand by while another process follows the slot, and take over when it is gone",
+    "PGSYNC_STANDBY",
+  ),
+);
 export const listen = new Option(
   "--listen <host:port>",
   described("address of the status server, or off; 127.0.0.1:9399", "PGSYNC_LISTEN"),

@@ -11,7 +11,9 @@ import { table } from "./table.ts";
 export function describeStatus(status: StatusJson, now: Date): string {
   const since = (time: string) => formatDuration((now.getTime() - Date.parse(time)) / 1000);
   const lines = [
-    `pgsync ${status.version}, ${status.ready ? "ready" : "not ready"}, up ${since(status.startedAt)}`,
+    `pgsync ${status.version}, ${status.ready ? "ready" : status.standby ? "standing by" : "not ready"}, up ${
+      since(status.startedAt)
+    }`,
   ];
   for (const reason of status.notReady) lines.push(`  ${reason}`);
   const { heldBytes, limitBytes, mostBytes } = status.memory;

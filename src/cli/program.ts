@@ -7,6 +7,7 @@ import { previewCommand } from "./commands/preview.ts";
 import { refreshCommand } from "./commands/refresh.ts";
 import { statusCommand } from "./commands/status.ts";
 import { syncCommand } from "./commands/sync.ts";
+import { takeOverCommand } from "./commands/take_over.ts";
 import { teardownCommand } from "./commands/teardown.ts";
 import { validateCommand } from "./commands/validate.ts";
 import { verifyCommand } from "./commands/verify.ts";
@@ -66,6 +67,7 @@ export function buildProgram(context: Context) {
     refreshCommand(context),
     statusCommand(context),
     deadLettersCommand(context),
+    takeOverCommand(context),
   ];
   for (const command of commands) {
     command.copyInheritedSettings(program).helpOption("--help", "print this help");

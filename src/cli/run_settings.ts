@@ -73,6 +73,7 @@ export function runSettings(
       RUN_DEFAULTS.checkpointFolder,
     bootstrap: switchedOn(environment, "PGSYNC_BOOTSTRAP", flags.bootstrap),
     onSlotLoss: onSlotLoss === null ? RUN_DEFAULTS.onSlotLoss : choice(onSlotLoss, ["halt", "resync"]),
+    standby: switchedOn(environment, "PGSYNC_STANDBY", flags.standby),
     loadWorkers: workers === null ? RUN_DEFAULTS.loadWorkers : wholeNumber(workers, 1, 64),
     loadChunkRows: chunkRows === null ? RUN_DEFAULTS.loadChunkRows : wholeNumber(chunkRows, 100, 10_000_000),
     bulkBytes: bulkBytes === null ? RUN_DEFAULTS.bulkBytes : wholeNumber(bulkBytes, 1024, 1024 ** 3),
@@ -104,7 +105,7 @@ export function runSettings(
 /** A switch that a flag or a variable turns on. @throws PgsyncError USAGE */
 export function switchedOn(
   environment: Environment,
-  variable: "PGSYNC_DAEMON" | "PGSYNC_BOOTSTRAP" | "PGSYNC_VERBOSE",
+  variable: "PGSYNC_DAEMON" | "PGSYNC_BOOTSTRAP" | "PGSYNC_STANDBY" | "PGSYNC_VERBOSE",
   flag: boolean | undefined,
 ): boolean {
   if (flag !== undefined) return flag;

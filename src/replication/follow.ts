@@ -1,6 +1,7 @@
 import { getLogger } from "@logtape/logtape";
 import { type PgsyncError, toPgsyncError } from "../errors/error.ts";
 import { delayOrAbort } from "../retry/backoff.ts";
+import type { HeldSlot } from "./held_slot.ts";
 import { countDecodingError, type DecodingErrors, decodingFailure, reconnectDelay } from "./liveness.ts";
 import type { Lsn } from "./lsn.ts";
 import { ReplicationStream, type StreamSettings } from "./stream.ts";
@@ -9,6 +10,8 @@ import { ReplicationStream, type StreamSettings } from "./stream.ts";
 export interface FollowSettings extends Omit<StreamSettings, "startLsn" | "onConnect"> {
   /** Our durable position, asked at each connection; 0 for the slot's own. */
   readonly startFrom: () => Lsn;
+  /** A session that stands already, to be the first one; null: none. */
+  readonly held?: HeldSlot | null;
   /**
    * Called when a session stands, before its first message. Transactions come whole in each session: one that was open in the session before
    * is to be dropped, it comes again.
@@ -31,6 +34,8 @@ export interface SlotFollower {
   readonly done: Promise<void>;
   /** True while a session stands. */
   readonly connected: boolean;
+  /** The process id of the walsender of the last session that stood; null before the first. */
+  readonly walsender: number | null;
   /** As `ReplicationStream.pause`; it holds beyond a reconnect. */
   pause(): void;
   /** As `ReplicationStream.resume`. */
@@ -54,19 +59,29 @@ export function followSlot(settings: FollowSettings): SlotFollower {
 class Follower implements SlotFollower {
   readonly done: Promise<void>;
   #stream: ReplicationStream | null = null;
+  #held: HeldSlot | null;
+  #walsender: number | null = null;
   #paused: boolean;
   /** A new session is asked for. */
   #renewal: PromiseWithResolvers<void> | null = null;
 
   constructor(private readonly settings: FollowSettings) {
     this.#paused = settings.startPaused ?? false;
-    this.done = this.#run().finally(() => this.#renewed());
+    this.#held = settings.held ?? null;
+    this.done = this.#run().finally(async () => {
+      this.#renewed();
+      await this.#held?.release();
+    });
     // Whoever waits gets the error; that nobody waits yet is no reason to bring the process down.
     this.done.catch(() => {});
   }
 
   get connected(): boolean {
     return this.#stream !== null;
+  }
+
+  get walsender(): number | null {
+    return this.#walsender;
   }
 
   pause(): void {
@@ -122,11 +137,7 @@ class Follower implements SlotFollower {
     startLsn: Lsn,
   ): Promise<{ readonly fault: PgsyncError | null; readonly lastedMs: number | null }> {
     const { signal } = this.settings;
-    const starting = ReplicationStream.start({
-      ...this.settings,
-      startLsn,
-      startPaused: this.#paused,
-    });
+    const starting = this.#start(startLsn);
     let stream: ReplicationStream | null;
     try {
       stream = await unlessAborted(starting, signal);
@@ -140,6 +151,7 @@ class Follower implements SlotFollower {
     }
     const startedAt = performance.now();
     this.#stream = stream;
+    this.#walsender = stream.server.pid;
     // Somebody may have paused or resumed since the start was asked for.
     if (this.#paused) stream.pause();
     else stream.resume();
@@ -156,6 +168,14 @@ class Follower implements SlotFollower {
       this.#stream = null;
       this.#renewed();
     }
+  }
+
+  async #start(startLsn: Lsn): Promise<ReplicationStream> {
+    const { onConnect, onMessage, onKeepalive = () => {} } = this.settings;
+    const held = this.#held;
+    this.#held = null;
+    if (held !== null) return held.handOver({ onConnect, onMessage, onKeepalive });
+    return await ReplicationStream.start({ ...this.settings, startLsn, startPaused: this.#paused });
   }
 }
 

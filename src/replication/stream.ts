@@ -14,19 +14,12 @@ import { formatLsn, type Lsn } from "./lsn.ts";
 import { PgoutputDecoder } from "./pgoutput.ts";
 import type { PgoutputMessage } from "./pgoutput_types.ts";
 import { ShutdownSentinel } from "./sentinel.ts";
-import { readStreamServer, refuseOther } from "./stream_server.ts";
+import { readStreamServer, refuseOther, type ServerIdentity, type StreamServer } from "./stream_server.ts";
 
 /** Where a message lies in the WAL. */
 export interface WalPlace {
   readonly walStart: Lsn;
   readonly walEnd: Lsn;
-}
-
-/** Tells one server from another, and what it was from what it became. */
-export interface ServerIdentity {
-  /** In decimal. */
-  readonly systemIdentifier: string;
-  readonly timeline: number;
 }
 
 /** What a stream needs. */
@@ -117,14 +110,21 @@ export class ReplicationStream {
         throw new PgsyncError("INTERNAL", "START_REPLICATION gave no stream to read and write.");
       }
       const timings = livenessTimings(walSenderTimeoutMs);
-      return new ReplicationStream(settings, { sql, duplex, socket: backendOfQuery(query)?.socket }, timings);
+      const connection = { sql, duplex, socket: backendOfQuery(query)?.socket };
+      return new ReplicationStream(settings, connection, timings, found);
     } catch (error) {
       await sql.end({ timeout: 0 });
       throw await classifyStreamError(error, settings, false);
     }
   }
 
-  private constructor(settings: StreamSettings, connection: StreamConnection, timings: LivenessTimings) {
+  private constructor(
+    settings: StreamSettings,
+    connection: StreamConnection,
+    timings: LivenessTimings,
+    /** Who answered when the session began. */
+    readonly server: StreamServer,
+  ) {
     const { duplex } = connection;
     this.#settings = settings;
     this.#connection = connection;

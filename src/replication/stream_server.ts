@@ -9,6 +9,13 @@ import { divergedError, divergence, timelineError, type WalPosition } from "./hi
 import { type Lsn, parseLsn } from "./lsn.ts";
 import { aheadError } from "./slot.ts";
 
+/** Tells one server from another, and what it was from what it became. */
+export interface ServerIdentity {
+  /** In decimal. */
+  readonly systemIdentifier: string;
+  readonly timeline: number;
+}
+
 /** What a session of the stream has to know of its server before it begins. */
 export interface StreamServer {
   readonly walSenderTimeoutMs: number;
@@ -18,6 +25,8 @@ export interface StreamServer {
   readonly place: WalPosition | null;
   /** How far the slot has been confirmed; null where there is none. */
   readonly confirmed: Lsn | null;
+  /** The process id of the walsender. */
+  readonly pid: number;
 }
 
 /** The server that a stream is to be read from. */
@@ -26,7 +35,7 @@ interface ExpectedServer {
   readonly slot: string;
   readonly startLsn: Lsn;
   /** Left out: whichever it is. */
-  readonly server?: { readonly systemIdentifier: string; readonly timeline: number };
+  readonly server?: ServerIdentity;
 }
 
 const serverRow = z.object({
@@ -36,6 +45,7 @@ const serverRow = z.object({
   lsn: z.string().nullable(),
   file: z.string().nullable(),
   confirmed: z.string().nullable(),
+  pid: z.string(),
 });
 
 /**
@@ -52,10 +62,11 @@ export async function readStreamServer(sql: Sql, slot: string): Promise<StreamSe
       CASE WHEN NOT pg_catalog.pg_is_in_recovery()
         THEN pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_flush_lsn()) END AS file,
       (SELECT confirmed_flush_lsn::text FROM pg_catalog.pg_replication_slots
-        WHERE slot_name = ${quoteLiteral(slot)}) AS confirmed
+        WHERE slot_name = ${quoteLiteral(slot)}) AS confirmed,
+      pg_catalog.pg_backend_pid()::text AS pid
     FROM pg_catalog.pg_settings AS timeout, pg_catalog.pg_settings AS version
     WHERE timeout.name = 'wal_sender_timeout' AND version.name = 'server_version_num'`);
-  const { timeout, version, system, lsn, file, confirmed } = serverRow.parse(rows[0]);
+  const { timeout, version, system, lsn, file, confirmed, pid } = serverRow.parse(rows[0]);
   return {
     walSenderTimeoutMs: Number(timeout),
     versionNumber: Number(version),
@@ -65,6 +76,7 @@ export async function readStreamServer(sql: Sql, slot: string): Promise<StreamSe
       // The name of a WAL file begins with the timeline in hexadecimal.
       : { timeline: Number.parseInt(file.slice(0, 8), 16), lsn: parseLsn(lsn) },
     confirmed: confirmed === null ? null : parseLsn(confirmed),
+    pid: Number(pid),
   };
 }
 

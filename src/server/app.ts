@@ -33,7 +33,7 @@ const SECURITY_HEADERS = {
  * The HTTP interface of a run. It tells no secret, for it knows none but the token that it asks for.
  *
  * - `GET /health`: 200 while the process lives
- * - `GET /ready`: 200 when every database is ready, else 503 with the reasons
+ * - `GET /ready`: 200 when every database is ready, else 503 with the reasons; `?standby=ok`: 200 also for a process that stands by
  * - `GET /metrics`: Prometheus' text format
  * - `GET /status`: everything as JSON
  * - `GET /`: the same for people
@@ -51,8 +51,10 @@ export function createApp(source: StatusSource): Hono {
   app.route("/dead-letters", deadLetterRoutes(source.deadLetters));
   app.get("/health", (context) => context.json({ status: "alive" }));
   app.get("/ready", (context) => {
-    const { ready, notReady } = source.status();
-    return context.json({ ready, notReady }, ready ? 200 : 503);
+    const { ready, standby, notReady } = source.status();
+    const isWell = ready || standby && context.req.query("standby") === "ok";
+    const status = ready ? "ready" : standby ? "standby" : "not-ready";
+    return context.json({ status, ready, notReady }, isWell ? 200 : 503);
   });
   app.get("/metrics", async (context) => {
     const text = await source.metrics.metrics();

@@ -15,7 +15,7 @@ export function statusPage(status: StatusJson): Markup {
         <meta charset="utf-8">
         <meta name="viewport" content="width=device-width, initial-scale=1">
         <meta http-equiv="refresh" content="5">
-        <title>pgsync · ${status.ready ? "ready" : "not ready"}</title>
+        <title>pgsync · ${readiness(status)}</title>
         <style>
     :root { color-scheme: light dark; --line: light-dark(#d5d9e0, #3a3f48); --good: light-dark(#1a7f37, #3fb950); --bad: light-dark(#b35900, #e3a13c); }
     body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
@@ -28,9 +28,9 @@ export function statusPage(status: StatusJson): Markup {
     </style>
       </head>
       <body>
-    <h1>pgsync <span class="${status.ready ? "good" : "bad"}">${status.ready
-      ? "ready"
-      : "not ready"}</span></h1>
+    <h1>pgsync <span class="${status.ready || status.standby ? "good" : "bad"}">${readiness(
+      status,
+    )}</span></h1>
     ${status.notReady.length === 0
       ? ""
       : html`<ul>${status.notReady.map((reason) => html`<li>${reason}</li>`)}</ul>`}
@@ -43,6 +43,11 @@ export function statusPage(status: StatusJson): Markup {
       </body>
     </html>
   `;
+}
+
+function readiness({ ready, standby }: StatusJson): string {
+  if (ready) return "ready";
+  return standby ? "standing by" : "not ready";
 }
 
 function databaseSection(database: DatabaseJson): Markup {

@@ -56,8 +56,19 @@ const faultJson = z.object({
 
 const databaseJson = z.object({
   database: z.string(),
-  phase: z.enum(["starting", "loading", "catching-up", "streaming", "stopping", "stopped", "halted"]),
+  phase: z.enum([
+    "standby",
+    "starting",
+    "loading",
+    "catching-up",
+    "streaming",
+    "stopping",
+    "stopped",
+    "halted",
+  ]),
   ready: z.boolean(),
+  /** Another process follows the slot, and this one could take over. */
+  standby: z.boolean().default(false),
   notReady: z.array(z.string()),
   startedAt: time,
   postgresVersion: z.string(),
@@ -80,6 +91,8 @@ export const statusJson = z.object({
   version: z.string(),
   startedAt: time,
   ready: z.boolean(),
+  /** It stands by for one database or more, and is ready for the others. */
+  standby: z.boolean().default(false),
   notReady: z.array(z.string()),
   memory: memoryJson,
   databases: z.array(databaseJson),
@@ -98,6 +111,7 @@ export function toStatusJson(status: RunStatus, version: string, now: Date): Sta
     version,
     startedAt: status.startedAt.toISOString(),
     ready: status.ready,
+    standby: status.standby,
     notReady: [...status.notReady],
     memory: { ...status.memory },
     databases: status.databases.map((database) => databaseToJson(database, now)),
@@ -110,6 +124,7 @@ function databaseToJson(status: SyncStatus, now: Date): StatusJson["databases"][
     database: status.database,
     phase: status.phase,
     ready: status.ready,
+    standby: status.standby,
     notReady: [...status.notReady],
     startedAt: status.startedAt.toISOString(),
     postgresVersion: status.postgresVersion,

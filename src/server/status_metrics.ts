@@ -3,6 +3,7 @@ import type { Phase, RunStatus, SyncStatus } from "../status/status.ts";
 import { lagBytes, lagSeconds } from "./status_json.ts";
 
 const PHASES: readonly Phase[] = [
+  "standby",
   "starting",
   "loading",
   "catching-up",
@@ -42,6 +43,13 @@ const STATUS_METRICS: readonly StatusMetric[] = [
     help: "1 when loaded, streaming, and the search engine takes documents.",
     labels: DATABASE,
     samples: ofDatabase(({ ready }) => Number(ready)),
+  },
+  {
+    type: "gauge",
+    name: "pgsync_standby",
+    help: "1 while another process follows the slot, and this one could take over.",
+    labels: DATABASE,
+    samples: ofDatabase(({ standby }) => Number(standby)),
   },
   {
     type: "gauge",

@@ -1,8 +1,16 @@
 import type { ErrorCode, NextStep } from "../errors/codes.ts";
 import type { Lsn } from "../replication/lsn.ts";
 
-/** What a run is doing, as a whole. */
-export type Phase = "starting" | "loading" | "catching-up" | "streaming" | "stopping" | "stopped" | "halted";
+/** What a run is doing, as a whole. `standby`: another process follows the slot. */
+export type Phase =
+  | "standby"
+  | "starting"
+  | "loading"
+  | "catching-up"
+  | "streaming"
+  | "stopping"
+  | "stopped"
+  | "halted";
 
 /** A fault as it is shown to operators. */
 export interface Fault {
@@ -92,6 +100,8 @@ export interface RunStatus {
   readonly startedAt: Date;
   /** True when every database is ready. */
   readonly ready: boolean;
+  /** True when this process stands by for one database or more, and is ready for the others. */
+  readonly standby: boolean;
   /** Why it is not ready: one sentence each. */
   readonly notReady: readonly string[];
   /** The memory of its buffers. */
@@ -125,6 +135,8 @@ export interface SyncStatus {
   readonly maxDeadLetters: number | null;
   /** True when loaded, streaming, and the search engine takes documents. */
   readonly ready: boolean;
+  /** True when another process follows the slot, and this one could take over: both servers answer. */
+  readonly standby: boolean;
   /** Why it is not ready: one sentence each. */
   readonly notReady: readonly string[];
   /** What the operator should know of, and nothing ends by, for as long as it lasts: one sentence each. */

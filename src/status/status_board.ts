@@ -51,12 +51,24 @@ export interface SlotView {
   readonly safeBytes: number | null;
 }
 
+/** How a process stands by. */
+export interface StandbyView {
+  /** Who follows the slot, to complete "is held by"; null where nobody does. */
+  readonly holder?: string | null;
+  /** Why it could not take over; one sentence. */
+  readonly problem: string | null;
+}
+
+const NO_SLOT: SlotView = { server: 0n, retainedBytes: 0, safeBytes: null };
+const NO_STREAM: StreamView = { connected: false, confirmed: 0n, received: 0n, lastCommitAt: null };
+
 /** Keeps what is to be told of the run of one database, and tells it. */
 export class StatusBoard {
   readonly #startedAt = new Date();
   #phase: Phase = "starting";
   #faults: Fault[] = [];
   #reconnects = 0;
+  #standby: StandbyView = { problem: null };
   /** When each kind of fault was last logged, in milliseconds since 1970. */
   readonly #loggedAt = new Map<string, number>();
   /** Warnings that stand, by what they are about. */
@@ -67,13 +79,13 @@ export class StatusBoard {
   tablesLookedAt: Date | null = null;
   /** Why the documents are mapped anew; null while they are not. One sentence. */
   remapping: string | null = null;
-  slot: SlotView = { server: 0n, retainedBytes: 0, safeBytes: null };
+  slot: SlotView = NO_SLOT;
   /** With more dead letters it is not ready; 0: however many there are. */
   maxDeadLetters = 0;
   indices: () => readonly IndexView[] = () => [];
   /** Why documents cannot be read from the replica; null where they can, or where there is none. */
   replica: () => string | null = () => null;
-  stream: () => StreamView = () => ({ connected: false, confirmed: 0n, received: 0n, lastCommitAt: null });
+  stream: () => StreamView = () => NO_STREAM;
 
   constructor(
     readonly database: string,
@@ -90,6 +102,19 @@ export class StatusBoard {
     if (this.#phase === phase || this.#phase === "halted") return;
     this.#phase = phase;
     this.observe({ type: "phase", phase });
+  }
+
+  /** Another process follows the slot, or nobody does yet: what was told of the following holds no more. */
+  standBy(view: StandbyView): void {
+    this.#standby = view;
+    this.#standing.clear();
+    this.slot = NO_SLOT;
+    this.remapping = null;
+    this.tablesLookedAt = null;
+    this.indices = () => [];
+    this.replica = () => null;
+    this.stream = () => NO_STREAM;
+    this.phase = "standby";
   }
 
   /**
@@ -174,12 +199,14 @@ export class StatusBoard {
       maxDeadLetters: this.maxDeadLetters === 0 ? null : this.maxDeadLetters,
       ready: notReady.length === 0,
       notReady,
+      standby: this.#phase === "standby" && this.#standby.problem === null && this.health.state.healthy,
       warnings: [...this.#standing.values()].map(({ message }) => message),
       faults: this.#faults,
     };
   }
 
   #notReady(indices: readonly IndexView[], stream: StreamView): string[] {
+    if (this.#phase === "standby") return [...this.#whyStandby(), ...this.#searchOutage()];
     const reasons: string[] = [];
     if (this.#phase === "halted") {
       const last = this.#faults.at(-1);
@@ -208,9 +235,21 @@ export class StatusBoard {
     const deadLetters = indices.reduce((sum, index) => sum + index.deadLetters, 0);
     const tooMany = tooManyDeadLetters(this.database, deadLetters, this.maxDeadLetters);
     if (tooMany !== null) reasons.push(`${tooMany.message} ${tooMany.remedy}`);
+    return [...reasons, ...this.#searchOutage()];
+  }
+
+  #whyStandby(): string[] {
+    const { holder = null, problem } = this.#standby;
+    const held = holder === null ? "" : `: the slot "${this.slotName}" is held by ${holder}`;
+    return [
+      `This process stands by for database "${this.database}"${held}.`,
+      ...problem === null ? [] : [`It could not take over now: ${problem}`],
+    ];
+  }
+
+  #searchOutage(): string[] {
     const { state } = this.health;
-    if (!state.healthy) reasons.push(`The search engine does not take documents: ${state.error.message}`);
-    return reasons;
+    return state.healthy ? [] : [`The search engine does not take documents: ${state.error.message}`];
   }
 
   #streamStatus(stream: StreamView): StreamStatus {

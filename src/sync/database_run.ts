@@ -4,6 +4,7 @@ import { PgsyncError, toPgsyncError } from "../errors/error.ts";
 import { connectPostgres, errorContext, type Sql } from "../postgres/connect.ts";
 import { postgresError, standbyError } from "../postgres/errors.ts";
 import { isTemporary, patiently } from "../retry/patience.ts";
+import { inspectSlot } from "../replication/slot.ts";
 import { orAborted } from "../retry/abort.ts";
 import { backoffDelay, delay } from "../retry/backoff.ts";
 import type { DocumentSchema } from "../schema/tree.ts";
@@ -30,8 +31,10 @@ import {
   mayMend,
   mayResync,
   recordLoss,
+  standsByAfter,
 } from "./slot_loss.ts";
-import { checkBelonging, warnOfNewFile } from "./slot_position.ts";
+import { checkBelonging, followOn, warnOfNewFile } from "./slot_position.ts";
+import type { SlotClaim } from "./slot_claim.ts";
 import { SourceKeeper } from "./source_keeper.ts";
 import { certainChange } from "./source_watch.ts";
 import { ViewRefresher } from "./view_refresher.ts";
@@ -72,14 +75,29 @@ export class DatabaseRun {
     private readonly database: string,
     private readonly documents: readonly DocumentSchema[],
     private readonly shared: SharedOptions,
+    /** Where other processes may stand by for the slot: in their turn with this one, which begins when the slot is held. */
+    private readonly hold: SlotClaim | null = null,
   ) {
     this.#slotName = slotName(shared.run.slot, database);
   }
 
+  /** Looks whether a run could be started, and writes nothing. @throws PgsyncError; the signal's reason */
+  async check(signal: AbortSignal): Promise<void> {
+    const admin = this.#connect();
+    try {
+      this.#refuse(await this.#read(admin, signal));
+    } finally {
+      await admin.end({ timeout: 1 });
+    }
+  }
+
   /** @throws PgsyncError; the signal's reason where it is aborted before anything is followed */
-  async run(control: DatabaseControl): Promise<void> {
+  async run(wanted: DatabaseControl): Promise<void> {
     const { run, board, desk } = this.shared;
-    const { database } = this;
+    const { database, hold } = this;
+    // Until it is followed, nothing is written but by whoever holds the slot.
+    const signal = hold === null ? wanted.signal : AbortSignal.any([wanted.signal, hold.lost]);
+    const control = { ...wanted, signal };
     let admin = this.#connect();
     try {
       let state = await this.#read(admin, control.signal);
@@ -114,8 +132,9 @@ export class DatabaseRun {
       for (let changes = 0;; changes++) {
         const began = performance.now();
         const keeper = new SourceKeeper(checkpoint);
-        const sync = new DatabaseSync({ ...this.shared, search, state, admin, checkpoint, keeper, changed });
-        const end: Restart | null = await sync.run(control)
+        const held = await hold?.take(checkpoint.position() ?? 0n, identityOf(state), control.signal) ?? null;
+        const following = { ...this.shared, search, state, admin, checkpoint, keeper, changed, held };
+        const end: Restart | null = await new DatabaseSync(following).run(wanted)
           .catch((error: unknown) => this.#goOnAfter(error, checkpoint));
         if (end === null) return;
         board.remapping = end.reason;
@@ -123,6 +142,7 @@ export class DatabaseRun {
         else logger.warn("{reason}", { reason: end.reason });
         if (performance.now() - began > STABLE_AFTER_MS) changes = 0;
         if (changes > 0) await delay(backoffDelay(changes, REMAP_LIMITS), control.signal);
+        await this.#holdOn(state, checkpoint, control.signal);
         if (end.error?.code === "SERVER_CHANGED") {
           // Its sessions may still be those of the server before.
           await admin.end({ timeout: 0 });
@@ -132,6 +152,16 @@ export class DatabaseRun {
       }
     } finally {
       await admin.end({ timeout: 1 });
+    }
+  }
+
+  /** Holds the slot while the database is read anew, unless there is none to be held any more. @throws PgsyncError as `SlotClaim.hold` */
+  async #holdOn(state: DatabaseState, checkpoint: Checkpoint, signal: AbortSignal): Promise<void> {
+    try {
+      await this.hold?.hold(checkpoint.position() ?? 0n, identityOf(state), signal);
+    } catch (thrown) {
+      if (!(thrown instanceof PgsyncError && isLoss(thrown))) throw thrown;
+      logger.debug("the slot cannot be held: {reason}", { reason: thrown.message });
     }
   }
 
@@ -215,14 +245,21 @@ export class DatabaseRun {
     const isFirst = run.bootstrap && found.slot === null && checkpoint.identity() === null;
     const loss = lost ??
       (isFirst ? null : await orAborted(findLoss(admin, run.postgres, found, checkpoint), signal));
+    // Whoever holds the slot knows that nobody else follows it any more.
+    if (loss?.code === "CHECKPOINT_BEHIND" && found.slot !== null && this.hold?.isHeld === true) {
+      followOn(found.slot, checkpoint);
+      return run.bootstrap ? await this.#makeMissing(admin, found, checkpoint, signal) : found;
+    }
     if (loss === null) {
       if (found.slot !== null) warnOfNewFile(found.slot, checkpoint);
       return run.bootstrap ? await this.#makeMissing(admin, found, checkpoint, signal) : found;
     }
     recordLoss(loss, checkpoint);
     if (!mayMend(loss, run, found.slot)) throw loss;
+    await this.#refuseOtherMaker(admin, found, signal);
     // Nothing is given up in vain.
     refuse(setupProblems(found, true, goesOn).filter((problem) => !isLossProblem(problem, found)));
+    await this.hold?.release();
     await giveSlotUp(admin, found, loss, board, signal);
     return await this.#makeMissing(admin, { ...found, slot: null }, checkpoint, signal);
   }
@@ -263,6 +300,7 @@ export class DatabaseRun {
     signal: AbortSignal,
   ): Promise<DatabaseState> {
     const search = await this.shared.search;
+    if (state.slot === null) await this.#refuseOtherMaker(admin, state, signal);
     // A slot waits for older transactions; a run that is to end does not wait with it.
     const report = (line: string) => logger.info("{line}", { line });
     let made = state;
@@ -274,6 +312,17 @@ export class DatabaseRun {
     return made;
   }
 
+  /** Of processes that stand by, one at a time makes the slot. @throws PgsyncError SLOT_ACTIVE where another one does */
+  async #refuseOtherMaker(admin: Sql, found: DatabaseState, signal: AbortSignal): Promise<void> {
+    if (this.hold === null || this.hold.isMaking) return;
+    if (await this.hold.makesAlone(signal)) {
+      // It may have been made since it was looked for.
+      const slot = await orAborted(inspectSlot(admin, this.#slotName), signal);
+      if (slot?.confirmedFlushLsn === found.slot?.confirmedFlushLsn) return;
+    }
+    throw new PgsyncError("SLOT_ACTIVE", `Another process makes the replication slot "${this.#slotName}".`);
+  }
+
   /**
    * How the run goes on after an error that ended the following.
    *
@@ -282,6 +331,7 @@ export class DatabaseRun {
   #goOnAfter(error: unknown, checkpoint: Checkpoint): Restart {
     if (error instanceof PgsyncError) recordLoss(error, checkpoint);
     if (!goesOnAfter(this.shared.run, error)) throw error;
+    if (this.hold !== null && standsByAfter(error)) throw error;
     if (error.code === "SERVER_CHANGED") {
       return { reason: `${error.message} All sessions are opened anew.`, error };
     }

@@ -7,6 +7,7 @@ import { StreamConsumer } from "../changes/stream_consumer.ts";
 import { PgsyncError, toPgsyncError } from "../errors/error.ts";
 import { errorContext, type Sql } from "../postgres/connect.ts";
 import { postgresError } from "../postgres/errors.ts";
+import type { HeldSlot } from "../replication/held_slot.ts";
 import { delayOrAbort } from "../retry/backoff.ts";
 import { isTemporary, patiently } from "../retry/patience.ts";
 import type { HealthPart, SearchHealth } from "../search/health.ts";
@@ -17,8 +18,9 @@ import { forgetFailingLooks, tellFailingLooks } from "./failing_looks.ts";
 import { watchLeftOutRows } from "./left_out_rows.ts";
 import { RowSource } from "./row_source.ts";
 import { type Remap, RunSignals } from "./run_signals.ts";
+import { watchHolder } from "./holder_watch.ts";
 import { SlotHold } from "./slot_hold.ts";
-import { goesOnAfter } from "./slot_loss.ts";
+import { goesOnAfter, standsByAfter } from "./slot_loss.ts";
 import { SourceLoop } from "./source_loop.ts";
 import { SourceWatch } from "./source_watch.ts";
 import { ViewRefresher } from "./view_refresher.ts";
@@ -27,6 +29,8 @@ const logger = getLogger(["pgsync", "sync"]);
 
 /** How long a stop may wait for batches under way. */
 const FLUSH_LIMIT_MS = 5_000;
+/** The same where another process stands by: nothing comes to the index before it has the slot. */
+const HAND_OVER_LIMIT_MS = 2_000;
 
 /** What follows one database. */
 export interface DatabaseSyncOptions extends Omit<IndexOpening, "limit" | "replaced" | "health"> {
@@ -34,6 +38,8 @@ export interface DatabaseSyncOptions extends Omit<IndexOpening, "limit" | "repla
   readonly health: SearchHealth;
   /** Takes what operators want done with dead letters. */
   readonly desk: DeadLetterDesk;
+  /** The session that holds the slot already, where other processes stand by for it; else null. */
+  readonly held: HeldSlot | null;
 }
 
 /** Loads the indices of one database and follows its slot: the parts, joined. */
@@ -87,14 +93,17 @@ export class DatabaseSync {
       // compared here, and end.
       const onTaken = () => source.clock.slotTaken();
       slot = new SlotHold({ ...this.options, keeper, onTaken, signal: leaving.signal });
-      slot.done.catch(async (error: unknown) => {
-        if (error instanceof PgsyncError && error.code === "CHECKPOINT_BEHIND") {
-          this.#replaced.abort();
-          void pipeline?.drain();
-          await untilNoneRevived(this.#indices, AbortSignal.any([control.signal, working]));
-        }
+      const onReplaced = async (error: PgsyncError) => {
+        this.#replaced.abort();
+        void pipeline?.drain();
+        await untilNoneRevived(this.#indices, AbortSignal.any([control.signal, working]));
         onFailure(error);
+      };
+      slot.done.catch((error: unknown) => {
+        if (error instanceof PgsyncError && error.code === "CHECKPOINT_BEHIND") void onReplaced(error);
+        else onFailure(error);
       });
+      if (this.options.held !== null) void watchHolder(admin, state.slotName, slot, onReplaced, watching);
       await slot.taken(ending);
       const indices = await this.#open(limit, ending, control.daemon);
       if (indices instanceof PgsyncError) return { reason: indices.message, fault: indices };
@@ -137,7 +146,7 @@ export class DatabaseSync {
       }
       // Stopping: take nothing more, let what is under way finish, store the position, take leave.
       board.phase = this.#signals.remap === null ? "stopping" : "catching-up";
-      await this.#settle(pipeline);
+      await this.#settle(pipeline, this.options.held === null ? FLUSH_LIMIT_MS : HAND_OVER_LIMIT_MS);
       keeper.flush();
       keeper.close();
       leaving.abort();
@@ -157,13 +166,15 @@ export class DatabaseSync {
       }
       const fault = explanation ?? error;
       // At once: what is still to be tidied up may wait for a server.
-      if (!goesOnAfter(this.options.run, fault)) board.halt(fault);
+      const standsBy = this.options.held !== null && standsByAfter(fault);
+      if (!goesOnAfter(this.options.run, fault) && !standsBy) board.halt(fault);
       throw fault;
     } finally {
       onFailure(new PgsyncError("INTERNAL", "The run is over."));
       leaving.abort();
       // Its own error, if any, has been told; what counts here is that the slot is free.
       await slot?.done.catch((error: unknown) => logger.debug("the stream ended with {error}", { error }));
+      await this.options.held?.release();
       await refresher[Symbol.asyncDispose]();
       await source[Symbol.asyncDispose]();
       // Nobody else writes to the checkpoint file when this returns, nor to an index.
@@ -296,18 +307,18 @@ export class DatabaseSync {
   }
 
   /** Waits until nothing is under way, but not for long: what is not finished is done again at the next start. */
-  async #settle(pipeline: ChangePipeline): Promise<void> {
+  async #settle(pipeline: ChangePipeline, limitMs: number): Promise<void> {
     const { working } = this.#signals;
     const limit = new AbortController();
     await Promise.race([
       pipeline.drain(),
-      delayOrAbort(FLUSH_LIMIT_MS, AbortSignal.any([working, limit.signal])),
+      delayOrAbort(limitMs, AbortSignal.any([working, limit.signal])),
     ]);
     limit.abort();
     if (!pipeline.isIdle && !working.aborted && !this.#replaced.signal.aborted) {
       logger.warn(
         "changes under way could not be finished in {seconds} s; they come again at the next start",
-        { seconds: FLUSH_LIMIT_MS / 1000 },
+        { seconds: limitMs / 1000 },
       );
     }
   }

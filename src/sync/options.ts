@@ -29,6 +29,11 @@ export interface RunOptions {
    * slot and load the documents anew in place. Null: `resync` with `bootstrap`, else `halt`.
    */
   readonly onSlotLoss: OnSlotLoss | null;
+  /**
+   * Stand by while another process follows a database, and take over when it is gone (docs/operations.md). For every process
+   * that may follow the same slots, the first one too; each with `daemon`.
+   */
+  readonly standby: boolean;
   /** Parallel sessions of the initial load. */
   readonly loadWorkers: number;
   /**
@@ -67,6 +72,7 @@ export const RUN_DEFAULTS = {
   checkpointFolder: ".",
   bootstrap: false,
   onSlotLoss: null,
+  standby: false,
   loadWorkers: 2,
   loadChunkRows: 20_000,
   bulkBytes: 2 * 1024 * 1024,

@@ -3,6 +3,7 @@ import type { PositionKeeper } from "../changes/position_keeper.ts";
 import type { StreamConsumer } from "../changes/stream_consumer.ts";
 import { PgsyncError } from "../errors/error.ts";
 import { followSlot, type SlotFollower } from "../replication/follow.ts";
+import type { HeldSlot } from "../replication/held_slot.ts";
 import { formatLsn } from "../replication/lsn.ts";
 import { orAborted } from "../retry/abort.ts";
 import type { StatusBoard } from "../status/status_board.ts";
@@ -17,6 +18,8 @@ export interface SlotHoldOptions {
   readonly state: DatabaseState;
   readonly board: StatusBoard;
   readonly keeper: PositionKeeper;
+  /** A session that holds the slot already, to be followed; null: none. */
+  readonly held: HeldSlot | null;
   /** Called whenever a session of the stream stands: another process may have had the slot until then. */
   readonly onTaken: () => void;
   /** An abort lets go of it. */
@@ -33,7 +36,7 @@ export class SlotHold {
   #consumer: StreamConsumer | null = null;
 
   constructor(private readonly options: SlotHoldOptions) {
-    const { run, state, board, keeper, onTaken, signal } = options;
+    const { run, state, board, keeper, held, onTaken, signal } = options;
     const { systemIdentifier, timeline } = state.mapping.catalog.server;
     this.#follower = followSlot({
       options: run.postgres,
@@ -42,6 +45,7 @@ export class SlotHold {
       publication: state.slotName,
       server: { systemIdentifier, timeline },
       startFrom: () => keeper.stored,
+      held,
       onConnect: () => {
         onTaken();
         this.#consumer?.onConnect();
@@ -67,6 +71,16 @@ export class SlotHold {
   get #receiver(): StreamConsumer {
     if (this.#consumer !== null) return this.#consumer;
     throw new PgsyncError("INTERNAL", "The stream carries something, and nobody takes it yet.");
+  }
+
+  /** As `SlotFollower.connected`. */
+  get connected(): boolean {
+    return this.#follower.connected;
+  }
+
+  /** As `SlotFollower.walsender`. */
+  get walsender(): number | null {
+    return this.#follower.walsender;
   }
 
   /** As `SlotFollower.done`. */

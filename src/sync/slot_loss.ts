@@ -64,6 +64,14 @@ export function goesOnAfter(run: RunOptions, error: unknown): error is PgsyncErr
 }
 
 /**
+ * Whether a run that was started as a standby stands by after this, rather than end: another process follows the slot or holds the file, or a server is away. What
+ * it was told to give up is not lost, for whoever has the slot goes on with it.
+ */
+export function standsByAfter(error: PgsyncError): boolean {
+  return error.next === "retry" || error.code === "CHECKPOINT_LOCKED" || error.code === "CHECKPOINT_BEHIND";
+}
+
+/**
  * Whether a run may mend a loss that it finds at its start by beginning a new slot. A slot that has been confirmed beyond the
  * file's position (CHECKPOINT_BEHIND) may be in the hands of another run, which would lose it: so that has to be asked for by
  * name, and nobody must be following the slot.

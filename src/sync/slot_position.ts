@@ -5,7 +5,7 @@ import { errorContext, type Sql } from "../postgres/connect.ts";
 import { postgresError } from "../postgres/errors.ts";
 import type { PostgresOptions } from "../postgres/options.ts";
 import { divergedError, divergence, readTimelineHistory } from "../replication/history.ts";
-import { type Lsn, parseLsn } from "../replication/lsn.ts";
+import { formatLsn, type Lsn, parseLsn } from "../replication/lsn.ts";
 import { aheadError, type SlotState } from "../replication/slot.ts";
 import { documentVersion } from "../search/version.ts";
 import { type DatabaseState, identityOf } from "./database_state.ts";
@@ -108,6 +108,28 @@ async function asked<T>(admin: Sql, ask: (sql: Sql) => Promise<T>): Promise<T> {
   } catch (thrown) {
     throw postgresError(thrown, errorContext(admin, "tell its WAL position"));
   }
+}
+
+/**
+ * Has a standby that holds the slot go on from the slot's own position where its file is older: another process has followed the slot meanwhile, with a file of its own.
+ * That stored each position before it confirmed it, when the search engine had all before it.
+ */
+export function followOn(slot: SlotState, checkpoint: Checkpoint): void {
+  const before = checkpoint.position();
+  const { confirmedFlushLsn: confirmed } = slot;
+  if (before === null || confirmed === null) return;
+  checkpoint.followOn(confirmed);
+  logger.warn(
+    "the checkpoint file {path} stands at {before}, and slot {slot} at {confirmed}: another process has followed it meanwhile, with a " +
+      "file of its own. Going on from the slot's position; all documents are compared, dead letters of the other process are known only as far " +
+      "as that finds them again, and a load that it has not finished begins again",
+    {
+      path: checkpoint.path,
+      slot: slot.name,
+      before: formatLsn(before),
+      confirmed: formatLsn(confirmed),
+    },
+  );
 }
 
 /** Says what is not known where the file is new, or without a position, and the slot is not. */

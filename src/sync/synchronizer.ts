@@ -12,6 +12,7 @@ import type { RunOptions } from "./options.ts";
 import { RecoveryLog } from "./recovery_log.ts";
 import { patiently } from "../retry/patience.ts";
 import { RunMemory } from "./run_memory.ts";
+import { StandbyRun } from "./standby_run.ts";
 import { watchSearch } from "./search_watch.ts";
 import type { RunStatus, SyncObserver } from "../status/status.ts";
 import { StatusBoard } from "../status/status_board.ts";
@@ -80,6 +81,11 @@ export class Synchronizer {
     const { options } = this;
     const databases = byDatabase(options.schema.documents);
     refuseShared(options);
+    if (options.standby && !control.daemon) {
+      throw new PgsyncError("USAGE", "A standby waits for its turn, so it has to stay.", {
+        remedy: "Add --daemon.",
+      });
+    }
     for (const database of databases.keys()) {
       const board = new StatusBoard(database, slotName(options.slot, database), this.#health, this.observer);
       board.maxDeadLetters = options.maxDeadLetters;
@@ -108,7 +114,8 @@ export class Synchronizer {
             health: this.#health,
             observe: this.observer,
           };
-          await new DatabaseRun(database, documents, shared).run({ ...control, signal });
+          const follow = options.standby ? StandbyRun : DatabaseRun;
+          await new follow(database, documents, shared).run({ ...control, signal });
         } catch (thrown) {
           failed.abort(thrown);
           if (control.signal.aborted && thrown === control.signal.reason) return;
@@ -175,13 +182,10 @@ export class Synchronizer {
     const notReady = databases.length === 0
       ? ["The run is starting."]
       : databases.flatMap((database) => database.notReady);
-    return {
-      startedAt: this.#startedAt,
-      ready: notReady.length === 0,
-      notReady,
-      memory: this.#memory.status,
-      databases,
-    };
+    const ready = notReady.length === 0;
+    const standby = !ready && databases.length > 0 && databases.every((each) => each.ready || each.standby);
+    const { status: memory } = this.#memory;
+    return { startedAt: this.#startedAt, ready, standby, notReady, memory, databases };
   }
 }
 

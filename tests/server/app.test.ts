@@ -17,13 +17,30 @@ test("/health says 200 while the process lives, whatever the run's state", async
 test("/ready says 200 when everything is ready", async () => {
   const response = await app(() => run(STREAMING)).request("/ready");
   assert.equal(response.status, 200);
-  assert.deepEqual(await response.json(), { ready: true, notReady: [] });
+  assert.deepEqual(await response.json(), { status: "ready", ready: true, notReady: [] });
+});
+
+test("/ready of a process that stands by says so with 503, and with 200 to whoever takes that for well", async () => {
+  const standby = run({ ...LOADING, phase: "standby", standby: true, notReady: ["It stands by."] });
+  const answers = ["/ready", "/ready?standby=ok", "/ready?standby=no"].map(async (path) => {
+    const response = await app(() => standby).request(path);
+    assert.deepEqual(await response.json(), { status: "standby", ready: false, notReady: ["It stands by."] });
+    return response.status;
+  });
+  assert.deepEqual(await Promise.all(answers), [503, 200, 503]);
+  assert.equal((await app(() => run(LOADING)).request("/ready?standby=ok")).status, 503);
+  assert.match(await (await app(() => standby).request("/")).text(), /standing by/);
+  assert.equal((await app(() => standby).request("/health")).status, 200);
 });
 
 test("/ready says 503 with the reasons while one database is not", async () => {
   const response = await app(() => run(STREAMING, LOADING)).request("/ready");
   assert.equal(response.status, 503);
-  assert.deepEqual(await response.json(), { ready: false, notReady: ["books is being loaded"] });
+  assert.deepEqual(await response.json(), {
+    status: "not-ready",
+    ready: false,
+    notReady: ["books is being loaded"],
+  });
 });
 
 test("/status is JSON: positions as PostgreSQL prints them, sizes in bytes, times in UTC", async () => {

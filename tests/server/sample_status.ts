@@ -42,6 +42,7 @@ export const STREAMING: SyncStatus = {
   tablesLookedAt: new Date("2026-01-01T00:59:58Z"),
   maxDeadLetters: 10_000,
   ready: true,
+  standby: false,
   notReady: [],
   warnings: [],
   faults: [],
@@ -69,6 +70,7 @@ export function run(...databases: SyncStatus[]): RunStatus {
   return {
     startedAt: new Date("2026-01-01T00:00:00Z"),
     ready: databases.every(({ ready }) => ready),
+    standby: databases.some(({ standby }) => standby),
     notReady: databases.flatMap(({ notReady }) => notReady),
     memory: { limitBytes: 67_108_864, heldBytes: 2_097_152, mostBytes: 4_194_304 },
     databases,

@@ -55,6 +55,27 @@ describe("The status board", () => {
     assert.equal(board.snapshot().ready, true);
   });
 
+  it("stands by while another process follows the slot, and tells what keeps it from taking over", () => {
+    const { board, health } = streaming();
+    board.standBy({ problem: null, holder: "process 7 (pgsync stream)" });
+    const standing = board.snapshot();
+    assert.deepEqual(
+      { ready: standing.ready, standby: standing.standby, phase: standing.phase, indices: standing.indices },
+      { ready: false, standby: true, phase: "standby", indices: [] },
+    );
+    assert.deepEqual(standing.notReady, [
+      'This process stands by for database "shop": the slot "pgsync_shop" is held by process 7 (pgsync stream).',
+    ]);
+    health.silent(new PgsyncError("SEARCH_UNREACHABLE", "It is away."), new Date());
+    assert.equal(board.snapshot().standby, false);
+    health.answered();
+    board.standBy({ problem: "PostgreSQL is away." });
+    assert.equal(board.snapshot().standby, false);
+    assert.match(board.snapshot().notReady.join(), /could not take over now: PostgreSQL is away/);
+    board.phase = "starting";
+    assert.deepEqual(board.snapshot().standby, false);
+  });
+
   it("is not ready with more dead letters than the limit, and says what to do", () => {
     const { board } = streaming({ deadLetters: 11 });
     assert.deepEqual([board.snapshot().ready, board.snapshot().maxDeadLetters], [true, null]);

@@ -16,7 +16,8 @@ export function syncCommand(context: Context) {
   )
     .addOption(options.daemon)
     .addOption(options.bootstrap)
-    .addOption(options.onSlotLoss);
+    .addOption(options.onSlotLoss)
+    .addOption(options.standby);
   const connected = withPostgres(started)
     .addOption(options.replicaHost)
     .addOption(options.replicaPort)

@@ -1,0 +1,172 @@
+/** Processes that stand by (`--standby`): who follows the slot, when several could, and what the others do meanwhile. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { eventually } from "../support/eventually.ts";
+import { pgsyncHome, type PgsyncProcess } from "../support/pgsync_process.ts";
+import { databasesOf, ownPostgres, usePostgres } from "../support/postgres.ts";
+import { useElasticsearch } from "../support/elasticsearch.ts";
+import { seededRandom } from "../support/random.ts";
+import { makePair, standsBy } from "./pair.ts";
+import { notReady } from "./settled.ts";
+import { connect, startWriters } from "./tree.ts";
+
+/** The processes by what they do: follow the slot, or stand by. */
+async function parted(runs: readonly PgsyncProcess[]) {
+  const phases = await Promise.all(runs.map(async (run) => {
+    const { databases: [database] } = await run.status();
+    return { run, isStandby: database?.standby === true, isReady: database?.ready === true };
+  }));
+  return {
+    leaders: phases.filter(({ isReady }) => isReady).map(({ run }) => run),
+    standbys: phases.filter(({ isStandby }) => isStandby).map(({ run }) => run),
+  };
+}
+
+/** Waits until one follows the slot and all others stand by. @returns the one */
+async function oneLeads(runs: readonly PgsyncProcess[]): Promise<PgsyncProcess> {
+  return await eventually(async () => {
+    const { leaders: [leader], standbys } = await parted(runs);
+    assert.ok(leader !== undefined && standbys.length === runs.length - 1, "not yet");
+    return leader;
+  }, { what: "one to follow the slot and the others to stand by", timeout: 60_000 });
+}
+
+test("two are started at once, before there is a slot: one makes it, and the other stands by", async () => {
+  const pair = await makePair("two folders", 500);
+  const runs = await Promise.all(pair.homes.map((home) => pair.start(home)));
+  const leader = await oneLeads(runs);
+  await pair.assertEqual(leader);
+  const made = runs.filter((run) => /created the replication slot/.test(run.stderr()));
+  assert.deepEqual(made.map(({ pid }) => pid), [leader.pid]);
+  for (const run of runs) assert.equal((await run.end("SIGTERM")).code, 0);
+  await pair.sql.end();
+});
+
+test("of two that stand by, one wins, and the other goes on waiting", async () => {
+  const pair = await makePair("two folders", 500);
+  const [one, two] = pair.homes;
+  const first = await pair.start(one);
+  await first.ready();
+  const others = await Promise.all([pair.start(two), pair.start(two), pair.start(one)]);
+  for (const run of others) await standsBy(run);
+  const writers = startWriters(pair.database.url, seededRandom(5), 2);
+  let leader = first;
+  let rest: readonly PgsyncProcess[] = others;
+  try {
+    while (rest.length > 1) {
+      await leader.end("SIGKILL");
+      leader = await oneLeads(rest);
+      rest = rest.filter((run) => run !== leader);
+    }
+  } finally {
+    await writers.stop();
+  }
+  await pair.assertEqual(leader);
+  for (const run of [...rest, leader]) assert.equal((await run.end("SIGTERM")).code, 0);
+  await pair.sql.end();
+});
+
+test("whose session is cut comes back to its slot, and nobody takes it; also while its tables change", async () => {
+  const pair = await makePair("two folders", 500);
+  const [one, two] = pair.homes;
+  const first = await pair.start(one);
+  await first.ready();
+  const second = await pair.start(two);
+  await standsBy(second);
+  for (let round = 0; round < 3; round++) {
+    const holder = await pair.holder();
+    const ended = await second.get("/health").then(() => one.run(["take-over"]));
+    assert.match(ended.stdout, new RegExp(`^ended process ${holder} `));
+    await eventually(async () => {
+      const now = await pair.holder();
+      assert.ok(now !== null && now !== holder);
+    }, { what: "another session" });
+    await pair.assertEqual(first);
+  }
+  await pair.sql`ALTER TABLE item ALTER COLUMN amount TYPE bigint`;
+  await first.logged(/mapped and compared anew/);
+  await pair.assertEqual(first);
+  assert.doesNotMatch(first.stderr(), /was replaced/);
+  assert.doesNotMatch(second.stderr(), /is free/);
+  for (const run of [second, first]) assert.equal((await run.end("SIGTERM")).code, 0);
+  await pair.sql.end();
+});
+
+for (const folders of ["one folder", "two folders"] as const) {
+  test(`PostgreSQL is restarted while one stands by, ${folders}: afterwards one of both follows, the other stands by`, async () => {
+    const server = await ownPostgres();
+    const pair = await makePair(folders, 500, databasesOf(server));
+    const [one, two] = pair.homes;
+    const first = await pair.start(one);
+    await first.ready();
+    const second = await pair.start(two);
+    await standsBy(second);
+    await pair.sql.end();
+    await server.halt("fast");
+    await notReady(second, /"status":"not-ready".*could not take over now: PostgreSQL/);
+    await notReady(first, /not connected/);
+    await server.start();
+    const leader = await oneLeads([first, second]);
+    const sql = connect(pair.database.url);
+    await sql`UPDATE item SET amount = amount + 1 WHERE id <= 100`;
+    await pair.assertEqual(leader);
+    const other = leader === first ? second : first;
+    await leader.end("SIGKILL");
+    await sql`DELETE FROM item WHERE id <= 10`;
+    await other.ready();
+    await pair.assertEqual(other);
+    assert.equal((await other.end("SIGTERM")).code, 0);
+    await sql.end();
+    await pair.database.drop();
+  });
+}
+
+test("of two databases, one is followed and the other stood by for, until it is free, too", async () => {
+  const [server, search] = await Promise.all([usePostgres(), useElasticsearch()]);
+  const sides = await Promise.all(["one", "two"].map(async (name) => {
+    const database = await server.createDatabase();
+    const sql = connect(database.url);
+    await sql.unsafe(
+      "CREATE TABLE book (id int PRIMARY KEY); INSERT INTO book SELECT generate_series(1, 100)",
+    );
+    return {
+      sql,
+      document: { database: database.name, index: search.indexName(name), nodes: { table: "book" } },
+    };
+  }));
+  const [one] = sides;
+  assert.ok(one !== undefined);
+  const shared = { postgresUrl: server.url, searchUrl: search.url };
+  const args = ["--daemon", "--standby", "--bootstrap"];
+  const first = await pgsyncHome({ ...shared, schema: [one.document] }).start(args);
+  await first.ready();
+  const both = pgsyncHome({ ...shared, schema: sides.map(({ document }) => document) });
+  const second = await both.start(args);
+  await eventually(async () => {
+    const { ready, standby, databases } = await second.status();
+    assert.deepEqual({ ready, standby }, { ready: false, standby: true });
+    assert.deepEqual(databases.map(({ phase }) => phase), ["standby", "streaming"]);
+  }, { what: "the second to follow one of both", timeout: 60_000 });
+  assert.equal((await second.get("/ready")).status, 503);
+  assert.equal((await second.get("/ready?standby=ok")).status, 200);
+  await first.end("SIGKILL");
+  await second.ready();
+  for (const { sql, document } of sides) {
+    await sql`DELETE FROM book WHERE id > 60`;
+    await eventually(async () => assert.equal(await search.count(document.index), 60));
+    await sql.end();
+  }
+  assert.equal((await second.end("SIGTERM")).code, 0);
+});
+
+test("what a standby cannot do is said at its start", async () => {
+  const pair = await makePair("two folders", 10);
+  const [home] = pair.homes;
+  const alone = await home.run(["--standby", "--bootstrap"]);
+  assert.equal(alone.code, 2, alone.stderr);
+  assert.match(alone.stderr, /^error USAGE: .*has to stay\.\n *Add --daemon/m);
+  const without = await home.run(["--standby", "--daemon"]);
+  assert.equal(without.code, 4, without.stderr);
+  assert.match(without.stderr, /^error (PUBLICATION_MISSING|SLOT_MISSING|REPLICA_IDENTITY)/m);
+  await pair.sql.end();
+});
