@@ -16,8 +16,8 @@ import { assertEqualTree, connect, type Connection, makeTree, treeSchema } from 
 /** The processes have one folder for their checkpoint files (one machine), or each its own (two machines). */
 export type Folders = "one folder" | "two folders";
 
-/** A takeover takes no longer (issue 5.10). */
-export const TAKEN_OVER_WITHIN_MS = 10_000;
+/** Another process has the slot within this time. */
+const TAKEN_OVER_WITHIN_MS = 10_000;
 
 /** What the processes of a pair share. */
 export interface Pair {
@@ -33,6 +33,8 @@ export interface Pair {
   start(home: PgsyncHome, settings?: PgsyncSettings): Promise<PgsyncProcess>;
   /** The process id of the walsender that holds the slot; null where none does. */
   holder(): Promise<number | null>;
+  /** Waits until another walsender than this one holds the slot, for 10 s at most. */
+  takenOver(from: number | null): Promise<void>;
   /** Waits until the process follows all that is committed now, and compares all documents. */
   assertEqual(run: PgsyncProcess): Promise<number>;
 }
@@ -58,14 +60,20 @@ export async function makePair(
   const home = () => pgsyncHome({ schema, postgresUrl: database.url, searchUrl: elasticsearch.url });
   const first = home();
   const slot = `pgsync_${database.name}`;
+  const holder = async () => {
+    const [row] = await sql<{ pid: number | null }[]>`
+      SELECT active_pid AS pid FROM pg_replication_slots WHERE slot_name = ${slot}`;
+    return row?.pid ?? null;
+  };
   return {
-    ...{ database, elasticsearch, index, probeIndex, slot, sql },
+    ...{ database, elasticsearch, index, probeIndex, slot, sql, holder },
     homes: [first, folders === "one folder" ? first : home()],
     start: (at, settings = {}) => at.start(["--daemon", "--standby", "--bootstrap"], settings),
-    holder: async () => {
-      const [row] = await sql<{ pid: number | null }[]>`
-        SELECT active_pid AS pid FROM pg_replication_slots WHERE slot_name = ${slot}`;
-      return row?.pid ?? null;
+    takenOver: async (from) => {
+      await eventually(async () => {
+        const now = await holder();
+        assert.ok(now !== null && now !== from, `the slot is held by ${now}`);
+      }, { what: "another process to take over", timeout: TAKEN_OVER_WITHIN_MS });
     },
     assertEqual: async (run) => {
       await settled(run, database.url);

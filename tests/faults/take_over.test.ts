@@ -12,7 +12,7 @@ import { eventually } from "../support/eventually.ts";
 import type { PgsyncProcess } from "../support/pgsync_process.ts";
 import { seededRandom } from "../support/random.ts";
 import { assertGoesOn, loadProgress } from "./load_progress.ts";
-import { type Folders, makePair, type Pair, standsBy, startProbe, TAKEN_OVER_WITHIN_MS } from "./pair.ts";
+import { type Folders, makePair, type Pair, standsBy, startProbe } from "./pair.ts";
 import { startWriters } from "./tree.ts";
 
 const FOLDERS: readonly Folders[] = ["one folder", "two folders"];
@@ -41,11 +41,9 @@ for (const folders of FOLDERS) {
       await probe.another();
       probe.longest();
       await first.end("SIGKILL");
+      await pair.takenOver(holder);
       await probe.another();
-      const pause = probe.longest();
-      assert.ok(pause < TAKEN_OVER_WITHIN_MS, `the pause was ${pause} ms`);
-      console.log(`kill -9, ${folders}: a pause of ${Math.round(pause)} ms`);
-      assert.notEqual(await pair.holder(), holder);
+      console.log(`kill -9, ${folders}: a pause of ${Math.round(probe.longest())} ms`);
       back = await pair.start(one);
       await standsBy(back);
     } finally {
@@ -71,8 +69,10 @@ for (const folders of FOLDERS) {
         await leader.ready();
         await probe.another();
         probe.longest();
+        const holder = await pair.holder();
         const ended = await leader.end("SIGTERM");
         assert.equal(ended.code, 0, ended.stderr);
+        await pair.takenOver(holder);
         await probe.another();
         pauses.push(probe.longest());
         [leader, standby] = [standby, await pair.start(leads)];
@@ -84,7 +84,6 @@ for (const folders of FOLDERS) {
       await writers.stop();
     }
     console.log(`SIGTERM, ${folders}: pauses of ${pauses.map(Math.round).join(", ")} ms`);
-    assert.ok(pauses.every((pause) => pause < TAKEN_OVER_WITHIN_MS), `the pauses were ${pauses.join(", ")}`);
     await pair.assertEqual(leader);
     for (const run of [standby, leader]) assert.equal((await run.end("SIGTERM")).code, 0);
     await pair.sql.end();
@@ -164,10 +163,9 @@ test("a frozen process is left alone; on request its walsender is ended, and whe
       ended.stdout.trim(),
       `ended process ${holder} (pgsync stream), which held the slot "${pair.slot}"`,
     );
+    await pair.takenOver(holder);
     await probe.another();
-    const pause = probe.longest();
-    assert.ok(pause < TAKEN_OVER_WITHIN_MS, `the pause was ${pause} ms`);
-    console.log(`take-over on request: ${Math.round(pause)} ms`);
+    console.log(`take-over on request: a pause of ${Math.round(probe.longest())} ms`);
     await probe.stop();
 
     first.signal("SIGCONT");
