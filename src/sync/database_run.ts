@@ -351,7 +351,10 @@ export class DatabaseRun {
       checkpoint.adopt(identityOf(state));
       return { state, changed: await orAborted(this.#changed(admin, state, checkpoint), signal) };
     };
-    return await patiently(read, toPgsyncError, (fault) => board.retry(fault), signal);
+    // Where another process has the slot, this one lets go of everything.
+    const mayPass = (fault: PgsyncError) =>
+      isTemporary(fault, fault.nextOnceConnected) && (this.hold === null || fault.code !== "SLOT_ACTIVE");
+    return await patiently(read, toPgsyncError, (fault) => board.retry(fault), signal, mayPass);
   }
 }
 

@@ -68,7 +68,8 @@ export function goesOnAfter(run: RunOptions, error: unknown): error is PgsyncErr
  * it was told to give up is not lost, for whoever has the slot goes on with it.
  */
 export function standsByAfter(error: PgsyncError): boolean {
-  return error.next === "retry" || error.code === "CHECKPOINT_LOCKED" || error.code === "CHECKPOINT_BEHIND";
+  return error.nextOnceConnected === "retry" || error.code === "CHECKPOINT_LOCKED" ||
+    error.code === "CHECKPOINT_BEHIND";
 }
 
 /**
