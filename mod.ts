@@ -52,7 +52,7 @@ export type {
   RetriedDeadLetters,
 } from "./src/sync/dead_letters.ts";
 export { bootstrap, type Report, teardown } from "./src/sync/bootstrap.ts";
-export { RUN_DEFAULTS, type RunOptions } from "./src/sync/options.ts";
+export { type OnSlotLoss, RUN_DEFAULTS, type RunOptions } from "./src/sync/options.ts";
 export type {
   DatabasePlan,
   IndexPlan,
