@@ -1,6 +1,7 @@
 import { clearTimeout, setTimeout } from "node:timers";
 import { getLogger } from "@logtape/logtape";
 import type { DeadLetterEntry } from "../checkpoint/types.ts";
+import { shortened } from "../status/foreign_text.ts";
 
 const logger = getLogger(["pgsync", "documents"]);
 
@@ -43,7 +44,7 @@ export class RefusalLog {
         operation === "index"
           ? "document {id} of index {index} is refused and kept as a dead letter: {reason}"
           : "the deletion of document {id} of index {index} is refused and kept as a dead letter: {reason}",
-        { id: shortened(id), index: this.index, reason: shortened(reason), status, type },
+        { id: shortened(id, LONGEST), index: this.index, reason: shortened(reason, LONGEST), status, type },
       );
     }
   }
@@ -61,8 +62,4 @@ export class RefusalLog {
       index: this.index,
     });
   }
-}
-
-function shortened(text: string): string {
-  return text.length <= LONGEST ? text : `${text.slice(0, LONGEST)}…`;
 }

@@ -42,3 +42,14 @@ test("JSON: one object in a line", () => {
     properties: { seconds: 3, position: "5", reason: "it is\nlate", code: "X" },
   });
 });
+
+test("what rows and servers say cannot make the terminal show something else", () => {
+  for (const hostile of ["\x1b[2J", "\u009b2J", "\u202e", "a\x1b]0;title\x07", "b \u009b2J"]) {
+    const line = formatText(record({
+      message: ["document ", hostile, " is refused"],
+      properties: { reason: hostile },
+      rawMessage: "document {id} is refused",
+    }));
+    assert.doesNotMatch(line, /[\p{Cc}\u202e]/u);
+  }
+});
