@@ -78,7 +78,7 @@ export async function removeOwnRemains(
       const body = new BulkBody();
       for (const id of own) body.delete(id, version);
       using _ = await memory.documents.acquire(body.byteLength + own.length * BYTES_AN_ITEM, signal);
-      done = await writer.send(body.take(Date.now()), "stream", null, signal);
+      ({ done } = await writer.send(body.take(Date.now()), "stream", null, signal));
     }
   }
 }

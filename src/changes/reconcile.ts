@@ -1,6 +1,6 @@
 import { cursorKeys } from "../documents/cursor_keys.ts";
 import type { IndexWriter } from "../documents/index_writer.ts";
-import type { RootKey } from "../documents/root_keys.ts";
+import { keysOf, type RootKey } from "../documents/root_keys.ts";
 import type { ServerMoment } from "../documents/source_clock.ts";
 import type { SourceSession } from "../documents/source_session.ts";
 import type { WorkMemory } from "../documents/work_memory.ts";
@@ -8,7 +8,6 @@ import { allKeysSql } from "../mapping/document_sql.ts";
 import type { OnFault } from "../retry/patience.ts";
 import type { SearchClient } from "../search/client.ts";
 import { differences, holdsContents } from "../verify/differences.ts";
-import { keysOf } from "./indexed_keys.ts";
 import { extraRoots, removeOwnRemains } from "./own_remains.ts";
 
 /** What a reconcile works with. */

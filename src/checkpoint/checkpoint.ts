@@ -280,10 +280,9 @@ export class Checkpoint implements Disposable {
   /**
    * Forgets dead letters, whatever has become of the documents.
    *
-   * @param ids null: all of the index
    * @returns how many were there
    */
-  dropDeadLetters(index: string, ids: Iterable<string> | null): number {
+  dropDeadLetters(index: string, ids: Iterable<string>): number {
     return this.#fewerDeadLetters(index, () => this.#deadLetters.drop(index, ids));
   }
 
@@ -305,8 +304,22 @@ export class Checkpoint implements Disposable {
    * @param index of this index only; null: of all
    * @param after of that index, only ids behind this one; null: from the first on
    */
-  listDeadLetters(index: string | null = null, limit = 100, after: string | null = null): DeadLetter[] {
+  listDeadLetters(
+    index: string | null = null,
+    limit = Number.MAX_SAFE_INTEGER,
+    after: string | null = null,
+  ): DeadLetter[] {
     return this.#sqlite(() => this.#deadLetters.list(index, limit, after));
+  }
+
+  /** The ids of an index's dead letters, in the order of their bytes. @param after as for `listDeadLetters` */
+  deadLetterIds(index: string, limit: number, after: string | null): string[] {
+    return this.#sqlite(() => this.#deadLetters.ids(index, limit, after));
+  }
+
+  /** How often each of the ids was refused; those that are no dead letters are left out. */
+  deadLetterTries(index: string, ids: Iterable<string>): Map<string, number> {
+    return this.#sqlite(() => this.#deadLetters.tries(index, ids));
   }
 
   /** Those of the ids that are dead letters. */

@@ -16,6 +16,7 @@ export class DeadLetterStore {
   readonly #settle: StatementSync;
   readonly #drop: StatementSync;
   readonly #find: StatementSync;
+  readonly #tries: StatementSync;
   #counts = new Map<string, number>();
 
   constructor(database: DatabaseSync) {
@@ -33,6 +34,7 @@ export class DeadLetterStore {
     );
     this.#drop = database.prepare("DELETE FROM dead_letter WHERE index_name = ? AND id = ?");
     this.#find = database.prepare(`SELECT ${COLUMNS} FROM dead_letter WHERE index_name = ? AND id = ?`);
+    this.#tries = database.prepare("SELECT tries FROM dead_letter WHERE index_name = ? AND id = ?");
     this.recount();
   }
 
@@ -67,16 +69,9 @@ export class DeadLetterStore {
     return this.#removed(index, removed);
   }
 
-  /** @param ids null: all of the index */
-  drop(index: string, ids: Iterable<string> | null): number {
+  drop(index: string, ids: Iterable<string>): number {
     let removed = 0;
-    if (ids === null) {
-      removed = Number(
-        this.#database.prepare("DELETE FROM dead_letter WHERE index_name = ?").run(index).changes,
-      );
-    } else {
-      for (const id of ids) removed += Number(this.#drop.run(index, id).changes);
-    }
+    for (const id of ids) removed += Number(this.#drop.run(index, id).changes);
     return this.#removed(index, removed);
   }
 
@@ -97,6 +92,24 @@ export class DeadLetterStore {
       const row = this.#find.get(index, id);
       return row === undefined ? [] : [readDeadLetter(row)];
     });
+  }
+
+  /** @param after only ids behind this one */
+  ids(index: string, limit: number, after: string | null): string[] {
+    const select = "SELECT id FROM dead_letter WHERE index_name = ?";
+    const rows = after === null
+      ? this.#database.prepare(`${select} ORDER BY id LIMIT ?`).all(index, limit)
+      : this.#database.prepare(`${select} AND id > ? ORDER BY id LIMIT ?`).all(index, after, limit);
+    return rows.map((row) => text(row, "id"));
+  }
+
+  tries(index: string, ids: Iterable<string>): Map<string, number> {
+    const tries = new Map<string, number>();
+    for (const id of ids) {
+      const row = this.#tries.get(index, id);
+      if (row !== undefined) tries.set(id, integer(row, "tries"));
+    }
+    return tries;
   }
 
   #removed(index: string, count: number): number {

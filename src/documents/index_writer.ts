@@ -11,6 +11,7 @@ import type { RefusedItem } from "../search/bulk_answer.ts";
 import { readVersions } from "../search/stored_versions.ts";
 import { versionParts } from "../search/version.ts";
 import { formatLsn, type Lsn } from "../replication/lsn.ts";
+import { shortened } from "../status/foreign_text.ts";
 import type { SyncObserver } from "../status/status.ts";
 import type { UnmakeableDocument } from "./document_builder.ts";
 import { RefusalLog } from "./refusal_log.ts";
@@ -18,8 +19,16 @@ import { RefusalLog } from "./refusal_log.ts";
 /** Where refused documents are kept. */
 export type DeadLetterBox = Pick<
   Checkpoint,
-  "addDeadLetters" | "deadLetterCount" | "listDeadLetters" | "removeDeadLetters"
+  "addDeadLetters" | "deadLetterCount" | "deadLetterIds" | "removeDeadLetters"
 >;
+
+/** What became of a request. */
+export interface SentRequest {
+  /** False where the documents grew too old to be sent: they must be built again. */
+  readonly done: boolean;
+  /** Of the documents that were refused and are to be there, those that the index does not hold at all. */
+  readonly absent: readonly string[];
+}
 
 /** What an index writer works with. */
 export interface IndexWriterOptions {
@@ -82,7 +91,6 @@ export class IndexWriter {
    * Sends a request until every document in it is taken, refused, or found older than what the index holds.
    *
    * @param position the position of the changes that the documents were built for; null for the initial load
-   * @returns false where the documents grew too old to be sent: they must be built again
    * @throws PgsyncError as `BulkWriter.send`; the signal's reason
    */
   async send(
@@ -90,33 +98,18 @@ export class IndexWriter {
     source: WriteSource,
     position: Lsn | null,
     signal: AbortSignal,
-  ): Promise<boolean> {
+  ): Promise<SentRequest> {
     const { bulk, checkpoint, observe } = this.options;
     const outcome = await bulk.send(request, signal);
     reached("after-bulk");
-    if (outcome.stale) return false;
-    const refusals = await this.#notReplaced(
+    if (outcome.stale) return { done: false, absent: [] };
+    const { refusals, absent } = await this.#judge(
       outcome.refused.filter(({ id, operation }) => operation === "index" || id !== NO_ID),
       request,
       signal,
     );
-    const sent = new Map(request.items.map(({ id, version }) => [id, version]));
-    if (refusals.length > 0) {
-      this.#keep(refusals.map(({ id, operation, status, type, reason }) => ({
-        index: this.index,
-        id,
-        operation,
-        status,
-        type,
-        reason,
-        position,
-        version: sent.get(id) ?? 0n,
-      })));
-    }
-    if (checkpoint.deadLetterCount(this.index) > 0) {
-      for (const { id } of refusals) sent.delete(id);
-      const taken = [...sent].map(([id, version]) => ({ id, version }));
-      checkpoint.removeDeadLetters(this.index, taken);
+    if (refusals.length > 0 || checkpoint.deadLetterCount(this.index) > 0) {
+      this.#settle(request, refusals, position);
     }
     if (outcome.conflicts.length > 0) await this.#checkVersions(outcome.conflicts, signal);
     const { length } = request.items;
@@ -135,7 +128,7 @@ export class IndexWriter {
       bytes: request.body.length,
       seconds: outcome.seconds,
     });
-    return true;
+    return { done: true, absent };
   }
 
   /**
@@ -181,16 +174,35 @@ export class IndexWriter {
     this.#refusals.flush();
   }
 
+  /** Puts what was refused on the list, and takes what was taken off it. */
+  #settle(request: BulkRequest, refusals: readonly RefusedItem[], position: Lsn | null): void {
+    const sent = new Map(request.items.map(({ id, version }) => [id, version]));
+    this.#keep(refusals.map(({ id, operation, status, type, reason }) => ({
+      index: this.index,
+      id,
+      operation,
+      status,
+      type,
+      reason,
+      position,
+      version: sent.get(id) ?? 0n,
+    })));
+    for (const { id } of refusals) sent.delete(id);
+    const taken = [...sent].map(([id, version]) => ({ id, version }));
+    this.options.checkpoint.removeDeadLetters(this.index, taken);
+  }
+
+  /** A reason may quote the whole value. */
   #keep(entries: readonly DeadLetterEntry[]): void {
-    const added = this.options.checkpoint.addDeadLetters(entries, new Date());
-    this.#refusals.tell(added);
+    const kept = entries.map((entry) => ({ ...entry, reason: shortened(entry.reason, LONGEST_REASON) }));
+    this.#refusals.tell(this.options.checkpoint.addDeadLetters(kept, new Date()));
   }
 
   /** The ids of the documents that were refused and not taken since, page by page. @throws PgsyncError of the checkpoint file */
   *refusedIds(): Generator<readonly string[]> {
     const { checkpoint } = this.options;
     for (let after: string | null = null;;) {
-      const ids: string[] = checkpoint.listDeadLetters(this.index, REFUSED_A_PAGE, after).map(({ id }) => id);
+      const ids: string[] = checkpoint.deadLetterIds(this.index, REFUSED_A_PAGE, after);
       after = ids.at(-1) ?? null;
       if (after === null) return;
       yield ids;
@@ -199,24 +211,28 @@ export class IndexWriter {
 
   /**
    * Leaves out refusals of documents of which the index holds a newer build: the engine reads a document before it looks
-   * at its version.
+   * at its version. For the same reason one that the index does not hold may have been deleted by a newer write, which was answered before.
    */
-  async #notReplaced(
+  async #judge(
     refusals: readonly RefusedItem[],
     request: BulkRequest,
     signal: AbortSignal,
-  ): Promise<readonly RefusedItem[]> {
-    if (refusals.length === 0) return refusals;
+  ): Promise<{ readonly refusals: readonly RefusedItem[]; readonly absent: readonly string[] }> {
+    if (refusals.length === 0) return { refusals, absent: [] };
     const { client, generation } = this.options;
     const sent = new Map(request.items.map(({ id, version }) => [id, version]));
-    const written = refusals.filter(({ id }) => id !== NO_ID).map(({ id }) => id);
+    const named = refusals.filter(({ id }) => id !== NO_ID);
+    const written = named.filter(({ operation }) => operation === "index").map(({ id }) => id);
     try {
-      const held = await readVersions(client, generation, written, signal);
-      return refusals.filter(({ id }) => (held.get(id) ?? 0n) <= (sent.get(id) ?? 0n));
+      const held = await readVersions(client, generation, named.map(({ id }) => id), signal);
+      return {
+        refusals: refusals.filter(({ id }) => (held.get(id) ?? 0n) <= (sent.get(id) ?? 0n)),
+        absent: written.filter((id) => !held.has(id)),
+      };
     } catch (thrown) {
       signal.throwIfAborted();
       // Better one letter too many.
-      if (thrown instanceof PgsyncError) return refusals;
+      if (thrown instanceof PgsyncError) return { refusals, absent: written };
       throw thrown;
     }
   }
@@ -261,6 +277,9 @@ const CONFLICTS_LOOKED_AT = 10;
 
 /** Dead letters that are held in memory at once. */
 const REFUSED_A_PAGE = 1_000;
+
+/** Characters of a reason that are kept. */
+const LONGEST_REASON = 2_000;
 
 /** What a document is taken to weigh before the first one was seen. */
 const FIRST_GUESS_BYTES = 4 * 1024;

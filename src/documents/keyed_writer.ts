@@ -1,13 +1,14 @@
 import { reached } from "../fault_points.ts";
+import { BulkBody, type BulkRequest } from "../search/bulk_body.ts";
 import { documentVersion } from "../search/version.ts";
 import { Semaphore } from "../search/semaphore.ts";
 import type { OnFault } from "../retry/patience.ts";
 import type { Lsn } from "../replication/lsn.ts";
-import { DocumentBuilder } from "./document_builder.ts";
+import { DocumentBuilder, type DocumentCollector } from "./document_builder.ts";
 import { inPortions, type Overflow } from "./in_portions.ts";
 import type { IndexWriter, WriteSource } from "./index_writer.ts";
 import { PortionOfRequests } from "./portion_of_requests.ts";
-import type { RootKey } from "./root_keys.ts";
+import { keysOf, type RootKey } from "./root_keys.ts";
 import type { ServerMoment } from "./source_clock.ts";
 import type { SourceSession } from "./source_session.ts";
 import type { WorkMemory } from "./work_memory.ts";
@@ -148,15 +149,73 @@ export class KeyedWriter {
       const bulkStart = performance.now();
       times.buildSeconds += (bulkStart - buildStart) / 1000;
       const sent = await Promise.all(
-        requests.map((request) => this.index.send(request, write.source, write.position, signal)),
+        requests.map((request) => this.send(request, write, signal)),
       );
       times.bulkSeconds += (performance.now() - bulkStart) / 1000;
       if (sent.every((done) => done)) break;
       held.resize(room);
       // A copy of what grew too old may still be on its way to the index: what is built now must not tie with it.
-      moment = await this.session.untilDone(this.freshMoment, "tell its WAL position", this.onFault, signal);
+      moment = await this.#freshMoment(signal);
     }
     times.documents += keys.length;
     return null;
+  }
+
+  /**
+   * Sends a request. Where a document is refused that the index does not hold, its row is looked for once more: it may have been
+   * deleted after it was read, and nobody would hear of that row again.
+   *
+   * @returns false where the documents grew too old to be sent: they must be built again
+   * @throws PgsyncError as `IndexWriter.send` and `write`; the signal's reason
+   */
+  async send(
+    request: BulkRequest,
+    write: Pick<KeyedWrite, "source" | "position">,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const { done, absent } = await this.index.send(request, write.source, write.position, signal);
+    const keys = keysOf(absent, this.index.mapped);
+    while (keys.length > 0 && !await this.#deleteGone(keys, write, signal)) {
+      /* They are looked for again. */
+    }
+    return done;
+  }
+
+  /** Of documents whose request is held in memory still only ids are kept. @returns false where the deletions grew too old to be sent */
+  async #deleteGone(
+    keys: readonly RootKey[],
+    { source, position }: Pick<KeyedWrite, "source" | "position">,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const moment = await this.#freshMoment(signal);
+    const builtAt = Date.now();
+    const collectors: GoneCollector[] = [];
+    const begin = () => {
+      const collector = new GoneCollector();
+      collectors.push(collector);
+      return collector;
+    };
+    await this.#builder.collect(keys, moment, begin, signal);
+    const version = documentVersion({ ...moment, fromStream: source !== "verify" });
+    const body = new BulkBody();
+    for (const id of collectors.flatMap(({ gone }) => gone)) body.delete(id, version);
+    return body.count === 0 || (await this.index.send(body.take(builtAt), source, position, signal)).done;
+  }
+
+  #freshMoment(signal: AbortSignal): Promise<ServerMoment> {
+    return this.session.untilDone(this.freshMoment, "tell its WAL position", this.onFault, signal);
+  }
+}
+
+/** Keeps the ids whose root row is gone. */
+class GoneCollector implements DocumentCollector {
+  readonly gone: string[] = [];
+
+  add(id: string, document: Buffer | null): void {
+    if (document === null) this.gone.push(id);
+  }
+
+  discard(): void {
+    this.gone.length = 0;
   }
 }

@@ -1,3 +1,6 @@
+import { splitId } from "../mapping/id_sql.ts";
+import type { MappedDocument } from "../mapping/tree.ts";
+
 /**
  * Root keys in memory: the texts of the key's columns, in the order of `MappedDocument.key`, joined with NUL, which no
  * PostgreSQL text can hold. One string is the cheapest thing that a Set can tell apart.
@@ -28,4 +31,12 @@ export function keyColumns(keys: readonly RootKey[], width: number): string[][] 
     for (const [index, value] of splitKey(key).entries()) columns[index]?.push(value);
   }
   return columns;
+}
+
+/** The root keys of ids. One that is no key of ours was written by somebody else, and is left out. */
+export function keysOf(ids: readonly string[], { key }: MappedDocument): RootKey[] {
+  return ids.flatMap((id) => {
+    const values = splitId(id, key.length);
+    return values === null ? [] : [joinKey(values)];
+  });
 }

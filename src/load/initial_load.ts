@@ -313,7 +313,7 @@ class ChunkReader {
   async #send(request: BulkRequest, held: Held): Promise<void> {
     let taken: boolean;
     try {
-      taken = await this.index.send(request, "load", null, this.signal);
+      taken = await this.options.keyed.send(request, { source: "load", position: null }, this.signal);
     } finally {
       // To build anew takes memory of its own, which must not be waited for with this held.
       held.release();

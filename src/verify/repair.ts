@@ -48,7 +48,7 @@ export class Repair {
       if (body.count === 0) return;
       const { documents } = this.options.memory;
       using _ = await documents.acquire(body.byteLength + body.count * BYTES_AN_ITEM, signal);
-      if (await this.#writer.index.send(body.take(builtAt), "verify", null, signal)) return;
+      if ((await this.#writer.index.send(body.take(builtAt), "verify", null, signal)).done) return;
     }
   }
 
@@ -62,7 +62,7 @@ export class Repair {
       },
       deadLetterCount: () => refused.size,
       // Only a reconcile asks.
-      listDeadLetters: () => [],
+      deadLetterIds: () => [],
       removeDeadLetters: (_index: string, taken: Iterable<TakenDocument>) =>
         [...taken].filter(({ id }) => refused.delete(id)).length,
     };

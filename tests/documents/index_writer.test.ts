@@ -3,6 +3,10 @@ import { after, test } from "node:test";
 import { readCatalog } from "../../src/catalog/read.ts";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
 import { IndexWriter } from "../../src/documents/index_writer.ts";
+import { KeyedWriter } from "../../src/documents/keyed_writer.ts";
+import { ServerClock } from "../../src/documents/server_clock.ts";
+import { NOTHING_TO_SEE } from "../../src/documents/source_clock.ts";
+import { SourceSession } from "../../src/documents/source_session.ts";
 import { mapDocument } from "../../src/mapping/tree.ts";
 import { BulkWriter } from "../../src/search/bulk_writer.ts";
 import { connectSearch } from "../../src/search/client.ts";
@@ -19,8 +23,8 @@ after(() => client.close());
 
 const V = documentVersion({ timeline: 1, lsn: 0x16_B374D848n, fromStream: true });
 
-test("an older build that arrives late does not take a newer one off the dead letters", async () => {
-  await using bench = await Bench.open(17, "create table k (id int primary key, n int)", "\ntable: k");
+/** A writer of one index whose field `n` is a number; the column is not. */
+async function opened(bench: Bench) {
   const [schema] = bench.schema.documents;
   assert.ok(schema !== undefined);
   const mapped = mapDocument(schema, await readCatalog(bench.sql, [schema.root]));
@@ -30,7 +34,7 @@ test("an older build that arrives late does not take a newer one off the dead le
     settings: null,
     meta: META,
   });
-  using checkpoint = Checkpoint.open(`${bench.options.checkpointFolder}/letters.checkpoint`);
+  const checkpoint = Checkpoint.open(`${bench.options.checkpointFolder}/letters.checkpoint`);
   const writer = new IndexWriter({
     mapped,
     generation,
@@ -40,9 +44,24 @@ test("an older build that arrives late does not take a newer one off the dead le
     newestVersion: () => Promise.resolve(V + 100n),
     observe: () => {},
   });
+  const letters = () => checkpoint.listDeadLetters(schema.index);
+  return {
+    schema,
+    checkpoint,
+    writer,
+    letters,
+    ids: () => letters().map(({ id }) => id),
+    [Symbol.dispose]: () => checkpoint.close(),
+  };
+}
+
+test("an older build that arrives late does not take a newer one off the dead letters", async () => {
+  await using bench = await Bench.open(17, "create table k (id int primary key, n int)", "\ntable: k");
+  using open = await opened(bench);
+  const { schema, writer } = open;
   const send = async (...writes: readonly Write[]) => {
-    assert.ok(await writer.send(bulk(...writes), "stream", null, NEVER));
-    return checkpoint.listDeadLetters(schema.index).map(({ id }) => id);
+    assert.ok((await writer.send(bulk(...writes), "stream", null, NEVER)).done);
+    return open.ids();
   };
 
   assert.deepEqual(await send(["1", V + 4n, { n: "many" }], ["2", V + 4n, { n: 2 }]), ["1"]);
@@ -57,4 +76,45 @@ test("an older build that arrives late does not take a newer one off the dead le
   writer.refuse([{ id: "2", fault }], V + 8n, "stream", null);
   assert.deepEqual(await send(["2", V + 6n, { n: 3 }]), ["2"], "it was read before");
   assert.deepEqual(await send(["2", V + 8n, null]), []);
+});
+
+test("a document that was read before its row was deleted, and refused after the deletion, is no dead letter", async () => {
+  await using bench = await Bench.open(
+    17,
+    "create table k (id text primary key, n text); insert into k values ('here', 'many')",
+    "\ntable: k",
+  );
+  using open = await opened(bench);
+  const { writer } = open;
+  const { options, database } = bench;
+  await using session = new SourceSession(options.postgres, database.name, {
+    lookups: 1,
+    builders: 1,
+    loaders: 1,
+  });
+  const clock = new ServerClock(session);
+  const keyed = new KeyedWriter(
+    writer,
+    session,
+    { bulkBytes: 1_000_000, bulkDocuments: 100 },
+    1,
+    () => clock.afterVisible(NOTHING_TO_SEE, NEVER),
+    (fault) => assert.fail(fault),
+  );
+  const old = documentVersion({ timeline: 1, lsn: 8n, fromStream: false });
+  // The stream's deletion is answered first.
+  await writer.send(bulk(["gone", old + 100n, null]), "stream", null, NEVER);
+  const write = { source: "load", position: null } as const;
+  const read = bulk(["gone", old, { n: "many" }], ["here", old, { n: "many" }], ["fine", old, { n: 1 }]);
+  assert.ok(await keyed.send(read, write, NEVER));
+  assert.deepEqual(open.letters().map(({ id, tries }) => [id, tries]), [["here", 1]]);
+  assert.deepEqual((await server.get(open.schema.index, "fine"))?._source, { n: 1 }, "it was not refused");
+});
+
+test("a reason is kept in part: an engine may quote the whole value", async () => {
+  await using bench = await Bench.open(17, "create table k (id int primary key, n text)", "\ntable: k");
+  using open = await opened(bench);
+  const fault = { sqlState: "22003", reason: `${"x".repeat(100_000)}` };
+  open.writer.refuse([{ id: "1", fault }], V, "stream", null);
+  assert.equal(open.letters()[0]?.reason, `${"x".repeat(2_000)}…`);
 });
