@@ -1,7 +1,10 @@
 /** The work of `pgsync verify`: its options, its progress, its report and its exit code. */
 import process from "node:process";
+import { getLogger } from "@logtape/logtape";
 import { EXIT } from "../errors/codes.ts";
-import { PgsyncError } from "../errors/error.ts";
+import { PgsyncError, toPgsyncError } from "../errors/error.ts";
+import { MOST_IDS } from "../server/dead_letters_json.ts";
+import type { RunOptions } from "../sync/options.ts";
 import { parseLsn } from "../replication/lsn.ts";
 import {
   type IndexVerification,
@@ -14,6 +17,7 @@ import type { ComparisonScope } from "../verify/differences.ts";
 import type { Context } from "./context.ts";
 import type { Flags } from "./flags.ts";
 import { toJson } from "./format.ts";
+import { deadLettersOfRun } from "./open_dead_letters.ts";
 import { describeVerification } from "./print_verification.ts";
 import { loadRunOptions } from "./run_options.ts";
 import { logInterval } from "./run_settings.ts";
@@ -33,6 +37,8 @@ export interface VerifyFlags extends Flags {
   readonly json?: boolean | undefined;
 }
 
+const logger = getLogger(["pgsync", "cli"]);
+
 /** The longest wait, in seconds: a day. */
 const LONGEST_WAIT = 86_400;
 
@@ -50,7 +56,8 @@ export async function runVerify(
   const progress = startVerifyProgress({ bars, lineSeconds });
   const found: IndexVerification[] = [];
   try {
-    for await (const verification of verify(run, options, stop.signal, progress.observe)) {
+    const settle = settling(run, flags, environment);
+    for await (const verification of verify(run, options, stop.signal, progress.observe, settle)) {
       progress.done();
       if (flags.json !== true) await context.output.write(`${describeVerification(verification)}\n`);
       found.push(verification);
@@ -66,6 +73,31 @@ export async function runVerify(
   const equal = found.every((verification) => remaining(verification) === 0);
   if (flags.json === true) await context.output.write(`${toJson({ equal, indices: found }, 2)}\n`);
   if (!equal) context.exitCode = EXIT.difference;
+}
+
+/**
+ * Has the run try those documents again that were mended and are dead letters of its: it takes them off its list then. What is none is
+ * not touched.
+ */
+function settling(run: RunOptions, flags: VerifyFlags, environment: Environment) {
+  let failed = false;
+  return async (index: string, repaired: readonly string[]): Promise<void> => {
+    for (let from = 0; from < repaired.length && !failed; from += MOST_IDS) {
+      const ids = repaired.slice(from, from + MOST_IDS);
+      try {
+        const letters = deadLettersOfRun(run, flags, environment);
+        await letters.retry({ indices: [index], ids, after: null });
+      } catch (thrown) {
+        failed = true;
+        const { message } = toPgsyncError(thrown);
+        logger.warn(
+          "documents were mended that the running sync may still have as dead letters (pgsync dead-letters retry --all takes them " +
+            "off its list), for it could not be told: {reason}",
+          { reason: message },
+        );
+      }
+    }
+  };
 }
 
 /** Reads the command's own options. @throws PgsyncError USAGE */

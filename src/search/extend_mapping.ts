@@ -78,20 +78,11 @@ export async function extendMapping(
   mapping: JsonObject,
   signal?: AbortSignal,
 ): Promise<MappingDifference> {
-  const path = `/${encodeURIComponent(generation)}/_mapping`;
-  const response = await client.request({
-    method: "GET",
-    path,
-    doing: `read the mapping of "${generation}"`,
-    signal,
-  });
-  const held = response.read(mappingsSchema)[generation]?.mappings.properties;
-  const wanted = mapping["properties"];
-  const difference = mappingDifference(toObject(held), toObject(wanted));
+  const difference = await compareMapping(client, generation, mapping, signal);
   if (difference.added.length > 0) {
     const changed = await client.request({
       method: "PUT",
-      path,
+      path: mappingPath(generation),
       body: { properties: difference.lacking },
       doing: `add fields to the mapping of "${generation}"`,
       signal,
@@ -103,6 +94,32 @@ export async function extendMapping(
     changed.expectOk();
   }
   return difference;
+}
+
+/**
+ * Compares the mapping of an index with the one that is wanted.
+ *
+ * @param mapping the body under `mappings`
+ * @throws PgsyncError of the search engine
+ */
+export async function compareMapping(
+  client: SearchClient,
+  generation: string,
+  mapping: JsonObject,
+  signal?: AbortSignal,
+): Promise<MappingDifference> {
+  const response = await client.request({
+    method: "GET",
+    path: mappingPath(generation),
+    doing: `read the mapping of "${generation}"`,
+    signal,
+  });
+  const held = response.read(mappingsSchema)[generation]?.mappings.properties;
+  return mappingDifference(toObject(held), toObject(mapping["properties"]));
+}
+
+function mappingPath(generation: string): string {
+  return `/${encodeURIComponent(generation)}/_mapping`;
 }
 
 /** Elasticsearch leaves the type of an object out. */

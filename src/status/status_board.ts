@@ -167,7 +167,7 @@ export class StatusBoard {
 
   /** Something is wrong that an operator has to mend, and the run goes on as well as it can. */
   fault(error: PgsyncError): void {
-    const fault = toFault(error);
+    const fault: Fault = { ...toFault(error), next: "retry" };
     this.#keep(fault);
     logger.error("{message} {remedy}", { message: fault.message, remedy: fault.remedy, code: fault.code });
     this.observe({ type: "fault", fault });

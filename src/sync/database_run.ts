@@ -1,5 +1,5 @@
 import { getLogger } from "@logtape/logtape";
-import { Checkpoint } from "../checkpoint/checkpoint.ts";
+import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { PgsyncError, toPgsyncError } from "../errors/error.ts";
 import { connectPostgres, errorContext, type Sql } from "../postgres/connect.ts";
 import { postgresError, standbyError } from "../postgres/errors.ts";
@@ -16,8 +16,10 @@ import { slotName } from "./database_mapping.ts";
 import { type DatabaseState, identityOf, readDatabase } from "./database_state.ts";
 import { setupProblems } from "./setup_problems.ts";
 import { DatabaseSync, type DatabaseSyncOptions } from "./database_sync.ts";
+import { DeadLetterLimit } from "./dead_letter_limit.ts";
 import { documentSource, sourceChange } from "./document_source.ts";
 import { materializedViews } from "./materialized_views.ts";
+import { openPatiently } from "./open_checkpoint.ts";
 import { checkReplica } from "./replica_check.ts";
 import type { Remap } from "./run_signals.ts";
 import { sessionLimitWarning } from "./session_limits.ts";
@@ -48,7 +50,7 @@ const REMAP_LIMITS = { baseMs: 500, capMs: 30_000 };
 const BOOTSTRAP_ATTEMPTS = 5;
 /** A mapping that lasted longer makes the next change the first one again. */
 const STABLE_AFTER_MS = 60_000;
-/** What was read of the tables is read anew where the search engine was waited for for longer. */
+/** What was read of the tables is read anew where the search engine, or the checkpoint file, was waited for for longer. */
 const FRESH_FOR_MS = 1_000;
 
 /** What the runs of all databases share. */
@@ -113,9 +115,11 @@ export class DatabaseRun {
       using _watch = this.#watchSlot(() => admin);
       const began = performance.now();
       const search = await orAborted(this.shared.search, control.signal);
+      using checkpoint = await openPatiently(checkpointPath(run, this.#slotName), control.signal);
       const isFresh = performance.now() - began < FRESH_FOR_MS;
-      using checkpoint = Checkpoint.open(checkpointPath(run, this.#slotName));
       using _ = desk.opened(checkpoint);
+      const limit = this.#deadLetterLimit(checkpoint, control.daemon);
+      checkpoint.onDeadLetters = () => limit.check();
       state = await this.#prepareFirst(admin, isFresh ? state : null, checkpoint, control);
       checkpoint.adopt(identityOf(state));
       this.#forgetOthers(checkpoint);
@@ -133,7 +137,7 @@ export class DatabaseRun {
         const began = performance.now();
         const keeper = new SourceKeeper(checkpoint);
         const held = await hold?.take(checkpoint.position() ?? 0n, identityOf(state), control.signal) ?? null;
-        const following = { ...this.shared, search, state, admin, checkpoint, keeper, changed, held };
+        const following = { ...this.shared, search, state, admin, checkpoint, keeper, changed, limit, held };
         const end: Restart | null = await new DatabaseSync(following).run(wanted)
           .catch((error: unknown) => this.#goOnAfter(error, checkpoint));
         if (end === null) return;
@@ -163,6 +167,18 @@ export class DatabaseRun {
       if (!(thrown instanceof PgsyncError && isLoss(thrown))) throw thrown;
       logger.debug("the slot cannot be held: {reason}", { reason: thrown.message });
     }
+  }
+
+  #deadLetterLimit(checkpoint: Checkpoint, daemon: boolean): DeadLetterLimit {
+    const { run, board } = this.shared;
+    return new DeadLetterLimit({
+      database: this.database,
+      max: run.maxDeadLetters,
+      count: () =>
+        this.documents.reduce((sum, document) => sum + checkpoint.deadLetterCount(document.index), 0),
+      board,
+      daemon,
+    });
   }
 
   #connect(): Sql {

@@ -13,7 +13,7 @@ import { isTemporary, patiently } from "../retry/patience.ts";
 import type { HealthPart, SearchHealth } from "../search/health.ts";
 import { type FollowedIndex, type IndexOpening, openIndices, untilNoneRevived } from "./followed_index.ts";
 import type { DeadLetterDesk } from "./dead_letter_desk.ts";
-import { DeadLetterLimit } from "./dead_letter_limit.ts";
+import type { DeadLetterLimit } from "./dead_letter_limit.ts";
 import { forgetFailingLooks, tellFailingLooks } from "./failing_looks.ts";
 import { watchLeftOutRows } from "./left_out_rows.ts";
 import { RowSource } from "./row_source.ts";
@@ -33,8 +33,10 @@ const FLUSH_LIMIT_MS = 5_000;
 const HAND_OVER_LIMIT_MS = 2_000;
 
 /** What follows one database. */
-export interface DatabaseSyncOptions extends Omit<IndexOpening, "limit" | "replaced" | "health"> {
+export interface DatabaseSyncOptions extends Omit<IndexOpening, "replaced" | "health"> {
   readonly admin: Sql;
+  /** Outlives this object: what is told once is not told again after each change of a table. */
+  readonly limit: DeadLetterLimit;
   readonly health: SearchHealth;
   /** Takes what operators want done with dead letters. */
   readonly desk: DeadLetterDesk;
@@ -64,9 +66,8 @@ export class DatabaseSync {
    * @throws PgsyncError
    */
   async run(control: { readonly signal: AbortSignal; readonly daemon: boolean }): Promise<Remap | null> {
-    const { state, admin, checkpoint, board, desk, search, memory, observe } = this.options;
+    const { state, admin, checkpoint, board, desk, limit, search, memory, observe } = this.options;
     const source = this.#source;
-    const limit = this.#deadLetterLimit(control.daemon);
     const { working } = this.#signals;
     const onFailure = (error: unknown) => this.#signals.fail(error);
     const leave = AbortSignal.any([control.signal, this.#signals.remapping]);
@@ -83,7 +84,6 @@ export class DatabaseSync {
       board.postgresVersion = state.mapping.catalog.server.version;
       board.searchEngine = search.describe();
       board.replica = () => source.problem;
-      checkpoint.onDeadLetters = () => limit.check();
       limit.check();
       void source.watch(onFailure, watching);
       // The stream has a watchdog of its own, but none while it is held back by those who wait for an answer.
@@ -105,7 +105,7 @@ export class DatabaseSync {
       });
       if (this.options.held !== null) void watchHolder(admin, state.slotName, slot, onReplaced, watching);
       await slot.taken(ending);
-      const indices = await this.#open(limit, ending, control.daemon);
+      const indices = await this.#open(ending, control.daemon);
       if (indices instanceof PgsyncError) return { reason: indices.message, fault: indices };
       this.#indices = indices;
       await source.untilDone(() => source.clock.takeOver(ending), "tell how far it is", ending);
@@ -182,7 +182,6 @@ export class DatabaseSync {
       for (const index of this.#indices) index.close(this.#replaced.signal.aborted);
       this.#health[Symbol.dispose]();
       pipeline?.close();
-      checkpoint.onDeadLetters = () => {};
       await watch?.markUnheard();
     }
   }
@@ -194,13 +193,12 @@ export class DatabaseSync {
    * @returns why the indices do not take this mapping, of which the tables may be the cure as well as the search engine
    */
   async #open(
-    limit: DeadLetterLimit,
     signal: AbortSignal,
     daemon: boolean,
   ): Promise<FollowedIndex[] | PgsyncError> {
     const { state, board } = this.options;
     const health = this.#health;
-    const opening = { ...this.options, health, limit, replaced: this.#replaced.signal };
+    const opening = { ...this.options, health, replaced: this.#replaced.signal };
     const open = () => openIndices(opening, this.#source, this.#signals.working, signal);
     if (!daemon) return await open();
     const subject = `indices of ${state.database}`;
@@ -252,18 +250,6 @@ export class DatabaseSync {
     await new Promise<never>((_, reject) => {
       if (ending.aborted) reject(ending.reason);
       ending.addEventListener("abort", () => reject(ending.reason), { once: true });
-    });
-  }
-
-  #deadLetterLimit(daemon: boolean): DeadLetterLimit {
-    const { run, state, checkpoint, board } = this.options;
-    const names = state.mapping.documents.map(({ schema }) => schema.index);
-    return new DeadLetterLimit({
-      database: state.database,
-      max: run.maxDeadLetters,
-      count: () => names.reduce((sum, index) => sum + checkpoint.deadLetterCount(index), 0),
-      board,
-      daemon,
     });
   }
 

@@ -29,7 +29,8 @@ export interface DeadLetterLimitOptions {
  */
 export class DeadLetterLimit {
   #isTold = false;
-  #onBelow: (() => void)[] = [];
+  /** Who waits until there are few enough. */
+  readonly #onBelow = new Set<() => void>();
 
   constructor(private readonly options: DeadLetterLimitOptions) {}
 
@@ -42,7 +43,7 @@ export class DeadLetterLimit {
       this.#isTold = true;
       return;
     }
-    for (const tell of this.#onBelow.splice(0)) tell();
+    for (const tell of this.#onBelow) tell();
     if (!this.#isTold || count() > max * TOLD_AGAIN_BELOW) return;
     this.#isTold = false;
     logger.info("dead letters of database {database} are within the limit again", { database });
@@ -60,11 +61,12 @@ export class DeadLetterLimit {
       const { promise, resolve, reject } = Promise.withResolvers<void>();
       const onAbort = () => reject(signal.reason);
       signal.addEventListener("abort", onAbort, { once: true });
-      this.#onBelow.push(resolve);
+      this.#onBelow.add(resolve);
       try {
         await promise;
       } finally {
         signal.removeEventListener("abort", onAbort);
+        this.#onBelow.delete(resolve);
       }
     }
   }

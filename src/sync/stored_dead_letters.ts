@@ -1,22 +1,25 @@
-import { existsSync } from "node:fs";
 import { getLogger } from "@logtape/logtape";
-import { keysOf } from "../changes/indexed_keys.ts";
 import { Checkpoint } from "../checkpoint/checkpoint.ts";
+import { keysOf } from "../documents/root_keys.ts";
 import { ServerClock } from "../documents/server_clock.ts";
 import { SourceSession } from "../documents/source_session.ts";
 import { PgsyncError, toPgsyncError } from "../errors/error.ts";
 import { connectPostgres } from "../postgres/connect.ts";
+import { patiently } from "../postgres/patience.ts";
+import { orAborted } from "../retry/abort.ts";
 import type { DocumentSchema } from "../schema/tree.ts";
 import { connectSearch, type SearchClient } from "../search/client.ts";
 import { OutsideWriter } from "../verify/outside_writer.ts";
 import { checkpointPath } from "./checkpoint_path.ts";
 import { CommandPatience } from "./command_patience.ts";
 import { byDatabase, slotName } from "./database_mapping.ts";
-import { identityOf, readDatabase } from "./database_state.ts";
+import { type DatabaseState, identityOf, readDatabase } from "./database_state.ts";
 import { type DeadLetterPlace, DeadLetters } from "./dead_letters.ts";
 import { existingIndex } from "./existing_index.ts";
+import { type NotStored, openUnlessHeld } from "./open_checkpoint.ts";
 import type { RunOptions } from "./options.ts";
 import { RunMemory } from "./run_memory.ts";
+import { checkBelonging } from "./slot_position.ts";
 import { UnchangedSource } from "./unchanged_source.ts";
 
 const logger = getLogger(["pgsync", "letters"]);
@@ -27,18 +30,16 @@ const PATIENCE_MS = 60_000;
 /** The dead letters in the checkpoint files, of which no run is using any. To be disposed of: until then no run can start. */
 export interface StoredDeadLetters extends AsyncDisposable {
   readonly deadLetters: DeadLetters;
-}
-
-/** Why checkpoint files cannot be asked. */
-export interface NotStored {
-  readonly reason: "held" | "missing";
-  readonly path: string;
+  /** Those of whose documents something is known. */
+  readonly indices: readonly string[];
+  /** The checkpoint files of the others: they are not there. */
+  readonly missing: readonly string[];
 }
 
 /**
  * Opens the checkpoint files of some documents. None is made.
  *
- * @returns why they cannot be asked, where a run holds one or one is not there
+ * @returns why they cannot be asked, where a run holds one or none is there
  * @throws PgsyncError CHECKPOINT_UNUSABLE
  */
 export async function openStoredDeadLetters(
@@ -50,31 +51,28 @@ export async function openStoredDeadLetters(
   const connection = new SearchConnection(run, signal);
   opened.use(connection);
   const places = new Map<string, DeadLetterPlace>();
+  const missing: NotStored[] = [];
   for (const [database, own] of byDatabase(documents)) {
-    const path = checkpointPath(run, slotName(run.slot, database));
-    const checkpoint = openExisting(path);
-    if (!(checkpoint instanceof Checkpoint)) return checkpoint;
+    const checkpoint = openUnlessHeld(checkpointPath(run, slotName(run.slot, database)));
+    if (!(checkpoint instanceof Checkpoint)) {
+      if (checkpoint.reason === "held") return checkpoint;
+      missing.push(checkpoint);
+      continue;
+    }
     opened.use(checkpoint);
     const place = new StoredPlace(run, database, own, checkpoint, connection, signal);
     opened.use(place);
     for (const { index } of own) places.set(index, place);
   }
+  const [first] = missing;
+  if (first !== undefined && places.size === 0) return first;
   const kept = opened.move();
   return {
     deadLetters: new DeadLetters(places, null),
+    indices: [...places.keys()],
+    missing: missing.map(({ path }) => path),
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
-}
-
-function openExisting(path: string): Checkpoint | NotStored {
-  if (!existsSync(path)) return { reason: "missing", path };
-  try {
-    return Checkpoint.open(path);
-  } catch (thrown) {
-    const error = toPgsyncError(thrown);
-    if (error.code !== "CHECKPOINT_LOCKED") throw error;
-    return { reason: "held", path };
-  }
 }
 
 /** The search engine, connected when it is needed. */
@@ -97,7 +95,9 @@ class SearchConnection implements AsyncDisposable {
 class StoredPlace implements DeadLetterPlace, AsyncDisposable {
   readonly #opened = new AsyncDisposableStack();
   readonly #patience = new CommandPatience(PATIENCE_MS, logger);
+  readonly #over = new AbortController();
   readonly #signal: AbortSignal;
+  readonly #underWay = new Set<Promise<unknown>>();
   #writers: Promise<ReadonlyMap<string, OutsideWriter>> | null = null;
 
   constructor(
@@ -108,7 +108,7 @@ class StoredPlace implements DeadLetterPlace, AsyncDisposable {
     private readonly connection: SearchConnection,
     signal: AbortSignal,
   ) {
-    this.#signal = AbortSignal.any([signal, this.#patience.signal]);
+    this.#signal = AbortSignal.any([signal, this.#patience.signal, this.#over.signal]);
   }
 
   checkpoint(): Checkpoint {
@@ -116,42 +116,59 @@ class StoredPlace implements DeadLetterPlace, AsyncDisposable {
   }
 
   async rewrite(index: string, ids: readonly string[]): Promise<void> {
-    const writer = (await (this.#writers ??= this.#open())).get(index);
+    const late = new PgsyncError(
+      "POSTGRES_BUSY",
+      `PostgreSQL has not described the tables of database "${this.database}" within ${
+        PATIENCE_MS / 1000
+      } s.`,
+    );
+    const writers = await this.#patience.within(this.#writers ??= this.#open(), late, this.#signal);
+    const writer = writers.get(index);
     if (writer === undefined) return;
-    await writer.write(keysOf(ids, writer.index.mapped), this.#signal);
-    this.#patience.progress();
+    await this.#seenTo(writer.write(keysOf(ids, writer.index.mapped), this.#signal));
+  }
+
+  /** Waits for work, but not after the signal; the disposal sees it to its end. */
+  async #seenTo<T>(work: Promise<T>): Promise<T> {
+    this.#underWay.add(work);
+    try {
+      return await orAborted(work, this.#signal);
+    } finally {
+      void work.catch(() => {}).finally(() => this.#underWay.delete(work));
+    }
   }
 
   /**
-   * @throws PgsyncError SLOT_ACTIVE where a run follows the database from elsewhere, with another checkpoint file; CHECKPOINT_FOREIGN;
+   * @throws PgsyncError SLOT_ACTIVE where a run follows the database from elsewhere, with another checkpoint file; as `refuseToWrite`;
    *   others as `readDatabase` and `existingIndex`
    */
   async #open(): Promise<ReadonlyMap<string, OutsideWriter>> {
     const { run, database, documents, file } = this;
     const slot = slotName(run.slot, database);
     const admin = connectPostgres(run.postgres, { database, purpose: "letters", max: 1, kind: "admin" });
-    this.#opened.defer(() => admin.end({ timeout: 1 }));
-    const state = await readDatabase(admin, database, documents, slot);
+    this.#opened.defer(() => admin.end({ timeout: 0 }));
+    const read = () => readDatabase(admin, database, documents, slot);
+    const state = await patiently(read, toPgsyncError, this.#patience.onFault, this.#signal);
     if (state.slot?.active === true) {
       throw new PgsyncError("SLOT_ACTIVE", `Another process follows the slot "${slot}".`, {
         remedy: "Ask that one, by its status server (--url): it has dead letters of its own.",
       });
     }
-    file.checkIdentity(identityOf(state));
+    refuseToWrite(state, file);
     const session = new SourceSession(run.postgres, database, {
       lookups: 1,
       builders: run.bulkConcurrency + 1,
       loaders: 1,
     });
     this.#opened.use(session);
-    const clock = new ServerClock(session);
+    const { systemIdentifier, timeline } = state.mapping.catalog.server;
+    const clock = new ServerClock(session, timeline);
     const search = await this.connection.client();
     const { work: memory } = new RunMemory(run, documents.length, 1);
     const writers = new Map<string, OutsideWriter>();
     for (const mapped of state.mapping.documents) {
-      const { systemIdentifier } = state.mapping.catalog.server;
       const source = new UnchangedSource(admin, state, mapped);
-      const { generation } = await existingIndex(search, mapped, systemIdentifier, this.#signal);
+      const { generation } = await existingIndex(search, mapped, systemIdentifier, true, this.#signal);
       const options = {
         mapped,
         generation,
@@ -161,6 +178,7 @@ class StoredPlace implements DeadLetterPlace, AsyncDisposable {
         memory,
         concurrency: run.bulkConcurrency,
         onFault: this.#patience.onFault,
+        onRequest: () => this.#patience.progress(),
         checkSource: () => source.check(),
       };
       writers.set(mapped.schema.index, new OutsideWriter(options, file));
@@ -168,8 +186,31 @@ class StoredPlace implements DeadLetterPlace, AsyncDisposable {
     return writers;
   }
 
+  /** What is under way is cut off: only what was waited for has been told. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#writers?.catch(() => {});
+    this.#over.abort(new PgsyncError("INTERNAL", "The command is over."));
     await this.#opened.disposeAsync();
+    await Promise.allSettled([this.#writers, ...this.#underWay]);
   }
+}
+
+/**
+ * Nothing is written before the run has found out whether the documents are still those of the server: whoever notes the server's new
+ * timeline in the file hides from the run that there was a failover.
+ *
+ * @throws PgsyncError CHECKPOINT_FOREIGN, HISTORY_DIVERGED
+ */
+function refuseToWrite(state: DatabaseState, file: Checkpoint): void {
+  checkBelonging(state, file);
+  const remedy = "Start the run first: it finds out what became of the changes.";
+  const loss = file.loss();
+  if (loss !== null) throw new PgsyncError("HISTORY_DIVERGED", loss, { remedy });
+  const before = file.identity()?.timeline;
+  const { timeline } = identityOf(state);
+  if (before === undefined || before === timeline) return;
+  throw new PgsyncError(
+    "CHECKPOINT_FOREIGN",
+    `The checkpoint file ${file.path} was written for timeline ${before}, and the server is on ${timeline} now: a standby was promoted.`,
+    { remedy },
+  );
 }

@@ -52,7 +52,7 @@ export class UnchangedSource {
 function altered(index: string, cause?: PgsyncError): PgsyncError {
   return new PgsyncError(
     "SOURCE_CHANGED",
-    `The tables of index "${index}" were altered while it was compared${
+    `The tables of index "${index}" were altered meanwhile${
       cause === undefined ? "." : `: ${cause.message}`
     }`,
     { remedy: "Start again when the sync has mapped and compared its documents anew.", cause },

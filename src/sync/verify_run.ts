@@ -1,10 +1,9 @@
-import { existsSync } from "node:fs";
 import { getLogger } from "@logtape/logtape";
 import { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { ServerClock } from "../documents/server_clock.ts";
 import type { WorkMemory } from "../documents/work_memory.ts";
 import { SourceSession } from "../documents/source_session.ts";
-import { PgsyncError, toPgsyncError } from "../errors/error.ts";
+import { PgsyncError } from "../errors/error.ts";
 import type { MappedDocument } from "../mapping/tree.ts";
 import { connectPostgres, type Sql } from "../postgres/connect.ts";
 import type { DocumentSchema } from "../schema/tree.ts";
@@ -19,6 +18,7 @@ import { CommandPatience } from "./command_patience.ts";
 import { byDatabase, slotName } from "./database_mapping.ts";
 import { type DatabaseState, readDatabase } from "./database_state.ts";
 import { existingIndex } from "./existing_index.ts";
+import { openUnlessHeld } from "./open_checkpoint.ts";
 import type { RunOptions } from "./options.ts";
 import { RunMemory } from "./run_memory.ts";
 import { UnchangedSource } from "./unchanged_source.ts";
@@ -30,6 +30,7 @@ const logger = getLogger(["pgsync", "verify"]);
  * It runs beside a sync: slot and checkpoint file are left to that one.
  *
  * @param onProgress told often
+ * @param onRepaired told of documents that were mended beside a sync, whose dead letters some may be: it would keep them as such
  * @returns what was found, index after index
  * @throws PgsyncError INDEX_MISSING, INDEX_FOREIGN, INDEX_CHANGED, INDEX_NOT_LOADED, STREAM_STALLED, SOURCE_CHANGED; others of the
  *   servers; the signal's reason
@@ -39,16 +40,31 @@ export async function* verify(
   options: VerifyOptions,
   signal: AbortSignal,
   onProgress: (progress: VerifyProgress) => void = () => {},
+  onRepaired: (index: string, ids: readonly string[]) => Promise<void> = () => Promise.resolve(),
 ): AsyncGenerator<IndexVerification> {
   const chosen = chooseDocuments(run.schema.documents, options.indices);
   const search = await connectSearch(run.search, signal);
   try {
     for (const [database, documents] of byDatabase(chosen)) {
-      yield* new DatabaseVerifier(run, options, database, search, onProgress, signal).verify(documents);
+      const verifier = new DatabaseVerifier(
+        run,
+        options,
+        database,
+        search,
+        { onProgress, onRepaired },
+        signal,
+      );
+      yield* verifier.verify(documents);
     }
   } finally {
     await search.close();
   }
+}
+
+/** Who hears of a verification. */
+interface VerifyListeners {
+  readonly onProgress: (progress: VerifyProgress) => void;
+  readonly onRepaired: (index: string, ids: readonly string[]) => Promise<void>;
 }
 
 /** Verifies the indices of one database. */
@@ -62,7 +78,7 @@ class DatabaseVerifier {
     private readonly options: VerifyOptions,
     private readonly database: string,
     private readonly search: SearchClient,
-    private readonly onProgress: (progress: VerifyProgress) => void,
+    private readonly listeners: VerifyListeners,
     signal: AbortSignal,
   ) {
     this.#patience = new CommandPatience(options.waitSeconds * 1000, logger);
@@ -100,7 +116,7 @@ class DatabaseVerifier {
       const generation = await this.#openIndex(mapped, mapping.catalog.server.systemIdentifier);
       const progress = new ProgressBoard(index, mapped.root.relation.estimatedRows, (now) => {
         this.#patience.progress();
-        this.onProgress(now);
+        this.listeners.onProgress(now);
       });
       const passage = new StreamPassage({
         session,
@@ -129,10 +145,11 @@ class DatabaseVerifier {
         clock,
         search: this.search,
         passage: followed ? passage : null,
-        refused: followed ? null : deadLetters(run, slot, index),
+        refused: followed ? null : (ids) => deadLetters(run, slot, index, ids),
         onFault: this.#patience.onFault,
         checkSource: () => source.check(),
         progress,
+        onRepaired: (ids) => this.listeners.onRepaired(index, ids),
       });
       yield await verifier.verify(this.#signal);
     }
@@ -141,7 +158,13 @@ class DatabaseVerifier {
   /** @returns the index behind the alias */
   async #openIndex(mapped: MappedDocument, systemIdentifier: string): Promise<string> {
     const { index } = mapped.schema;
-    const { generation, loaded } = await existingIndex(this.search, mapped, systemIdentifier, this.#signal);
+    const { generation, loaded } = await existingIndex(
+      this.search,
+      mapped,
+      systemIdentifier,
+      this.options.repair,
+      this.#signal,
+    );
     if (loaded) return generation;
     throw new PgsyncError(
       "INDEX_NOT_LOADED",
@@ -151,20 +174,18 @@ class DatabaseVerifier {
 }
 
 /**
- * The documents that the search engine or PostgreSQL refused, by id, with the reason. Only asked for where no sync runs.
+ * Of some documents, those that the search engine or PostgreSQL refused, with the reason. Only asked for where no sync runs.
  *
  * @returns null where the checkpoint file cannot be asked, for one has started meanwhile
  */
-function deadLetters(run: RunOptions, slot: string, index: string): ReadonlyMap<string, string> | null {
-  const path = checkpointPath(run, slot);
-  if (!existsSync(path)) return new Map();
-  try {
-    using checkpoint = Checkpoint.open(path);
-    const letters = checkpoint.listDeadLetters(index, checkpoint.deadLetterCount(index));
-    return new Map(letters.map(({ id, reason }) => [id, reason]));
-  } catch (thrown) {
-    const error = toPgsyncError(thrown);
-    if (error.code !== "CHECKPOINT_LOCKED") throw error;
-    return null;
-  }
+function deadLetters(
+  run: RunOptions,
+  slot: string,
+  index: string,
+  ids: readonly string[],
+): ReadonlyMap<string, string> | null {
+  const checkpoint = openUnlessHeld(checkpointPath(run, slot));
+  if (!(checkpoint instanceof Checkpoint)) return checkpoint.reason === "missing" ? new Map() : null;
+  using file = checkpoint;
+  return new Map(file.findDeadLetters(index, ids).map(({ id, reason }) => [id, reason]));
 }

@@ -39,12 +39,14 @@ export interface IndexVerifierOptions {
   readonly search: SearchClient;
   /** Waits for the sync that runs; null where none does. */
   readonly passage: StreamPassage | null;
-  /** The dead letters, by id, with the reason; null where they are not known. */
-  readonly refused: ReadonlyMap<string, string> | null;
+  /** Of some ids, those of dead letters, with the reason. It returns null where that is not to be known; null: it never is. */
+  readonly refused: ((ids: readonly string[]) => ReadonlyMap<string, string> | null) | null;
   readonly onFault: (fault: PgsyncError) => void;
   /** Refuses where documents are built in another way than when the verification began. */
   readonly checkSource: () => Promise<void>;
   readonly progress: ProgressBoard;
+  /** Documents were mended beside the sync, whose list of dead letters may hold some of them. */
+  readonly onRepaired: (ids: readonly string[]) => Promise<void>;
 }
 
 /** Compares one index, judges what differs, and mends it where that is asked for. */
@@ -52,12 +54,16 @@ export class IndexVerifier {
   readonly #told: VerifiedDifference[] = [];
   readonly #counts = { missing: 0, extra: 0, different: 0, refused: 0, unsettled: 0 };
   #repaired = 0;
+  /** Whether it was known of every difference if its document is a dead letter. */
+  #refusedKnown: boolean;
 
-  constructor(private readonly options: IndexVerifierOptions) {}
+  constructor(private readonly options: IndexVerifierOptions) {
+    this.#refusedKnown = options.refused !== null;
+  }
 
   /** @throws PgsyncError SOURCE_CHANGED, others; the signal's reason */
   async verify(signal: AbortSignal): Promise<IndexVerification> {
-    const { options, mapped, session, passage, refused, onFault, checkSource, progress } = this.options;
+    const { options, mapped, session, passage, onFault, checkSource, progress } = this.options;
     const contents = await session.untilDone(
       () => holdsContents(this.options, signal),
       "describe the index",
@@ -65,7 +71,8 @@ export class IndexVerifier {
       signal,
     );
     const comparison = new Comparison({ ...this.options, contents, places: MOST_PLACES });
-    const repair = options.repair ? new Repair({ ...this.options, comparison }) : null;
+    const onRequest = () => progress.update({});
+    const repair = options.repair ? new Repair({ ...this.options, comparison, onRequest }) : null;
 
     const candidates = new Set<string>();
     const judge = async () => {
@@ -100,7 +107,7 @@ export class IndexVerifier {
       compared,
       listed,
       ...this.#counts,
-      refusedKnown: refused !== null || repair !== null,
+      refusedKnown: this.#refusedKnown || repair !== null,
       repaired: this.#repaired,
       differences: this.#told,
     };
@@ -114,8 +121,9 @@ export class IndexVerifier {
   ): Promise<void> {
     const first = await this.#settle(ids, comparison, signal);
     const wrong: Difference[] = [];
+    const letters = this.#deadLetters(first.differences);
     for (const difference of first.differences) {
-      const reason = this.#refusal(difference);
+      const reason = refusal(difference, letters);
       if (reason === null) wrong.push(difference);
       else this.#tell({ ...difference, kind: "refused", reason, repaired: false });
     }
@@ -125,6 +133,10 @@ export class IndexVerifier {
       return;
     }
     const remaining = await this.#mend(wrong, comparison, repair, signal);
+    if (this.options.passage !== null) {
+      const repaired = wrong.filter(({ id }) => !remaining.has(id)).map(({ id }) => id);
+      if (repaired.length > 0) await this.options.onRepaired(repaired);
+    }
     for (const difference of wrong) {
       const reason = repair.refused.get(difference.id);
       const still = remaining.has(difference.id);
@@ -162,12 +174,12 @@ export class IndexVerifier {
     return await settle(ids, comparison, passPresent, signal);
   }
 
-  /** Why a document is refused, where it is. What the sync knows of refused documents stands in its checkpoint file. */
-  #refusal({ id, kind, reason }: Difference): string | null {
-    if (kind === "unmakeable") return reason;
-    if (kind === "extra") return null;
-    if (Buffer.byteLength(id) > LONGEST_ID_BYTES) return `its _id has more than ${LONGEST_ID_BYTES} bytes`;
-    return this.options.refused?.get(id) ?? null;
+  /** What the sync knows of refused documents stands in its checkpoint file. */
+  #deadLetters(differences: readonly Difference[]): ReadonlyMap<string, string> {
+    if (this.options.refused === null || differences.length === 0) return new Map();
+    const known = this.options.refused(differences.map(({ id }) => id));
+    this.#refusedKnown &&= known !== null;
+    return known ?? new Map();
   }
 
   #tellWrong({ kind, ...difference }: Difference, repaired: boolean): void {
@@ -186,4 +198,15 @@ export class IndexVerifier {
       this.#told.push({ id, kind, changes, reason, repaired });
     }
   }
+}
+
+/** Why a document is refused; null where it is not, as far as is known. */
+function refusal(
+  { id, kind, reason }: Difference,
+  deadLetters: ReadonlyMap<string, string>,
+): string | null {
+  if (kind === "unmakeable") return reason;
+  if (kind === "extra") return null;
+  if (Buffer.byteLength(id) > LONGEST_ID_BYTES) return `its _id has more than ${LONGEST_ID_BYTES} bytes`;
+  return deadLetters.get(id) ?? null;
 }

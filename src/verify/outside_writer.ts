@@ -22,6 +22,8 @@ export interface OutsideWriterOptions {
   /** Requests under way at once. */
   readonly concurrency: number;
   readonly onFault: (fault: PgsyncError) => void;
+  /** A request was answered. */
+  readonly onRequest: () => void;
   /**
    * Refuses where documents are built in another way by now. Asked after the position of their version was read: where the tables are
    * altered later, what the sync writes then has a greater version, and stays.
@@ -48,7 +50,7 @@ export class OutsideWriter {
 
   /** @param letters where refused documents are kept */
   constructor(private readonly options: OutsideWriterOptions, letters: DeadLetterBox) {
-    const { mapped, generation, session, clock, search, memory, concurrency, onFault } = options;
+    const { mapped, generation, session, clock, search, memory, concurrency, onFault, onRequest } = options;
     this.index = new IndexWriter({
       mapped,
       generation,
@@ -62,7 +64,9 @@ export class OutsideWriter {
       }),
       checkpoint: letters,
       newestVersion: () => clock.newestVersion(),
-      observe: () => {},
+      observe: (event) => {
+        if (event.type === "bulk") onRequest();
+      },
     });
     this.#keyed = new KeyedWriter(
       this.index,

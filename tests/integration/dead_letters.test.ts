@@ -40,6 +40,7 @@ function statusOf(bench: Bench) {
 async function listed(bench: Bench, index: string): Promise<string[]> {
   const { deadLetters } = await bench.synchronizer.deadLetters.list({
     indices: [index],
+    ids: null,
     limit: 1_000,
     after: null,
   });
@@ -65,7 +66,8 @@ describe("A refused document", () => {
       const { deadLetters } = bench.synchronizer;
       const refused = await deadLetters.retry(all(item));
       assert.deepEqual(refused, { found: 3, taken: 0, refused: 3, pending: 0, next: null });
-      const [letter] = (await deadLetters.list({ indices: [item], limit: 1, after: null })).deadLetters;
+      const [letter] =
+        (await deadLetters.list({ indices: [item], ids: null, limit: 1, after: null })).deadLetters;
       assert.deepEqual([letter?.tries, letter?.position !== null], [2, true], "its position is still known");
 
       const limit = { "index.mapping.total_fields.limit": 5_000 };
@@ -172,7 +174,7 @@ describe("The limit of dead letters", () => {
     }));
 
   it("does not hold the stream: each refused document is on the list before the position moves", () =>
-    withItems(async (bench, item) => {
+    withItems(async (bench, item, other) => {
       bench.start({ maxDeadLetters: 50 });
       await bench.assertSettled("loaded");
       await bench.write("update item set n = 'x' where id <= 300");
@@ -189,6 +191,12 @@ describe("The limit of dead letters", () => {
         return caughtUp?.yes === true;
       }, { what: "the position to move" });
       assert.equal((await listed(bench, item)).length, 300);
+      await bench.write("alter table other add column more int default 5");
+      await eventually(async () => {
+        assert.equal((await client(bench.searchUrl).get(other, "1"))?._source["more"], 5);
+      }, { what: "the documents to be mapped anew" });
+      const told = bench.events.filter(({ type }) => type === "fault").length;
+      assert.equal(told, 1, "once, also where the documents are mapped anew");
       assert.equal((await client(bench.searchUrl).get(item, "301"))?._source["n"], "3010");
 
       assert.equal(await bench.synchronizer.deadLetters.drop({ indices: [item], ids: null }), 300);

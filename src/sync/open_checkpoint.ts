@@ -1,0 +1,56 @@
+import { existsSync } from "node:fs";
+import { getLogger } from "@logtape/logtape";
+import { Checkpoint } from "../checkpoint/checkpoint.ts";
+import { toPgsyncError } from "../errors/error.ts";
+import { delay } from "../retry/backoff.ts";
+
+const logger = getLogger(["pgsync", "sync"]);
+
+/** How long a run waits for its file: a command may hold it (`pgsync dead-letters`), or a predecessor that is ending. */
+const PATIENCE_MS = 10_000;
+/** Between two attempts, of which each blocks the process for as long as SQLite waits for the lock. */
+const PAUSE_MS = 500;
+
+/** Why a checkpoint file cannot be asked. */
+export interface NotStored {
+  readonly reason: "held" | "missing";
+  readonly path: string;
+}
+
+/**
+ * Opens a checkpoint file for a command. None is made.
+ *
+ * @throws PgsyncError CHECKPOINT_UNUSABLE
+ */
+export function openUnlessHeld(path: string): Checkpoint | NotStored {
+  if (!existsSync(path)) return { reason: "missing", path };
+  return open(path) ?? { reason: "held", path };
+}
+
+/**
+ * Opens or makes the checkpoint file of a run. Where another process holds it, it is waited for a while.
+ *
+ * @throws PgsyncError as `Checkpoint.open`; the signal's reason
+ */
+export async function openPatiently(path: string, signal: AbortSignal): Promise<Checkpoint> {
+  const first = open(path);
+  if (first !== null) return first;
+  logger.warn("another process holds the checkpoint file {path}; it is waited for", { path });
+  for (const until = performance.now() + PATIENCE_MS; performance.now() < until;) {
+    await delay(PAUSE_MS, signal);
+    const checkpoint = open(path);
+    if (checkpoint !== null) return checkpoint;
+  }
+  return Checkpoint.open(path);
+}
+
+/** @returns null where another process holds the file */
+function open(path: string): Checkpoint | null {
+  try {
+    return Checkpoint.open(path);
+  } catch (thrown) {
+    const error = toPgsyncError(thrown);
+    if (error.code !== "CHECKPOINT_LOCKED") throw error;
+    return null;
+  }
+}
