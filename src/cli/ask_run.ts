@@ -1,7 +1,7 @@
 import type { z } from "zod";
 import { type ErrorCode, ERRORS } from "../errors/codes.ts";
 import { PgsyncError } from "../errors/error.ts";
-import { refusalJson, REQUEST_HEADER } from "../server/dead_letters_json.ts";
+import { refusalJson } from "../server/dead_letters_json.ts";
 
 /** The status server of a running process, and what it takes to be answered. */
 export interface RunAddress {
@@ -34,9 +34,7 @@ export async function askRun<Schema extends z.ZodType>(
     new PgsyncError("STATUS_UNREACHABLE", `No running pgsync answers at ${url}: ${what}.`, { cause });
   const headers: Record<string, string> = {};
   if (token !== null) headers["authorization"] = `Bearer ${token}`;
-  if (body !== undefined) {
-    Object.assign(headers, { "content-type": "application/json", [REQUEST_HEADER]: "1" });
-  }
+  if (body !== undefined) headers["content-type"] = "application/json";
   let response: Response;
   let text: string;
   try {

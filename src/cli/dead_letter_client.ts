@@ -1,9 +1,10 @@
 import {
   deadLetterPageJson,
+  type DropJson,
   droppedJson,
   readPage,
   retriedJson,
-  type SelectionJson,
+  type RetryJson,
 } from "../server/dead_letters_json.ts";
 import type {
   DeadLetterAccess,
@@ -21,10 +22,12 @@ const TIMEOUT_MS = 60_000;
 export class DeadLetterClient implements DeadLetterAccess {
   constructor(private readonly address: RunAddress) {}
 
-  async list({ indices, limit, after }: DeadLetterQuery): Promise<DeadLetterPage> {
-    const query = new URLSearchParams({ limit: String(limit) });
+  async list({ indices, ids, limit, after }: DeadLetterQuery): Promise<DeadLetterPage> {
+    const query = new URLSearchParams();
     for (const index of indices) query.append("index", index);
-    if (after !== null) {
+    for (const id of ids ?? []) query.append("id", id);
+    if (ids === null) query.set("limit", String(limit));
+    if (ids === null && after !== null) {
       query.set("afterIndex", after.index);
       query.set("afterId", after.id);
     }
@@ -39,7 +42,7 @@ export class DeadLetterClient implements DeadLetterAccess {
   async retry(selection: DeadLetterSelection): Promise<RetriedDeadLetters> {
     const { answer } = await askRun(this.address, {
       path: "/dead-letters/retry",
-      body: toJson(selection),
+      body: { ...toJson(selection), after: selection.after } satisfies RetryJson,
       schema: retriedJson,
       timeoutMs: TIMEOUT_MS,
     });
@@ -49,7 +52,7 @@ export class DeadLetterClient implements DeadLetterAccess {
   async drop(selection: Omit<DeadLetterSelection, "after">): Promise<number> {
     const { answer } = await askRun(this.address, {
       path: "/dead-letters/drop",
-      body: toJson({ ...selection, after: null }),
+      body: toJson(selection),
       schema: droppedJson,
       timeoutMs: TIMEOUT_MS,
     });
@@ -57,7 +60,7 @@ export class DeadLetterClient implements DeadLetterAccess {
   }
 }
 
-function toJson({ indices, ids, after }: DeadLetterSelection): SelectionJson {
+function toJson({ indices, ids }: Omit<DeadLetterSelection, "after">): DropJson {
   const index = [...indices];
-  return ids === null ? { index, all: true, after } : { index, id: [...ids] };
+  return ids === null ? { index, all: true } : { index, id: [...ids] };
 }

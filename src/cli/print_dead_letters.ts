@@ -1,6 +1,7 @@
 import type { DeadLetter } from "../checkpoint/types.ts";
 import { formatLsn } from "../replication/lsn.ts";
 import { formatCount } from "../status/figures.ts";
+import { shortened } from "../status/foreign_text.ts";
 import { inOneLine } from "./format.ts";
 
 /** What became of all that were tried again. */
@@ -47,11 +48,11 @@ function describeLetter(letter: DeadLetter): string[] {
 
 /** As JSON, so that an empty one shows, and one with control characters does the terminal no harm. */
 function shownId(id: string): string {
-  return inOneLine(JSON.stringify(id.length <= LONGEST_ID ? id : `${id.slice(0, LONGEST_ID)}…`));
+  return inOneLine(JSON.stringify(shortened(id, LONGEST_ID)));
 }
 
-/** What was tried again, for people. */
-export function describeRetried({ found, taken, refused, pending }: Retried): string {
+/** What was tried again, for people. @param stuck what comes after these was not tried, for nothing is answered */
+export function describeRetried({ found, taken, refused, pending }: Retried, stuck: boolean): string {
   if (found === 0) return "no such dead letters";
   const counts = [`${formatCount(taken)} taken`, `${formatCount(refused)} refused again`];
   if (pending > 0) counts.push(`${formatCount(pending)} still under way`);
@@ -59,7 +60,9 @@ export function describeRetried({ found, taken, refused, pending }: Retried): st
   if (refused > 0) lines.push("  `pgsync dead-letters list` tells the reasons.");
   if (pending > 0) {
     lines.push(
-      "  PostgreSQL or the search engine has to be waited for (`pgsync status`); what comes after these was not tried.",
+      stuck
+        ? "  PostgreSQL or the search engine has to be waited for (`pgsync status`); what comes after these was not tried."
+        : "  The run is busy with them; `pgsync dead-letters list` shows those that are refused again.",
     );
   }
   return lines.join("\n");

@@ -5,18 +5,20 @@ import { EXIT } from "../errors/codes.ts";
 import { PgsyncError } from "../errors/error.ts";
 import { MOST_IDS, MOST_LISTED, toDeadLetterJson } from "../server/dead_letters_json.ts";
 import { chooseDocuments } from "../sync/choose_documents.ts";
-import type { DeadLetterAccess, DeadLetterCursor, DeadLetterSelection } from "../sync/dead_letters.ts";
-import type { RunOptions } from "../sync/options.ts";
-import { openStoredDeadLetters } from "../sync/stored_dead_letters.ts";
-import { runAddress } from "./ask_status.ts";
+import {
+  type DeadLetterAccess,
+  type DeadLetterCursor,
+  type DeadLetterSelection,
+  LISTED_BY_DEFAULT,
+} from "../sync/dead_letters.ts";
 import type { Context } from "./context.ts";
-import { DeadLetterClient } from "./dead_letter_client.ts";
 import type { Flags } from "./flags.ts";
 import { toJson } from "./format.ts";
 import { describeDeadLetters, describeRetried, type Retried } from "./print_dead_letters.ts";
+import { openDeadLetters } from "./open_dead_letters.ts";
 import { loadRunOptions } from "./run_options.ts";
 import { SIGNAL_EXIT, stopOnSignals } from "./signals.ts";
-import { given, wholeNumber } from "./values.ts";
+import { wholeNumber } from "./values.ts";
 import type { Environment } from "./variables.ts";
 
 /** The options that only this command has, as text. */
@@ -32,9 +34,10 @@ export interface DeadLetterFlags extends Flags {
 /** What is to be done. */
 export type DeadLetterAction = "list" | "retry" | "drop";
 
-const DEFAULT_LIMIT = 100;
-/** Ids in one request are at most so many bytes. */
+/** Ids in the body of a request are at most so many bytes. */
 const MOST_ID_BYTES = 256 * 1024;
+/** And those in an address, where each may become three. */
+const MOST_ID_BYTES_IN_URL = 4 * 1024;
 
 /** Which dead letters are meant. */
 interface Wanted {
@@ -55,11 +58,11 @@ export async function runDeadLetters(
   const limit = limitOf(action, flags);
   const run = await loadRunOptions(flags, environment);
   const documents = chooseDocuments(run.schema.documents, flags.index ?? null);
-  const wanted = { indices: documents.map(({ index }) => index), ids: flags.id ?? null, limit };
   const stop = stopOnSignals();
   try {
-    await using opened = await open(run, documents, flags, environment, stop.signal);
-    const { access } = opened;
+    await using opened = await openDeadLetters(run, documents, flags, environment, stop.signal);
+    const { access, indices } = opened;
+    const wanted = { indices, ids: flags.id ?? null, limit };
     if (action === "list") await list(context, access, wanted, flags.json === true);
     else if (action === "retry") await retry(context, access, wanted, flags.json === true, stop.signal);
     else await drop(context, access, wanted, flags.json === true);
@@ -85,51 +88,8 @@ function limitOf(action: DeadLetterAction, { id, all, limit }: DeadLetterFlags):
   }
   if (all === true || id !== undefined) return Number.MAX_SAFE_INTEGER;
   return limit === undefined
-    ? DEFAULT_LIMIT
+    ? LISTED_BY_DEFAULT
     : wholeNumber({ where: "--limit", value: limit }, 1, 1_000_000_000);
-}
-
-interface Opened extends AsyncDisposable {
-  readonly access: DeadLetterAccess;
-}
-
-/**
- * A run holds its checkpoint files as long as it lives, so whoever gets one is alone. Where no file is there at all, it is more likely
- * that this is another folder than the run's than that nothing was ever refused.
- */
-async function open(
-  run: RunOptions,
-  documents: Parameters<typeof openStoredDeadLetters>[1],
-  flags: DeadLetterFlags,
-  environment: Environment,
-  signal: AbortSignal,
-): Promise<Opened> {
-  const ofRun = () => ({
-    access: new DeadLetterClient(runAddress(flags, environment)),
-    [Symbol.asyncDispose]: () => Promise.resolve(),
-  });
-  if (given(environment, "PGSYNC_STATUS_URL", { name: "--url", value: flags.url }) !== null) return ofRun();
-  const stored = await openStoredDeadLetters(run, documents, signal);
-  if ("deadLetters" in stored) {
-    return { access: stored.deadLetters, [Symbol.asyncDispose]: () => stored[Symbol.asyncDispose]() };
-  }
-  const asked = ofRun();
-  if (stored.reason === "held") return asked;
-  try {
-    await asked.access.list({ indices: documents.map(({ index }) => index), limit: 1, after: null });
-    return asked;
-  } catch (cause) {
-    if (!(cause instanceof PgsyncError) || cause.code !== "STATUS_UNREACHABLE") throw cause;
-    throw new PgsyncError(
-      "STATUS_UNREACHABLE",
-      `There is no checkpoint file ${stored.path}, and no running pgsync that could be asked. ${cause.message}`,
-      {
-        remedy:
-          "Name the folder of the checkpoint files with --checkpoint, or the running pgsync with --url.",
-        cause,
-      },
-    );
-  }
 }
 
 async function list(
@@ -138,16 +98,18 @@ async function list(
   wanted: Wanted,
   json: boolean,
 ): Promise<void> {
-  const { indices, limit } = wanted;
-  const ids = wanted.ids === null ? null : new Set(wanted.ids);
+  const { ids, limit } = wanted;
   const found: DeadLetter[] = [];
   let total = 0;
-  for (let after: DeadLetterCursor | null = null;;) {
-    const page = await access.list({ indices, limit: Math.min(MOST_LISTED, limit - found.length), after });
-    total = page.total;
-    found.push(...ids === null ? page.deadLetters : page.deadLetters.filter(({ id }) => ids.has(id)));
-    after = page.next;
-    if (after === null || found.length >= limit) break;
+  for (const selection of selections(wanted, MOST_ID_BYTES_IN_URL)) {
+    for (let after: DeadLetterCursor | null = null;;) {
+      const most = Math.min(MOST_LISTED, limit - found.length);
+      const page = await access.list({ ...selection, limit: most, after });
+      total = page.total;
+      found.push(...page.deadLetters);
+      after = page.next;
+      if (after === null || found.length >= limit) break;
+    }
   }
   const text = json
     ? toJson({ total, deadLetters: found.map(toDeadLetterJson) }, 2)
@@ -163,18 +125,19 @@ async function retry(
   stop: AbortSignal,
 ): Promise<void> {
   const sum: Retried = { found: 0, taken: 0, refused: 0, pending: 0 };
-  for (const selection of selections(wanted)) {
-    for (let after: DeadLetterCursor | null = null;;) {
+  let stuck = false;
+  for (const selection of selections(wanted, MOST_ID_BYTES)) {
+    for (let after: DeadLetterCursor | null = null; !stuck;) {
       stop.throwIfAborted();
       const { next, ...counts } = await access.retry({ ...selection, after });
       for (const key of ["found", "taken", "refused", "pending"] as const) sum[key] += counts[key];
+      // Who has not answered at all would have to be waited for again.
+      stuck = counts.pending > 0 && counts.taken + counts.refused === 0;
       after = next;
-      // Who has to be waited for would have to be waited for again.
-      if (after === null || counts.pending > 0) break;
+      if (after === null) break;
     }
-    if (sum.pending > 0) break;
   }
-  await context.output.write(`${json ? toJson(sum, 2) : describeRetried(sum)}\n`);
+  await context.output.write(`${json ? toJson(sum, 2) : describeRetried(sum, stuck)}\n`);
   if (sum.pending > 0) context.exitCode = EXIT.connection;
   else if (sum.refused > 0) context.exitCode = EXIT.difference;
 }
@@ -186,7 +149,7 @@ async function drop(
   json: boolean,
 ): Promise<void> {
   let dropped = 0;
-  for (const selection of selections(wanted)) dropped += await access.drop(selection);
+  for (const selection of selections(wanted, MOST_ID_BYTES)) dropped += await access.drop(selection);
   const text = json
     ? toJson({ dropped }, 2)
     : dropped === 1
@@ -196,7 +159,10 @@ async function drop(
 }
 
 /** Ids, in portions that a request takes. */
-function* selections({ indices, ids }: Wanted): Generator<Omit<DeadLetterSelection, "after">> {
+function* selections(
+  { indices, ids }: Wanted,
+  mostBytes: number,
+): Generator<Omit<DeadLetterSelection, "after">> {
   if (ids === null) {
     yield { indices, ids };
     return;
@@ -204,7 +170,7 @@ function* selections({ indices, ids }: Wanted): Generator<Omit<DeadLetterSelecti
   let portion: string[] = [];
   let bytes = 0;
   for (const id of new Set(ids)) {
-    if (portion.length === MOST_IDS || bytes > MOST_ID_BYTES) {
+    if (portion.length === MOST_IDS || bytes > mostBytes) {
       yield { indices, ids: portion };
       portion = [];
       bytes = 0;

@@ -15,6 +15,7 @@ import { type ListenSetting, listenSetting, localUrl } from "./listen_address.ts
 import { startProgress } from "./progress.ts";
 import { loadRunOptions } from "./run_options.ts";
 import { logInterval, switchedOn } from "./run_settings.ts";
+import { keepRunToken } from "./run_token.ts";
 import { SIGNAL_EXIT, stopOnSignals } from "./signals.ts";
 import { tokenSetting } from "./token.ts";
 import type { Environment } from "./variables.ts";
@@ -66,7 +67,10 @@ export async function runSync(
       access: runner.deadLetters,
       indices: options.schema.documents.map(({ index }) => index),
     },
-    access: { token, hostname: wantedListen.address?.hostname ?? "" },
+    access: {
+      token: token ?? (wantedListen.address === null ? null : keepRunToken(options.checkpointFolder)),
+      guardsStatus: token !== null,
+    },
   });
   const listener = await startServer(app, wantedListen, daemon);
   const bars = process.stderr.isTTY === true && context.failureStyle.format === "text";

@@ -371,7 +371,7 @@ export const ERRORS = {
   DEAD_LETTER_LIMIT: {
     meaning:
       "More documents are refused than --max-dead-letters allows: they have a common cause. The list holds them all, and the " +
-      "stream goes on; an initial load waits, and a run without --daemon ends with this error.",
+      "stream goes on; an initial load waits. Only a run without --daemon ends with this error.",
     remedy:
       "Read the reasons (`pgsync dead-letters list`), mend the mapping, the limit of the search engine or the rows, then " +
       "`pgsync dead-letters retry --all`; `pgsync dead-letters drop` forgets what is not to be mended.",
@@ -399,7 +399,9 @@ export const ERRORS = {
   },
   STATUS_LOGIN: {
     meaning: "The status server of the running pgsync wants a token, and got none or another one.",
-    remedy: "Set PGSYNC_TOKEN or PGSYNC_TOKEN_FILE as it is set for the run.",
+    remedy:
+      "Set PGSYNC_TOKEN or PGSYNC_TOKEN_FILE as it is set for the run. Where it is not, the run's token is in the file pgsync.token " +
+      "beside its checkpoint files: name their folder with --checkpoint, or the file with PGSYNC_TOKEN_FILE.",
     next: "halt",
     exitCode: EXIT.connection,
   },

@@ -3,7 +3,7 @@ import { Hono } from "hono";
 import type { Registry } from "prom-client";
 import type { RunStatus } from "../status/status.ts";
 import { deadLetterRoutes, type DeadLetterSource, refusalOf } from "./dead_letter_routes.ts";
-import { type AccessRules, demandLoopback, demandToken } from "./guard.ts";
+import { type AccessRules, demandToken } from "./guard.ts";
 import { statusPage } from "./page.ts";
 import { toStatusJson } from "./status_json.ts";
 
@@ -46,8 +46,8 @@ export function createApp(source: StatusSource): Hono {
     for (const [name, value] of Object.entries(SECURITY_HEADERS)) context.header(name, value);
   });
   const { access } = source;
-  for (const path of ["/", "/status", "/dead-letters", "/dead-letters/*"]) app.use(path, demandToken(access));
-  for (const path of ["/dead-letters", "/dead-letters/*"]) app.use(path, demandLoopback(access));
+  const guarded = ["/dead-letters", "/dead-letters/*", ...access.guardsStatus ? ["/", "/status"] : []];
+  for (const path of guarded) app.use(path, demandToken(access));
   app.route("/dead-letters", deadLetterRoutes(source.deadLetters));
   app.get("/health", (context) => context.json({ status: "alive" }));
   app.get("/ready", (context) => {

@@ -1,16 +1,16 @@
-import { type Context, Hono } from "hono";
+import { type Context, Hono, type MiddlewareHandler } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import { z } from "zod";
 import { PgsyncError } from "../errors/error.ts";
-import type { DeadLetterAccess } from "../sync/dead_letters.ts";
+import { type DeadLetterAccess, type DeadLetterCursor, LISTED_BY_DEFAULT } from "../sync/dead_letters.ts";
 import {
+  dropJson,
   MOST_BODY_BYTES,
+  MOST_IDS,
   MOST_LISTED,
-  type SelectionJson,
-  selectionJson,
+  retryJson,
   toDeadLetterJson,
 } from "./dead_letters_json.ts";
-import { demandSameSite } from "./guard.ts";
 
 const limitBody = bodyLimit({
   maxSize: MOST_BODY_BYTES,
@@ -24,22 +24,30 @@ export interface DeadLetterSource {
   readonly indices: readonly string[];
 }
 
-const DEFAULT_LIMIT = 100;
-
 const queryJson = z.strictObject({
   index: z.array(z.string()).optional(),
+  id: z.array(z.string()).max(MOST_IDS).optional(),
   limit: z.tuple([z.string().regex(/^\d{1,4}$/).transform(Number).pipe(z.number().min(1).max(MOST_LISTED))])
     .optional(),
   afterIndex: z.tuple([z.string()]).optional(),
   afterId: z.tuple([z.string()]).optional(),
 }).refine(({ afterIndex, afterId }) => (afterIndex === undefined) === (afterId === undefined), {
   error: "afterIndex and afterId go together",
+}).refine(({ id, limit, afterId }) => id === undefined || (limit === undefined && afterId === undefined), {
+  error: "id goes without limit, afterIndex and afterId",
 });
+
+/** A page of another site cannot send this type without being allowed to (CORS), whatever a proxy adds to its requests. */
+const demandJson: MiddlewareHandler = async (context, next) => {
+  const type = context.req.header("content-type")?.split(";")[0]?.trim().toLowerCase();
+  if (type === "application/json") return await next();
+  return context.json({ error: "The request's content type must be application/json." }, 415);
+};
 
 /**
  * What is to be done with documents that were refused. Who may ask is the caller's matter.
  *
- * - `GET /?index=…&limit=…&afterIndex=…&afterId=…`: a page of them
+ * - `GET /?index=…&limit=…&afterIndex=…&afterId=…`: a page of them; `GET /?index=…&id=…`: those with the ids
  * - `POST /retry`: builds and writes them anew, so many at a time
  * - `POST /drop`: forgets them
  */
@@ -48,26 +56,26 @@ export function deadLetterRoutes({ access, indices }: DeadLetterSource): Hono {
   routes.get("/", async (context) => {
     const query = queryJson.safeParse(context.req.queries());
     if (!query.success) return context.json({ error: complaint(query.error) }, 400);
-    const { index, limit, afterIndex, afterId } = query.data;
+    const { index: asked = indices, id = null, limit, afterIndex, afterId } = query.data;
     const after = afterIndex === undefined || afterId === undefined
       ? null
-      : { index: afterIndex[0], id: afterId[0] };
-    const page = await access.list({ indices: index ?? indices, limit: limit?.[0] ?? DEFAULT_LIMIT, after });
+      : among(asked, { index: afterIndex[0], id: afterId[0] });
+    const page = await access.list({
+      indices: asked,
+      ids: id,
+      limit: limit?.[0] ?? LISTED_BY_DEFAULT,
+      after,
+    });
     return context.json({ ...page, deadLetters: page.deadLetters.map(toDeadLetterJson) });
   });
-  routes.use("/*", demandSameSite(), limitBody);
+  routes.use("/*", demandJson, limitBody);
   routes.post("/retry", async (context) => {
-    const asked = await selected(context.req);
-    const after = asked.after ?? null;
-    return context.json(
-      await access.retry({ indices: asked.index ?? indices, ids: asked.id ?? null, after }),
-    );
+    const { index: asked = indices, id = null, after = null } = await body(context.req, retryJson);
+    return context.json(await access.retry({ indices: asked, ids: id, after: after && among(asked, after) }));
   });
   routes.post("/drop", async (context) => {
-    const asked = await selected(context.req);
-    return context.json({
-      dropped: await access.drop({ indices: asked.index ?? indices, ids: asked.id ?? null }),
-    });
+    const { index: asked = indices, id = null } = await body(context.req, dropJson);
+    return context.json({ dropped: await access.drop({ indices: asked, ids: id }) });
   });
   return routes;
 }
@@ -83,14 +91,20 @@ export function refusalOf(error: unknown, context: Context): Response | null {
 
 class BadRequest extends Error {}
 
-async function selected(request: { json(): Promise<unknown> }): Promise<SelectionJson> {
-  const body = await request.json().catch((cause: unknown) => {
+async function body<T>(request: { json(): Promise<unknown> }, schema: z.ZodType<T>): Promise<T> {
+  const json = await request.json().catch((cause: unknown) => {
     if (cause instanceof SyntaxError) throw new BadRequest("the request is no JSON");
     throw cause;
   });
-  const selection = selectionJson.safeParse(body);
-  if (selection.success) return selection.data;
-  throw new BadRequest(complaint(selection.error));
+  const read = schema.safeParse(json);
+  if (read.success) return read.data;
+  throw new BadRequest(complaint(read.error));
+}
+
+/** A place in a list of other indices would be its end. */
+function among(indices: readonly string[], after: DeadLetterCursor): DeadLetterCursor {
+  if (indices.includes(after.index)) return after;
+  throw new BadRequest(`after: "${after.index}" is not among the indices that are asked for`);
 }
 
 function complaint(error: z.ZodError): string {

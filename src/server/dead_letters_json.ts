@@ -13,8 +13,6 @@ export const MOST_LISTED = 1_000;
 export const MOST_IDS = 1_000;
 /** The longest body of a request, in bytes. */
 export const MOST_BODY_BYTES = 1024 * 1024;
-/** To be sent with each POST, with any value: a page of another site cannot, unless the server allows it (CORS), which it does not. */
-export const REQUEST_HEADER = "x-pgsync-request";
 
 const time = z.iso.datetime();
 const lsn = z.string().regex(/^[0-9A-F]{1,8}\/[0-9A-F]{1,8}$/);
@@ -44,21 +42,28 @@ export const deadLetterPageJson = z.object({
   next: cursor.nullable(),
 });
 
-/**
- * What is asked of `POST /dead-letters/retry` and `/drop`. Either `id` or `all`: a request that says nothing must not mean
- * everything. Unknown fields are refused, for one may be a wrong name of `id`.
- */
-export const selectionJson = z.strictObject({
+/** Either `id` or `all`: a request that says nothing must not mean everything. Unknown fields are refused, for one may be a wrong name of `id`. */
+const selection = z.strictObject({
   index: z.array(z.string()).optional(),
   id: z.array(z.string()).max(MOST_IDS).optional(),
   all: z.literal(true).optional(),
-  after: cursor.nullish(),
-}).refine(({ id, all }) => (id === undefined) !== (all === undefined), {
-  error: "either `id` or `all` must be given",
 });
 
-/** A request of `POST /dead-letters/retry` or `/drop`. */
-export type SelectionJson = z.infer<typeof selectionJson>;
+function saysWhich({ id, all }: z.infer<typeof selection>): boolean {
+  return (id === undefined) !== (all === undefined);
+}
+
+const WHICH = { error: "either `id` or `all` must be given" };
+
+/** What is asked of `POST /dead-letters/drop`. */
+export const dropJson = selection.refine(saysWhich, WHICH);
+/** What is asked of `POST /dead-letters/retry`. */
+export const retryJson = selection.extend({ after: cursor.nullish() }).refine(saysWhich, WHICH);
+
+/** A request of `POST /dead-letters/drop`. */
+export type DropJson = z.infer<typeof dropJson>;
+/** A request of `POST /dead-letters/retry`. */
+export type RetryJson = z.infer<typeof retryJson>;
 
 /** Reads the answer to `POST /dead-letters/retry`. */
 export const retriedJson = z.object({

@@ -1,6 +1,6 @@
 import type { ChangePipeline } from "../changes/change_pipeline.ts";
-import { keysOf } from "../changes/indexed_keys.ts";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
+import { keysOf } from "../documents/root_keys.ts";
 import { PgsyncError } from "../errors/error.ts";
 import type { MappedDocument } from "../mapping/tree.ts";
 import type { DeadLetterPlace } from "./dead_letters.ts";
@@ -15,6 +15,8 @@ interface Writing {
 export class DeadLetterDesk implements DeadLetterPlace {
   #checkpoint: Checkpoint | null = null;
   #writing: Writing | null = null;
+  /** Who waits for documents, and has to be told where nobody writes them any more. */
+  readonly #waiting = new Set<(reason: PgsyncError) => void>();
 
   constructor(private readonly database: string) {}
 
@@ -27,7 +29,13 @@ export class DeadLetterDesk implements DeadLetterPlace {
   /** Documents can be written until what this returns is disposed of. */
   writes(writing: Writing): Disposable {
     this.#writing = writing;
-    return { [Symbol.dispose]: () => void (this.#writing = null) };
+    return {
+      [Symbol.dispose]: () => {
+        this.#writing = null;
+        for (const reject of this.#waiting) reject(this.#notNow());
+        this.#waiting.clear();
+      },
+    };
   }
 
   checkpoint(): Checkpoint {
@@ -42,7 +50,13 @@ export class DeadLetterDesk implements DeadLetterPlace {
     if (writing === null || mapped === undefined) throw this.#notNow();
     const keys = keysOf(ids, mapped);
     if (keys.length === 0) return Promise.resolve();
-    return new Promise((resolve) => writing.pipeline.rewrite(mapped, keys, resolve));
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#waiting.add(reject);
+    writing.pipeline.rewrite(mapped, keys, () => {
+      this.#waiting.delete(reject);
+      resolve();
+    });
+    return promise;
   }
 
   #notNow(): PgsyncError {

@@ -1,9 +1,14 @@
+import { setImmediate as turn } from "node:timers/promises";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import type { DeadLetter } from "../checkpoint/types.ts";
 import { PgsyncError } from "../errors/error.ts";
 
 /** Dead letters that are tried again in one step. */
 export const RETRIED_AT_ONCE = 1_000;
+/** Dead letters that are listed where nobody says how many. */
+export const LISTED_BY_DEFAULT = 100;
+/** Dead letters that are dropped in one transaction: the run goes on meanwhile. */
+const DROPPED_AT_ONCE = 1_000;
 
 /** A place in a list of dead letters: behind the one of this index and id. */
 export interface DeadLetterCursor {
@@ -17,9 +22,11 @@ export interface DeadLetterCursor {
 export interface DeadLetterQuery {
   /** Of these indices. */
   readonly indices: readonly string[];
-  /** At most so many. */
+  /** With these ids; null: all. */
+  readonly ids: readonly string[] | null;
+  /** At most so many. Without effect where ids are named. */
   readonly limit: number;
-  /** Only what comes behind; null: from the first on. */
+  /** Only what comes behind, in one of the indices; null: from the first on. Without effect where ids are named. */
   readonly after: DeadLetterCursor | null;
 }
 
@@ -39,7 +46,7 @@ export interface DeadLetterSelection {
   readonly indices: readonly string[];
   /** With these ids; null: all. */
   readonly ids: readonly string[] | null;
-  /** Only what comes behind; null: from the first on. Without effect where ids are named. */
+  /** Only what comes behind, in one of the indices; null: from the first on. Without effect where ids are named. */
   readonly after: DeadLetterCursor | null;
 }
 
@@ -90,66 +97,101 @@ export class DeadLetters implements DeadLetterAccess {
     private readonly waitMs: number | null,
   ) {}
 
-  list(query: DeadLetterQuery): Promise<DeadLetterPage> {
-    return Promise.try(() => this.#page(query));
+  list({ indices, ids, limit, after }: DeadLetterQuery): Promise<DeadLetterPage> {
+    return Promise.try(() => {
+      const total = this.#inOrder(indices).reduce(
+        (sum, index) => sum + this.#file(index).deadLetterCount(index),
+        0,
+      );
+      if (ids !== null) {
+        const wanted = new Set(ids);
+        const deadLetters = this.#inOrder(indices).flatMap((index) =>
+          this.#file(index).findDeadLetters(index, wanted)
+        );
+        return { total, deadLetters, next: null };
+      }
+      const { found, next } = this.#page(
+        { indices, limit, after },
+        (index, most, behind) => this.#file(index).listDeadLetters(index, most, behind),
+      );
+      return { total, deadLetters: found, next };
+    });
   }
 
   async retry({ indices, ids, after }: DeadLetterSelection): Promise<RetriedDeadLetters> {
-    const { deadLetters, next } = ids === null
-      ? this.#page({ indices, limit: RETRIED_AT_ONCE, after })
-      : { deadLetters: this.#find(indices, ids), next: null };
-    const byIndex = Map.groupBy(deadLetters, ({ index }) => index);
-    const written = [...byIndex].map(([index, letters]) =>
-      this.#place(index).rewrite(index, letters.map(({ id }) => id))
+    const { chosen, next } = this.#chosen(indices, ids, after);
+    const written = [...chosen].map(([index, tries]) =>
+      Promise.try(() => this.#place(index).rewrite(index, [...tries.keys()]))
     );
-    const done = await this.#inTime(Promise.all(written));
+    await this.#inTime(Promise.all(written));
     const counts = { taken: 0, refused: 0, pending: 0 };
-    for (const [index, letters] of byIndex) {
-      const found = this.#place(index).checkpoint().findDeadLetters(index, letters.map(({ id }) => id));
-      const now = new Map(found.map((letter) => [letter.id, letter.tries]));
-      for (const { id, tries } of letters) {
+    for (const [index, tries] of chosen) {
+      const now = this.#file(index).deadLetterTries(index, tries.keys());
+      for (const [id, before] of tries) {
         const triesNow = now.get(id);
         if (triesNow === undefined) counts.taken++;
-        else if (done || triesNow > tries) counts.refused++;
+        else if (triesNow > before) counts.refused++;
         else counts.pending++;
       }
     }
-    return { found: deadLetters.length, ...counts, next };
+    return { found: counts.taken + counts.refused + counts.pending, ...counts, next };
   }
 
-  drop({ indices, ids }: Omit<DeadLetterSelection, "after">): Promise<number> {
-    return Promise.try(() =>
-      this.#inOrder(indices).reduce(
-        (sum, index) => sum + this.#place(index).checkpoint().dropDeadLetters(index, ids),
-        0,
-      )
-    );
-  }
-
-  #page({ indices, limit, after }: DeadLetterQuery): DeadLetterPage {
-    const found: DeadLetter[] = [];
-    let total = 0;
-    let reached = after === null;
+  async drop({ indices, ids }: Omit<DeadLetterSelection, "after">): Promise<number> {
+    let dropped = 0;
     for (const index of this.#inOrder(indices)) {
-      const checkpoint = this.#place(index).checkpoint();
-      total += checkpoint.deadLetterCount(index);
-      if (!reached && index !== after?.index) continue;
-      // One more than is wanted tells whether there is more.
-      const wanted = limit + 1 - found.length;
-      if (wanted > 0) found.push(...checkpoint.listDeadLetters(index, wanted, reached ? null : after?.id));
-      reached = true;
+      for (const portion of ids === null ? this.#idsOf(index) : [ids]) {
+        dropped += this.#file(index).dropDeadLetters(index, portion);
+        await turn();
+      }
     }
-    const deadLetters = found.slice(0, limit);
-    const last = deadLetters.at(-1);
-    const next = found.length > limit && last !== undefined ? { index: last.index, id: last.id } : null;
-    return { total, deadLetters, next };
+    return dropped;
   }
 
-  #find(indices: readonly string[], ids: readonly string[]): DeadLetter[] {
-    const wanted = new Set(ids);
-    return this.#inOrder(indices).flatMap((index) =>
-      this.#place(index).checkpoint().findDeadLetters(index, wanted)
+  /** What is to be tried again, by index: ids, and how often each was refused. */
+  #chosen(indices: readonly string[], ids: readonly string[] | null, after: DeadLetterCursor | null) {
+    const { found, next } = ids === null
+      ? this.#page(
+        { indices, limit: RETRIED_AT_ONCE, after },
+        (index, most, behind) =>
+          this.#file(index).deadLetterIds(index, most, behind).map((id) => ({ index, id })),
+      )
+      : { found: this.#inOrder(indices).flatMap((index) => ids.map((id) => ({ index, id }))), next: null };
+    const byIndex = Map.groupBy(found, ({ index }) => index);
+    const chosen = [...byIndex].map(([index, own]) =>
+      [index, this.#file(index).deadLetterTries(index, own.map(({ id }) => id))] as const
     );
+    return { chosen: chosen.filter(([, tries]) => tries.size > 0), next };
+  }
+
+  /** Those behind a place in all indices, one after the other. @param read some of an index, in the order of their ids */
+  #page<Entry extends DeadLetterCursor>(
+    { indices, limit, after }: Omit<DeadLetterQuery, "ids">,
+    read: (index: string, limit: number, after: string | null) => Entry[],
+  ): { readonly found: readonly Entry[]; readonly next: DeadLetterCursor | null } {
+    const all = this.#inOrder(indices);
+    const first = after === null ? 0 : all.indexOf(after.index);
+    if (after !== null && first < 0) throw notThere(after.index, all);
+    // One more than is wanted tells whether there is more.
+    const found: Entry[] = [];
+    for (const index of all.slice(first)) {
+      const wanted = limit + 1 - found.length;
+      if (wanted > 0) found.push(...read(index, wanted, index === after?.index ? after.id : null));
+    }
+    const shown = found.slice(0, limit);
+    const last = shown.at(-1);
+    const next = found.length > limit && last !== undefined ? { index: last.index, id: last.id } : null;
+    return { found: shown, next };
+  }
+
+  /** All ids of an index, in portions, each read when it is wanted. */
+  *#idsOf(index: string): Generator<readonly string[]> {
+    for (let after: string | null = null;;) {
+      const ids: string[] = this.#file(index).deadLetterIds(index, DROPPED_AT_ONCE, after);
+      after = ids.at(-1) ?? null;
+      if (after === null) return;
+      yield ids;
+    }
   }
 
   /** @throws PgsyncError REQUEST_REFUSED where an index is named that is not there */
@@ -160,21 +202,29 @@ export class DeadLetters implements DeadLetterAccess {
 
   #place(index: string): DeadLetterPlace {
     const place = this.places.get(index);
-    if (place !== undefined) return place;
-    throw new PgsyncError("REQUEST_REFUSED", `This run does not follow an index "${index}".`, {
-      remedy: `It follows ${[...this.places.keys()].join(", ")}. Perhaps another pgsync was asked (--url).`,
-    });
+    if (place === undefined) throw notThere(index, this.places.keys());
+    return place;
   }
 
-  /** @returns whether it was done in time */
-  async #inTime(work: Promise<unknown>): Promise<boolean> {
-    if (this.waitMs === null) return await work.then(() => true);
-    const { promise, resolve } = Promise.withResolvers<boolean>();
-    const timer = setTimeout(resolve, this.waitMs, false);
+  #file(index: string): Checkpoint {
+    return this.#place(index).checkpoint();
+  }
+
+  /** Waits until the work is done, or for as long as is waited for it. */
+  async #inTime(work: Promise<unknown>): Promise<void> {
+    if (this.waitMs === null) return void await work;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, this.waitMs);
     try {
-      return await Promise.race([work.then(() => true), promise]);
+      await Promise.race([work, promise]);
     } finally {
       clearTimeout(timer);
     }
   }
+}
+
+function notThere(index: string, there: Iterable<string>): PgsyncError {
+  return new PgsyncError("REQUEST_REFUSED", `This run does not follow an index "${index}".`, {
+    remedy: `It follows ${[...there].join(", ")}. Perhaps another pgsync was asked (--url).`,
+  });
 }

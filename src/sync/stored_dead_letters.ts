@@ -5,8 +5,8 @@ import { ServerClock } from "../documents/server_clock.ts";
 import { SourceSession } from "../documents/source_session.ts";
 import { PgsyncError, toPgsyncError } from "../errors/error.ts";
 import { connectPostgres } from "../postgres/connect.ts";
-import { patiently } from "../postgres/patience.ts";
 import { orAborted } from "../retry/abort.ts";
+import { isTemporary, patiently } from "../retry/patience.ts";
 import type { DocumentSchema } from "../schema/tree.ts";
 import { connectSearch, type SearchClient } from "../search/client.ts";
 import { OutsideWriter } from "../verify/outside_writer.ts";
@@ -148,7 +148,8 @@ class StoredPlace implements DeadLetterPlace, AsyncDisposable {
     const admin = connectPostgres(run.postgres, { database, purpose: "letters", max: 1, kind: "admin" });
     this.#opened.defer(() => admin.end({ timeout: 0 }));
     const read = () => readDatabase(admin, database, documents, slot);
-    const state = await patiently(read, toPgsyncError, this.#patience.onFault, this.#signal);
+    const mayPass = (fault: PgsyncError) => isTemporary(fault);
+    const state = await patiently(read, toPgsyncError, this.#patience.onFault, this.#signal, mayPass);
     if (state.slot?.active === true) {
       throw new PgsyncError("SLOT_ACTIVE", `Another process follows the slot "${slot}".`, {
         remedy: "Ask that one, by its status server (--url): it has dead letters of its own.",

@@ -1,8 +1,18 @@
 /** `pgsync dead-letters`: what it understands and how it speaks. What it does is tried in tests/faults/poison.test.ts. */
 import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, it } from "node:test";
+import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
+import { localUrl } from "../../src/cli/listen_address.ts";
 import { describeDeadLetters, describeRetried } from "../../src/cli/print_dead_letters.ts";
+import { keepRunToken } from "../../src/cli/run_token.ts";
 import type { DeadLetter } from "../../src/checkpoint/types.ts";
+import { deadLetterPageJson } from "../../src/server/dead_letters_json.ts";
+import { listen } from "../../src/server/listen.ts";
+import { DeadLetters } from "../../src/sync/dead_letters.ts";
+import { sampleApp } from "../server/sample_status.ts";
 import { pgsync } from "./process.ts";
 
 const SCHEMA = JSON.stringify([{ database: "shop", index: "books", nodes: { table: "book" } }]);
@@ -53,6 +63,124 @@ describe("pgsync dead-letters", () => {
   }
 });
 
+/** The dead letters of a run that writes as a test says, served as a run serves them; `ask` runs `pgsync dead-letters`. */
+async function served(
+  letters: number,
+  rewrite: (checkpoint: Checkpoint, ids: readonly string[]) => void,
+  test: (
+    ask: (...args: readonly string[]) => ReturnType<typeof pgsync>,
+    checkpoint: Checkpoint,
+    url: string,
+  ) => Promise<void>,
+): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), "pgsync-letters-"));
+  const checkpoint = Checkpoint.open(join(folder, "pgsync_shop.checkpoint"));
+  const { firstAt: _first, lastAt: _last, tries: _tries, ...refused } = LETTER;
+  const entries = Array.from({ length: letters }, (_, n) => ({ ...refused, id: `book ${n}`, version: 1n }));
+  checkpoint.addDeadLetters(entries, new Date());
+  const place = {
+    checkpoint: () => checkpoint,
+    rewrite: (_index: string, ids: readonly string[]) => {
+      rewrite(checkpoint, ids);
+      return new Promise<void>(() => {});
+    },
+  };
+  const app = sampleApp({
+    deadLetters: { access: new DeadLetters(new Map([["books", place]]), 50), indices: ["books"] },
+    access: { token: keepRunToken(folder), guardsStatus: false },
+  });
+  const listener = listen(app, { hostname: "127.0.0.1", port: 0 });
+  const env = { ...ENV, CHECKPOINT_PATH: folder, PGSYNC_LISTEN: `127.0.0.1:${listener.port}` };
+  try {
+    const ask = (...args: readonly string[]) =>
+      pgsync(["dead-letters", ...args, "-c", "-"], { env, input: SCHEMA });
+    await test(ask, checkpoint, localUrl(listener));
+  } finally {
+    await listener.close();
+    checkpoint.close();
+    rmSync(folder, { recursive: true });
+  }
+}
+
+describe("pgsync dead-letters beside a run", () => {
+  it("shows the token that the run keeps, and none to another address", () =>
+    served(2, () => {}, async (ask, _checkpoint, url) => {
+      const listed = await ask("list");
+      assert.equal(listed.code, 0, listed.stderr);
+      assert.match(listed.stdout, /"book 1": refused once/);
+      const elsewhere = await ask("list", "--url", url);
+      assert.equal(elsewhere.code, 3);
+      assert.match(elsewhere.stderr, /STATUS_LOGIN.*wants its token[^]*pgsync\.token/);
+    }));
+
+  it("lists thousands, or those with some ids", () =>
+    served(3_400, () => {}, async (ask) => {
+      const all = await ask("list", "--all", "--json");
+      const { total, deadLetters } = deadLetterPageJson.omit({ next: true }).parse(JSON.parse(all.stdout));
+      assert.deepEqual([total, new Set(deadLetters.map(({ id }) => id)).size], [3_400, 3_400]);
+      const ids = ["book 7", "book 3399", "book 3400"];
+      const some = await ask(
+        "list",
+        "--id",
+        ...ids,
+        ...Array.from({ length: 1_500 }, (_, n) => `no book ${n}`),
+      );
+      assert.equal(some.code, 0, some.stderr);
+      assert.match(some.stdout, /"book 7"[^]+"book 3399"[^]+\n2 dead letters\n$/);
+    }));
+
+  it("tries all again, also where a busy run does not get each page done in time", () =>
+    served(2_500, (checkpoint, ids) => {
+      const taken = ids.filter((_, at) => at % 2 === 0).map((id) => ({ id, version: 2n }));
+      checkpoint.removeDeadLetters("books", taken);
+    }, async (ask, checkpoint) => {
+      const { code, stdout, stderr } = await ask("retry", "--all");
+      assert.equal(code, 3, stderr);
+      assert.match(
+        stdout,
+        /^2,500 dead letters tried again: 1,250 taken, 0 refused again, 1,250 still under way\n/,
+      );
+      assert.doesNotMatch(stdout, /not tried/);
+      assert.equal(checkpoint.deadLetterCount("books"), 1_250);
+    }));
+
+  it("gives up where nothing of a page is answered", () =>
+    served(2_500, () => {}, async (ask) => {
+      const { code, stdout } = await ask("retry", "--all");
+      assert.equal(code, 3);
+      assert.match(
+        stdout,
+        /^1,000 dead letters tried again: 0 taken, .+, 1,000 still under way\n.+ was not tried/,
+      );
+    }));
+});
+
+describe("pgsync dead-letters without a run", () => {
+  it("works on the files that are there, and says which is not", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "pgsync-letters-"));
+    try {
+      {
+        using checkpoint = Checkpoint.open(join(folder, "pgsync_shop.checkpoint"));
+        const { firstAt: _first, lastAt: _last, tries: _tries, ...refused } = LETTER;
+        checkpoint.addDeadLetters([{ ...refused, version: 1n }], new Date());
+      }
+      const schema = JSON.stringify([
+        { database: "shop", index: "books", nodes: { table: "book" } },
+        { database: "depot", index: "boxes", nodes: { table: "box" } },
+      ]);
+      const settings = { env: { ...ENV, CHECKPOINT_PATH: folder }, input: schema };
+      const listed = await pgsync(["dead-letters", "list", "-c", "-"], settings);
+      assert.equal(listed.code, 0, listed.stderr);
+      assert.match(listed.stdout, /"17": refused once/);
+      assert.match(listed.stderr, /there is no checkpoint file \S+pgsync_depot\.checkpoint/);
+      const dropped = await pgsync(["dead-letters", "drop", "--all", "-c", "-"], settings);
+      assert.deepEqual([dropped.code, dropped.stdout], [0, "1 dead letter dropped\n"], dropped.stderr);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+});
+
 describe("Dead letters for people", () => {
   it("have their ids, times and reasons, index by index", () => {
     const other = {
@@ -95,10 +223,14 @@ describe("Dead letters for people", () => {
   });
 
   it("that were tried again are counted", () => {
-    assert.equal(describeRetried({ found: 0, taken: 0, refused: 0, pending: 0 }), "no such dead letters");
-    assert.match(
-      describeRetried({ found: 4, taken: 1, refused: 2, pending: 1 }),
-      /^4 dead letters tried again: 1 taken, 2 refused again, 1 still under way\n.+list.+\n.+pgsync status/,
+    assert.equal(
+      describeRetried({ found: 0, taken: 0, refused: 0, pending: 0 }, false),
+      "no such dead letters",
     );
+    assert.match(
+      describeRetried({ found: 4, taken: 1, refused: 2, pending: 1 }, true),
+      /^4 dead letters tried again: 1 taken, 2 refused again, 1 still under way\n.+list.+\n.+pgsync status.+not tried/,
+    );
+    assert.doesNotMatch(describeRetried({ found: 4, taken: 1, refused: 2, pending: 1 }, false), /not tried/);
   });
 });

@@ -1,12 +1,19 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
 import { pgsync, start } from "./process.ts";
+
+/** For the token that a run keeps where its checkpoint files are. */
+const folder = mkdtempSync(join(tmpdir(), "pgsync-sync-"));
+after(() => rmSync(folder, { recursive: true }));
 
 const SCHEMA = JSON.stringify([{ database: "shop", index: "books", nodes: { table: "book" } }]);
 
 function obedientRun(env: Record<string, string>) {
   return start("./obedient_run.ts", [], {
-    env: { PG_USER: "me", LISTEN: "127.0.0.1:0", ...env },
+    env: { PG_USER: "me", CHECKPOINT_PATH: folder, LISTEN: "127.0.0.1:0", ...env },
     input: SCHEMA,
   });
 }

@@ -6,7 +6,9 @@ import { after, describe, it } from "node:test";
 import fc from "fast-check";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
 import type { DeadLetterEntry } from "../../src/checkpoint/types.ts";
+import { DeadLetterDesk } from "../../src/sync/dead_letter_desk.ts";
 import { type DeadLetterCursor, type DeadLetterPlace, DeadLetters } from "../../src/sync/dead_letters.ts";
+import { BOOKS, mapped } from "./shop.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "pgsync-letters-"));
 after(() => rmSync(folder, { recursive: true }));
@@ -51,7 +53,7 @@ describe("The dead letters of several databases", () => {
           const indices = ["books", "authors", "shops"];
           const found: string[] = [];
           for (let after: DeadLetterCursor | null = null;;) {
-            const page = await letters.list({ indices, limit, after });
+            const page = await letters.list({ indices, ids: null, limit, after });
             assert.equal(page.total, books.length + authors.length + shops.length);
             found.push(...page.deadLetters.map((letter) => `${letter.index} ${letter.id}`));
             after = page.next;
@@ -79,7 +81,12 @@ describe("The dead letters of several databases", () => {
       new Map([["books", place(checkpoint)], ["authors", place(checkpoint)]]),
       null,
     );
-    const { total, deadLetters } = await letters.list({ indices: ["authors"], limit: 10, after: null });
+    const { total, deadLetters } = await letters.list({
+      indices: ["authors"],
+      ids: null,
+      limit: 10,
+      after: null,
+    });
     assert.deepEqual([total, deadLetters.map(({ id }) => id)], [1, ["2"]]);
     const unknown = { indices: ["books", "shops"], ids: null, after: null };
     await assert.rejects(letters.drop(unknown), { code: "REQUEST_REFUSED" });
@@ -130,6 +137,72 @@ describe("The dead letters of several databases", () => {
     }
     assert.deepEqual(steps, [[1_000, 1_000], [1_000, 1_000], [300, 300]]);
     assert.equal(checkpoint.deadLetterCount("books"), 230);
+  });
+
+  it("are told to be refused again only where they were", async () => {
+    using checkpoint = checkpointWith({ books: ["refused", "unheard"] });
+    const rewrite = (index: string) => {
+      checkpoint.addDeadLetters([entry(index, "refused")], new Date());
+      return Promise.resolve();
+    };
+    const letters = new DeadLetters(new Map([["books", place(checkpoint, rewrite)]]), null);
+    const { refused, pending } = await letters.retry({ indices: ["books"], ids: null, after: null });
+    assert.deepEqual([refused, pending], [1, 1]);
+  });
+
+  it("are dropped in portions: the process does other work meanwhile, and what is refused meanwhile is told", async () => {
+    const ids = Array.from({ length: 5_500 }, (_, n) => `book ${n}`);
+    using checkpoint = checkpointWith({ books: ids, authors: ["1"] });
+    const counts: number[] = [];
+    checkpoint.onDeadLetters = () => counts.push(checkpoint.deadLetterCount("books"));
+    const letters = new DeadLetters(
+      new Map([["books", place(checkpoint)], ["authors", place(checkpoint)]]),
+      null,
+    );
+    let turns = 0;
+    const other = setInterval(() => turns++, 0);
+    assert.equal(await letters.drop({ indices: ["books"], ids: null }), 5_500);
+    clearInterval(other);
+    assert.deepEqual(counts, [4_500, 3_500, 2_500, 1_500, 500, 0]);
+    assert.ok(turns > 0, "a timer had its turn");
+    assert.equal(checkpoint.deadLetterCount("authors"), 1);
+  });
+
+  it("are not listed from a place in another index, which would be the end", async () => {
+    using checkpoint = checkpointWith({ books: ["1"], authors: ["2"] });
+    const letters = new DeadLetters(
+      new Map([["books", place(checkpoint)], ["authors", place(checkpoint)]]),
+      null,
+    );
+    const after = { index: "authors", id: "" };
+    await assert.rejects(letters.list({ indices: ["books"], ids: null, limit: 1, after }), {
+      code: "REQUEST_REFUSED",
+    });
+    await assert.rejects(letters.retry({ indices: ["books"], ids: null, after }), {
+      code: "REQUEST_REFUSED",
+    });
+  });
+
+  it("are told to wait no longer where nobody writes them any more", async () => {
+    using checkpoint = checkpointWith({ books: ["1"] });
+    const desk = new DeadLetterDesk("shop");
+    using _ = desk.opened(checkpoint);
+    const told: (() => void)[] = [];
+    const pipeline = {
+      rewrite: (_document: unknown, _keys: readonly string[], whenDone: () => void) =>
+        void told.push(whenDone),
+    };
+    const document = mapped(BOOKS);
+    const { index } = document.schema;
+    checkpoint.addDeadLetters([entry(index, "1")], new Date());
+    const letters = new DeadLetters(new Map([[index, desk]]), 60_000);
+    const writing = desk.writes({ pipeline, documents: [document] });
+    const written = letters.retry({ indices: [index], ids: null, after: null });
+    const cut = letters.retry({ indices: [index], ids: null, after: null });
+    told[0]?.();
+    assert.equal((await written).pending, 1);
+    writing[Symbol.dispose]();
+    await assert.rejects(cut, { code: "RUN_NOT_THERE_YET" });
   });
 
   it("cannot be written while the run cannot write", async () => {
