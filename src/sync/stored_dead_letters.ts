@@ -97,7 +97,6 @@ class StoredPlace implements DeadLetterPlace, AsyncDisposable {
   readonly #patience = new CommandPatience(PATIENCE_MS, logger);
   readonly #over = new AbortController();
   readonly #signal: AbortSignal;
-  readonly #underWay = new Set<Promise<unknown>>();
   #writers: Promise<ReadonlyMap<string, OutsideWriter>> | null = null;
 
   constructor(
@@ -125,17 +124,7 @@ class StoredPlace implements DeadLetterPlace, AsyncDisposable {
     const writers = await this.#patience.within(this.#writers ??= this.#open(), late, this.#signal);
     const writer = writers.get(index);
     if (writer === undefined) return;
-    await this.#seenTo(writer.write(keysOf(ids, writer.index.mapped), this.#signal));
-  }
-
-  /** Waits for work, but not after the signal; the disposal sees it to its end. */
-  async #seenTo<T>(work: Promise<T>): Promise<T> {
-    this.#underWay.add(work);
-    try {
-      return await orAborted(work, this.#signal);
-    } finally {
-      void work.catch(() => {}).finally(() => this.#underWay.delete(work));
-    }
+    await orAborted(writer.write(keysOf(ids, writer.index.mapped), this.#signal), this.#signal);
   }
 
   /**
@@ -187,11 +176,10 @@ class StoredPlace implements DeadLetterPlace, AsyncDisposable {
     return writers;
   }
 
-  /** What is under way is cut off: only what was waited for has been told. */
+  /** What is under way is cut off and not waited for: a transaction whose connection is closed may never end. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#over.abort(new PgsyncError("INTERNAL", "The command is over."));
     await this.#opened.disposeAsync();
-    await Promise.allSettled([this.#writers, ...this.#underWay]);
   }
 }
 

@@ -169,7 +169,10 @@ describe("Dead letters without a run", () => {
     const logged: string[] = [];
     await configure({
       sinks: { kept: (record) => void logged.push(record.message.join("")) },
-      loggers: [{ category: "pgsync", lowestLevel: "warning", sinks: ["kept"] }],
+      loggers: [
+        { category: "pgsync", lowestLevel: "warning", sinks: ["kept"] },
+        { category: ["logtape", "meta"], lowestLevel: "warning", sinks: ["kept"] },
+      ],
     });
     try {
       using held = Checkpoint.open(fileOf(bench));
