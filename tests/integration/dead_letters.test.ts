@@ -138,10 +138,11 @@ describe("The limit of dead letters", () => {
     withItems(async (bench, item, other) => {
       await bench.write("update item set n = 'x'", "vacuum full item", "analyze item");
       bench.start({ maxDeadLetters: 50, loadChunkRows: 100, loadWorkers: 1 });
-      await eventually(() => statusOf(bench).faults.length > 0, {
-        what: "the limit to be noticed",
-        timeout: 60_000,
-      });
+      // The chunk that goes beyond it is finished.
+      await eventually(() => {
+        const { faults, indices: [loading] } = statusOf(bench);
+        return faults.length > 0 && loading !== undefined && loading.load.chunksDone > 0;
+      }, { what: "the limit to be noticed", timeout: 60_000 });
       const { faults: [fault], ready, notReady, maxDeadLetters, phase, indices } = statusOf(bench);
       assert.equal(fault?.code, "DEAD_LETTER_LIMIT");
       assert.deepEqual([ready, maxDeadLetters, phase], [false, 50, "loading"]);
