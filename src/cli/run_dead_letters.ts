@@ -36,8 +36,10 @@ export type DeadLetterAction = "list" | "retry" | "drop";
 
 /** Ids in the body of a request are at most so many bytes. */
 const MOST_ID_BYTES = 256 * 1024;
-/** And those in an address, where each may become three. */
-const MOST_ID_BYTES_IN_URL = 4 * 1024;
+/** And those in an address, where each may become three: the server takes 16 kB in all. */
+const MOST_ID_BYTES_IN_URL = 3 * 1024;
+/** What stands around an id. */
+const BYTES_AROUND_ID = 4;
 
 /** Which dead letters are meant. */
 interface Wanted {
@@ -176,7 +178,7 @@ function* selections(
       bytes = 0;
     }
     portion.push(id);
-    bytes += Buffer.byteLength(id);
+    bytes += Buffer.byteLength(id) + BYTES_AROUND_ID;
   }
   if (portion.length > 0) yield { indices, ids: portion };
 }

@@ -2,7 +2,7 @@
 import { Buffer } from "node:buffer";
 import { PgsyncError } from "../errors/error.ts";
 import type { SearchLogin, SearchOptions } from "../search/options.ts";
-import { isLoopback } from "../server/guard.ts";
+import { isLoopback } from "./loopback.ts";
 import { given, percentDecoded, seconds, textOf, wholeNumber, yesOrNo } from "./values.ts";
 import type { Environment } from "./variables.ts";
 

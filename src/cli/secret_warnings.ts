@@ -1,5 +1,5 @@
 import type { SearchOptions } from "../search/options.ts";
-import { isLoopback } from "../server/guard.ts";
+import { isLoopback } from "./loopback.ts";
 
 /** The option of a command that takes a URL, with a secret in it: whoever lists the processes of the machine sees it. */
 export function secretArguments(flags: { readonly schemaUrl?: string | undefined }): string[] {

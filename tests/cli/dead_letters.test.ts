@@ -89,7 +89,7 @@ async function served(
     deadLetters: { access: new DeadLetters(new Map([["books", place]]), 50), indices: ["books"] },
     access: { token: keepRunToken(folder), guardsStatus: false },
   });
-  const listener = listen(app, { hostname: "127.0.0.1", port: 0 });
+  const listener = await listen(app, { hostname: "127.0.0.1", port: 0 });
   const env = { ...ENV, CHECKPOINT_PATH: folder, PGSYNC_LISTEN: `127.0.0.1:${listener.port}` };
   try {
     const ask = (...args: readonly string[]) =>
