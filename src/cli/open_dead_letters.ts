@@ -7,6 +7,7 @@ import { openStoredDeadLetters } from "../sync/stored_dead_letters.ts";
 import { runAddress } from "./ask_status.ts";
 import { DeadLetterClient } from "./dead_letter_client.ts";
 import type { Flags } from "./flags.ts";
+import { isLoopback } from "./loopback.ts";
 import { readRunToken } from "./run_token.ts";
 import { given } from "./values.ts";
 import type { Environment } from "./variables.ts";
@@ -60,7 +61,7 @@ export async function openDeadLetters(
     };
   }
   const asked = ofRun();
-  if (stored.reason === "held") return asked;
+  if (stored.state === "held") return asked;
   try {
     await asked.access.list({ indices: asked.indices, ids: null, limit: 1, after: null });
     return asked;
@@ -86,7 +87,8 @@ export function deadLettersOfRun(
 ): DeadLetterClient {
   const { url, token } = runAddress(flags, environment);
   // The token of this folder is not for other machines to see.
-  const own = token !== null || isElsewhere(flags, environment) ? null : readRunToken(run.checkpointFolder);
+  const isHere = !isElsewhere(flags, environment) || isLoopback(new URL(url).hostname);
+  const own = token === null && isHere ? readRunToken(run.checkpointFolder) : null;
   return new DeadLetterClient({ url, token: token ?? own });
 }
 

@@ -13,7 +13,7 @@ const PAUSE_MS = 500;
 
 /** Why a checkpoint file cannot be asked. */
 export interface NotStored {
-  readonly reason: "held" | "missing";
+  readonly state: "held" | "missing";
   readonly path: string;
 }
 
@@ -23,8 +23,8 @@ export interface NotStored {
  * @throws PgsyncError CHECKPOINT_UNUSABLE
  */
 export function openUnlessHeld(path: string): Checkpoint | NotStored {
-  if (!existsSync(path)) return { reason: "missing", path };
-  return open(path) ?? { reason: "held", path };
+  if (!existsSync(path)) return { state: "missing", path };
+  return open(path) ?? { state: "held", path };
 }
 
 /**

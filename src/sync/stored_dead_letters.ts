@@ -55,7 +55,7 @@ export async function openStoredDeadLetters(
   for (const [database, own] of byDatabase(documents)) {
     const checkpoint = openUnlessHeld(checkpointPath(run, slotName(run.slot, database)));
     if (!(checkpoint instanceof Checkpoint)) {
-      if (checkpoint.reason === "held") return checkpoint;
+      if (checkpoint.state === "held") return checkpoint;
       missing.push(checkpoint);
       continue;
     }

@@ -185,7 +185,7 @@ function deadLetters(
   ids: readonly string[],
 ): ReadonlyMap<string, string> | null {
   const checkpoint = openUnlessHeld(checkpointPath(run, slot));
-  if (!(checkpoint instanceof Checkpoint)) return checkpoint.reason === "missing" ? new Map() : null;
+  if (!(checkpoint instanceof Checkpoint)) return checkpoint.state === "missing" ? new Map() : null;
   using file = checkpoint;
   return new Map(file.findDeadLetters(index, ids).map(({ id, reason }) => [id, reason]));
 }

@@ -108,7 +108,9 @@ describe("pgsync dead-letters beside a run", () => {
       const listed = await ask("list");
       assert.equal(listed.code, 0, listed.stderr);
       assert.match(listed.stdout, /"book 1": refused once/);
-      const elsewhere = await ask("list", "--url", url);
+      const here = await ask("list", "--url", url);
+      assert.equal(here.code, 0, here.stderr);
+      const elsewhere = await ask("list", "--url", url.replace("127.0.0.1", "[::ffff:127.0.0.1]"));
       assert.equal(elsewhere.code, 3);
       assert.match(elsewhere.stderr, /STATUS_LOGIN.*wants its token[^]*pgsync\.token/);
     }));
