@@ -12,6 +12,7 @@ import { BulkWriter } from "../../src/search/bulk_writer.ts";
 import { connectSearch } from "../../src/search/client.ts";
 import { ensureIndex } from "../../src/search/index.ts";
 import { Semaphore } from "../../src/search/semaphore.ts";
+import { RunMemory } from "../../src/sync/run_memory.ts";
 import { documentVersion } from "../../src/search/version.ts";
 import { Bench } from "../integration/support.ts";
 import { bulk, META, NEVER, optionsFor, type Write } from "../search/setup.ts";
@@ -96,7 +97,7 @@ test("a document that was read before its row was deleted, and refused after the
   const keyed = new KeyedWriter(
     writer,
     session,
-    { bulkBytes: 1_000_000, bulkDocuments: 100 },
+    new RunMemory(options, 1, 1).work,
     1,
     () => clock.afterVisible(NOTHING_TO_SEE, NEVER),
     (fault) => assert.fail(fault),
