@@ -14,6 +14,7 @@ export class PositionKeeper {
   #stored: Lsn;
   #timer: ReturnType<typeof setTimeout> | null = null;
   #storedAt = 0;
+  #closed = false;
   readonly #waiting = new Set<{ target: Lsn; resolve: () => void }>();
 
   constructor(
@@ -34,7 +35,7 @@ export class PositionKeeper {
 
   /** Everything before `position` is acknowledged by the search engine. */
   advance(position: Lsn): void {
-    if (position <= this.#acknowledged) return;
+    if (position <= this.#acknowledged || this.#closed) return;
     this.#acknowledged = position;
     if (this.#timer !== null) return;
     const wait = Math.max(0, this.#storedAt + STORE_EVERY_MS - performance.now());
@@ -80,8 +81,9 @@ export class PositionKeeper {
     }
   }
 
-  /** No further writes. */
+  /** No further writes, whatever is reached: the file may be another life's from now on. */
   close(): void {
+    this.#closed = true;
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
   }

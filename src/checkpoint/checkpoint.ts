@@ -7,7 +7,7 @@ import { identityDifferences, readIdentity, writeIdentity } from "./identity.ts"
 import { LoadStore } from "./load.ts";
 import { readPosition, writePosition } from "./position.ts";
 import { openDatabase, toCheckpointError } from "./sqlite.ts";
-import { text } from "./row.ts";
+import { integer, text } from "./row.ts";
 import { Transactions } from "./transactions.ts";
 import type {
   DeadLetter,
@@ -15,6 +15,7 @@ import type {
   Identity,
   LoadChunk,
   LoadProgress,
+  NotedLoss,
   TakenDocument,
 } from "./types.ts";
 
@@ -169,18 +170,20 @@ export class Checkpoint implements Disposable {
     });
   }
 
-  /** How changes were lost, in one sentence, as `noteLoss` was told; null where none are known to be. */
-  loss(): string | null {
+  /** How changes were lost, as `noteLoss` was told; null where none are known to be. */
+  loss(): NotedLoss | null {
     return this.#sqlite(() => {
-      const row = this.#database.prepare("SELECT reason FROM loss").get();
-      return row === undefined ? null : text(row, "reason");
+      const row = this.#database.prepare("SELECT code, reason, begun FROM loss").get();
+      if (row === undefined) return null;
+      return { code: text(row, "code"), reason: text(row, "reason"), begun: integer(row, "begun") === 1 };
     });
   }
 
   /** Records that changes were lost, so that all documents have to be loaded anew. `reset` forgets it. */
-  noteLoss(reason: string): void {
+  noteLoss({ code, reason, begun }: NotedLoss): void {
     this.#sqlite(() =>
-      this.#database.prepare("INSERT OR REPLACE INTO loss (one, reason) VALUES (1, ?)").run(reason)
+      this.#database.prepare("INSERT OR REPLACE INTO loss (one, code, reason, begun) VALUES (1, ?, ?, ?)")
+        .run(code, reason, begun ? 1 : 0)
     );
   }
 

@@ -99,4 +99,9 @@ export const FORMAT_STEPS: readonly string[] = [
     UPDATE position SET chunks_done = chunks_done - OLD.done, documents = documents - OLD.documents;
   END;
   `,
+  `
+  -- What kind of loss, as the error's code; and whether its mending was begun: the slot may be gone by it.
+  ALTER TABLE loss ADD COLUMN code TEXT NOT NULL DEFAULT 'HISTORY_DIVERGED';
+  ALTER TABLE loss ADD COLUMN begun INTEGER NOT NULL DEFAULT 0;
+  `,
 ];

@@ -10,6 +10,16 @@ export interface Identity {
   readonly slot: string;
 }
 
+/** Changes that were lost, so that all documents have to be loaded anew. */
+export interface NotedLoss {
+  /** Of the error that told of it. */
+  readonly code: string;
+  /** One sentence. */
+  readonly reason: string;
+  /** Its mending was begun: the slot may have been dropped by it. */
+  readonly begun: boolean;
+}
+
 /** A part of a root table that the initial load reads in one go. */
 export interface LoadChunk {
   /** Unique within the load of an index. */

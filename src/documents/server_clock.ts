@@ -1,34 +1,26 @@
 import { z } from "zod";
 import { standbyError } from "../postgres/errors.ts";
+import { timelineOf, WAL_END, WAL_FILE, walFile } from "../postgres/server_identity.ts";
 import type { Session } from "../postgres/session.ts";
 import { type Lsn, parseLsn } from "../replication/lsn.ts";
-import { timelineError } from "../replication/history.ts";
 import { delay } from "../retry/backoff.ts";
-import { documentVersion } from "../search/version.ts";
 import type { ServerMoment, SourceClock, ToSee } from "./source_clock.ts";
 import type { SourceSession } from "./source_session.ts";
-import { VersionClock } from "./version_clock.ts";
+import { newestVersionAt, VersionClock } from "./version_clock.ts";
 import { type Look, parseSnapshot, waitUntilVisible } from "./visibility.ts";
 
 /**
  * The position is read after the snapshot was taken. It is that of the WAL on disk, not the insert position, which a crash
  * of the server would set back: versions made of it would then lie beyond the server's own, for as long as it takes to
  * write that much WAL again. All that the stream carries is on disk, so a batch's commits lie before the position.
- * The name of a WAL file begins with the timeline in hexadecimal
- * (https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-BACKUP).
  */
-const LOOK = `
-SELECT
-  pg_catalog.pg_current_snapshot()::pg_catalog.text,
-  CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_current_wal_flush_lsn()::pg_catalog.text END,
-  CASE WHEN NOT pg_catalog.pg_is_in_recovery()
-    THEN pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_flush_lsn()), 1, 8) END`;
+const LOOK = `SELECT pg_catalog.pg_current_snapshot()::pg_catalog.text, ${WAL_END}, ${WAL_FILE}`;
 
 /** The longest wait for the position to move. */
 const LONGEST_PAUSE_MS = 50;
 
 /** On a standby there is no position of its own. */
-const lookRow = z.tuple([z.string(), z.string().nullable(), z.string().regex(/^[0-9A-Fa-f]{8}$/).nullable()]);
+const lookRow = z.tuple([z.string(), z.string().nullable(), walFile.nullable()]);
 const lsnRow = z.tuple([z.string()]);
 
 /**
@@ -41,8 +33,7 @@ export class ServerClock implements SourceClock {
   /** The message that parts our moments from those of a process that had the slot before; null where it has to be written. */
   #parting: Promise<unknown> | null = Promise.resolve();
 
-  /** @param expected the timeline that the primary is followed on; null: whichever it is */
-  constructor(private readonly session: SourceSession, private readonly expected: number | null = null) {}
+  constructor(private readonly session: SourceSession) {}
 
   /** Versions of a process that held the slot before must not tie with ours. */
   async takeOver(): Promise<void> {
@@ -110,9 +101,7 @@ export class ServerClock implements SourceClock {
   }
 
   async newestVersion(): Promise<bigint> {
-    const { timeline, lsn } = await this.present();
-    // The clock itself may have given up to seven more than the position.
-    return documentVersion({ timeline, lsn: lsn + 7n, fromStream: true });
+    return newestVersionAt(await this.present());
   }
 
   /** It is transactional, for only a commit flushes WAL at once, and only flushed WAL is streamed. */
@@ -131,13 +120,9 @@ export class ServerClock implements SourceClock {
 
   async #lookBy(session: Session): Promise<Look> {
     const [row] = await session.unsafe(LOOK, [], { prepare: true }).values();
-    const [snapshot, lsn, timeline] = lookRow.parse(row);
-    if (lsn === null || timeline === null) throw standbyError(this.session.options);
-    this.#timeline = Number.parseInt(timeline, 16);
-    if (this.expected !== null && this.expected !== this.#timeline) {
-      // A session may have come to another server than the stream: to one that was promoted, or to the one before.
-      throw timelineError(this.session.options, this.#timeline, this.expected);
-    }
+    const [snapshot, lsn, file] = lookRow.parse(row);
+    if (lsn === null || file === null) throw standbyError(this.session.options);
+    this.#timeline = timelineOf(file);
     return { snapshot: parseSnapshot(snapshot), lsn: parseLsn(lsn) };
   }
 

@@ -2,10 +2,11 @@ import { connectPostgres, type Sql } from "../postgres/connect.ts";
 import type { Session } from "../postgres/session.ts";
 import { postgresError } from "../postgres/errors.ts";
 import type { PostgresOptions } from "../postgres/options.ts";
+import { onlyServer, type ServerIdentity } from "../postgres/server_identity.ts";
 import { type OnFault, patiently } from "../retry/patience.ts";
 import type { PgsyncError } from "../errors/error.ts";
 import type { ServerMoment } from "./source_clock.ts";
-import { behind, lookAtStandby, refuseUnfit, type Replica, standbyError } from "./standby_look.ts";
+import { behind, lookAtStandby, refuseUnfit, type Replica, replicaError } from "./standby_look.ts";
 
 /** How many sessions each kind of work may hold at once. */
 export interface SessionLimits {
@@ -42,27 +43,29 @@ export class SourceSession implements AsyncDisposable {
   /** What has to be asked of, or written to, the primary. Where there is no replica, these are the builders. */
   readonly primary: Sql;
 
-  /** @param options the primary @param replica where the three pools are to read instead */
+  /**
+   * @param options the primary
+   * @param replica where the three pools are to read instead; null: nowhere else
+   * @param server the primary that all sessions there must come to; null: whichever it is
+   */
   constructor(
     readonly options: PostgresOptions,
     readonly database: string,
     limits: SessionLimits,
     private readonly replica: Replica | null = null,
+    server: ServerIdentity | null = null,
   ) {
-    const open = (purpose: string, max: number, lockTimeout = "0", server = replica?.options ?? options) =>
-      connectPostgres(server, { database, purpose, max, kind: "builder", lockTimeout });
+    const admission = server === null ? {} : { admit: onlyServer(options, server) };
+    const open = (purpose: string, max: number, lockTimeout = "0", at = replica?.options ?? options) =>
+      connectPostgres(at, {
+        ...{ database, purpose, max, kind: "builder", lockTimeout },
+        // Which standby a session of a replica has come to, each lease asks.
+        ...(at === options ? admission : {}),
+      });
     this.lookups = open("lookup", limits.lookups);
     this.builders = open("build", limits.builders, BUILD_LOCK_TIMEOUT);
     this.loaders = open("load", limits.loaders);
     this.primary = replica === null ? this.builders : open("clock", PRIMARY_SESSIONS, "0", options);
-  }
-
-  /** Which pools lead to which server. */
-  get links(): readonly { readonly options: PostgresOptions; readonly pools: readonly Sql[] }[] {
-    const { lookups, builders, loaders, primary, options, replica } = this;
-    const reading = [lookups, builders, loaders];
-    if (replica === null) return [{ options, pools: reading }];
-    return [{ options, pools: [primary] }, { options: replica.options, pools: reading }];
   }
 
   /** Whether the reading pools ask a replica. */
@@ -75,7 +78,7 @@ export class SourceSession implements AsyncDisposable {
     const { database, options, replica } = this;
     return replica === null
       ? postgresError(thrown, { options, database, doing })
-      : standbyError(thrown, { options: replica.options, database, doing });
+      : replicaError(thrown, { options: replica.options, database, doing });
   }
 
   /** Makes an error of ours of what a statement on the primary threw. */

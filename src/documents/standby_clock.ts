@@ -70,10 +70,8 @@ export class StandbyClock implements SourceClock {
     private readonly replica: Replica,
     /** Told of a lag that lasts, once each time. */
     private readonly onLag: (fault: PgsyncError) => void,
-    /** As `ServerClock` has it. */
-    expected: number | null = null,
   ) {
-    this.#primary = new ServerClock(session, expected);
+    this.#primary = new ServerClock(session);
   }
 
   /** Why nothing can be read; null as long as all goes well. */

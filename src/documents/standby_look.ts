@@ -113,7 +113,7 @@ const NO_DATABASE = "3D000";
  * Makes an error of ours of what a statement on the standby threw. A database that the primary has and the standby has not is
  * one whose making it has still to replay.
  */
-export function standbyError(thrown: unknown, context: PostgresErrorContext): PgsyncError {
+export function replicaError(thrown: unknown, context: PostgresErrorContext): PgsyncError {
   if (sqlStateOf(thrown) !== NO_DATABASE) return postgresError(thrown, context);
   return new PgsyncError(
     "REPLICA_BEHIND",

@@ -1,4 +1,6 @@
 import type { Lsn } from "../replication/lsn.ts";
+import { documentVersion } from "../search/version.ts";
+import type { ServerMoment } from "./source_clock.ts";
 
 /**
  * WAL records begin at multiples of 8 bytes (MAXALIGN), so a position between them leaves three bits free. They number the
@@ -6,6 +8,11 @@ import type { Lsn } from "../replication/lsn.ts";
  * different states can meet the same position, and the later one must win.
  */
 const STEPS = 8n;
+
+/** The greatest version that a document can rightly have when the WAL ends there: the clock may have given all the steps. */
+export function newestVersionAt({ timeline, lsn }: ServerMoment): bigint {
+  return documentVersion({ timeline, lsn: lsn + STEPS - 1n, fromStream: true });
+}
 
 /** Gives each batch a position for its documents' versions that grows from batch to batch. */
 export class VersionClock {

@@ -1,7 +1,8 @@
 import { EventEmitter } from "node:events";
 import type { Socket } from "node:net";
-import { Backend, BackendTap } from "./backend.ts";
+import { Backend, BackendTap, type LoginQuestion } from "./backend.ts";
 import type { LoginGate } from "./login_gate.ts";
+import { type Admission, IDENTITY_SQL, readIdentity } from "./server_identity.ts";
 import type { SocketOpener } from "./socket.ts";
 
 const CANCEL_REQUEST_CODE = 80_877_102;
@@ -30,10 +31,17 @@ export class PostgresJsSocket extends EventEmitter {
   /**
    * @param opened the open socket, or why there is none
    * @param gate told how the login ended
+   * @param admit judges the server, before postgres.js may use the connection
    */
-  constructor(opened: Socket | Error, opener: SocketOpener, private readonly gate: LoginGate | null = null) {
+  constructor(
+    opened: Socket | Error,
+    opener: SocketOpener,
+    private readonly gate: LoginGate | null = null,
+    admit: Admission | null = null,
+  ) {
     super();
-    this.#tap = new BackendTap((bytes) => void this.emit("data", bytes));
+    const question = admit === null ? null : this.#question(admit);
+    this.#tap = new BackendTap((bytes) => void this.emit("data", bytes), question);
     if (opened instanceof Error) {
       this.#socket = null;
       this.#failure = opened;
@@ -85,6 +93,20 @@ export class PostgresJsSocket extends EventEmitter {
     this.#socket?.setKeepAlive(on, delayMs);
   }
 
+  #question(admit: Admission): LoginQuestion {
+    return {
+      ask: () => void this.#socket?.write(simpleQuery(IDENTITY_SQL)),
+      onAnswer: (row) => {
+        const refusal = row instanceof Error ? row : judged(row, admit);
+        if (refusal !== null) {
+          this.#failure ??= refusal;
+          this.#socket?.destroy();
+        }
+        return refusal === null;
+      },
+    };
+  }
+
   #loggedIn(socket: Socket, opener: SocketOpener): void {
     this.gate?.passed();
     const { key } = this.#tap;
@@ -106,6 +128,23 @@ export class PostgresJsSocket extends EventEmitter {
       this.emit("close", false);
     });
   }
+}
+
+function judged(row: readonly (string | null)[], admit: Admission): Error | null {
+  try {
+    return admit(readIdentity(row));
+  } catch (thrown) {
+    return thrown instanceof Error ? thrown : new Error(String(thrown));
+  }
+}
+
+/** https://www.postgresql.org/docs/current/protocol-message-formats.html: Query. */
+function simpleQuery(sql: string): Buffer {
+  const body = Buffer.from(`${sql}\0`);
+  const header = Buffer.alloc(5);
+  header.write("Q", "latin1");
+  header.writeUInt32BE(body.length + 4, 1);
+  return Buffer.concat([header, body]);
 }
 
 /** The error of a connection that was closed without a word. */

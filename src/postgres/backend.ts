@@ -16,7 +16,21 @@ export interface BackendKey {
 const ERROR_RESPONSE = 0x45; // E
 const BACKEND_KEY_DATA = 0x4b; // K
 const READY_FOR_QUERY = 0x5a; // Z
+const ROW_DESCRIPTION = 0x54; // T
+const DATA_ROW = 0x44; // D
+const COMMAND_COMPLETE = 0x43; // C
 const HEADER_BYTES = 5;
+
+/** What the answer to a question is made of. */
+const ANSWER: ReadonlySet<number> = new Set([ROW_DESCRIPTION, DATA_ROW, COMMAND_COMPLETE]);
+
+/** What is asked on a connection that has just logged in, before postgres.js may use it. */
+export interface LoginQuestion {
+  /** Sends the question, a simple query with one row. */
+  readonly ask: () => void;
+  /** @param row of the answer, as text; or why there is none @returns whether the connection may be used */
+  readonly onAnswer: (row: readonly (string | null)[] | Error) => boolean;
+}
 
 /** Walks over the server's messages, cut anywhere, and copies only those that it needs. */
 export class BackendTap {
@@ -32,9 +46,20 @@ export class BackendTap {
   #bodyLeft = 0;
   /** The bytes of the message that is being kept. */
   #kept: Buffer[] | null = null;
+  /** The message under way is not forwarded before it is known what it is, if at all. */
+  #withheld = false;
+  /** The question was sent. */
+  #asked = false;
+  #answer: readonly (string | null)[] | Error = [];
 
-  /** @param forward gets what postgres.js is to see: everything but FATAL errors */
-  constructor(private readonly forward: (bytes: Buffer) => void) {}
+  /**
+   * @param forward gets what postgres.js is to see: everything but FATAL errors, and the question
+   * @param question to be answered first; null: none
+   */
+  constructor(
+    private readonly forward: (bytes: Buffer) => void,
+    private readonly question: LoginQuestion | null = null,
+  ) {}
 
   /** @param chunk bytes as they came from the socket */
   push(chunk: Buffer): void {
@@ -43,12 +68,14 @@ export class BackendTap {
     let unsent = 0;
     while (position < chunk.length) {
       const from = position;
-      const type = this.#headerLength > 0 ? this.#header[0] : chunk[position];
-      if (this.#bodyLeft === 0 && this.#headerLength === 0 && type === ERROR_RESPONSE) {
-        if (from > unsent) this.forward(chunk.subarray(unsent, from));
-        this.#kept = [];
+      if (this.#bodyLeft === 0 && this.#headerLength === 0) {
+        this.#withheld = this.#withholds(chunk[position]);
+        if (this.#withheld) {
+          if (from > unsent) this.forward(chunk.subarray(unsent, from));
+          this.#kept = [];
+        }
       }
-      const isError = this.#kept !== null && (this.#bodyLeft > 0 ? this.#header[0] : type) === ERROR_RESPONSE;
+      const withheld = this.#withheld;
       if (this.#bodyLeft > 0) {
         const taken = Math.min(this.#bodyLeft, chunk.length - position);
         position += taken;
@@ -61,10 +88,16 @@ export class BackendTap {
         if (this.#headerLength === HEADER_BYTES) this.#headerEnds();
       }
       if (this.#kept !== null) this.#kept.push(Buffer.from(chunk.subarray(from, position)));
-      if (isError) unsent = position;
+      if (withheld) unsent = position;
       if (this.#headerLength === 0 && this.#bodyLeft === 0) this.#messageEnds();
     }
     if (unsent < chunk.length) this.forward(unsent === 0 ? chunk : chunk.subarray(unsent));
+  }
+
+  #withholds(type: number | undefined): boolean {
+    if (type === ERROR_RESPONSE) return true;
+    if (type === undefined || this.question === null || this.ready) return false;
+    return type === READY_FOR_QUERY || this.#asked && ANSWER.has(type);
   }
 
   #headerEnds(): void {
@@ -75,30 +108,58 @@ export class BackendTap {
   }
 
   #messageEnds(): void {
-    if (this.#header[0] === READY_FOR_QUERY) this.ready = true;
+    const [type] = this.#header;
     const kept = this.#kept;
     this.#kept = null;
+    if (type === READY_FOR_QUERY && !this.#isReady()) return;
     if (kept === null) return;
     const message = Buffer.concat(kept);
-    if (this.#header[0] === ERROR_RESPONSE) {
-      const fields = readErrorFields(message.subarray(HEADER_BYTES));
-      const severity = fields.get("V");
-      if (severity === "FATAL" || severity === "PANIC") this.fatal = fatalError(fields, severity);
-      else this.forward(message);
-    } else if (message.length >= 8) {
+    if (type === ERROR_RESPONSE) this.#onError(message);
+    else if (type === BACKEND_KEY_DATA) {
       const body = message.subarray(message.length - 8);
-      this.key = { pid: body.readUInt32BE(0), secret: body.readUInt32BE(4) };
-    }
+      if (message.length >= 8) this.key = { pid: body.readUInt32BE(0), secret: body.readUInt32BE(4) };
+    } else if (type === DATA_ROW) this.#answer = readDataRow(message.subarray(HEADER_BYTES));
+    else if (type === READY_FOR_QUERY) this.forward(message);
+  }
+
+  /** Whether the login is complete, the question included. */
+  #isReady(): boolean {
+    if (this.question === null || this.ready) return this.ready = true;
+    if (this.#asked) return this.ready = this.question.onAnswer(this.#answer);
+    this.#asked = true;
+    this.question.ask();
+    return false;
+  }
+
+  #onError(message: Buffer): void {
+    const fields = readErrorFields(message.subarray(HEADER_BYTES));
+    const severity = fields.get("V") ?? "";
+    if (severity === "FATAL" || severity === "PANIC") this.fatal = serverError(fields, severity);
+    else if (this.#asked && !this.ready) this.#answer = serverError(fields, severity);
+    else this.forward(message);
   }
 }
 
-function fatalError(fields: ReadonlyMap<string, string>, severity: string): Error {
+function serverError(fields: ReadonlyMap<string, string>, severity: string): Error {
   const detail = fields.get("D");
   return Object.assign(new Error(fields.get("M") ?? ""), {
     code: fields.get("C") ?? "",
     severity,
     ...(detail === undefined ? {} : { detail }),
   });
+}
+
+/** The values of a DataRow, as text. */
+function readDataRow(body: Buffer): (string | null)[] {
+  const values: (string | null)[] = [];
+  let position = 2;
+  while (position + 4 <= body.length) {
+    const length = body.readInt32BE(position);
+    position += 4;
+    values.push(length < 0 ? null : body.toString("utf8", position, position + length));
+    position += Math.max(0, length);
+  }
+  return values;
 }
 
 /** Splits the body of an ErrorResponse (letter and zero-ended text, again and again) into its fields. */

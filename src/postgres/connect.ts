@@ -6,6 +6,7 @@ import type { PostgresErrorContext } from "./errors.ts";
 import type { PostgresOptions } from "./options.ts";
 import { withSafeSessions } from "./session.ts";
 import { gateOf, type LoginGate } from "./login_gate.ts";
+import type { Admission } from "./server_identity.ts";
 import { SocketOpener } from "./socket.ts";
 
 /** A pool of connections (postgres.js). */
@@ -26,6 +27,8 @@ export interface ConnectPurpose {
   readonly kind: "builder" | "admin" | "replication";
   /** `lock_timeout` of the kind `builder`; none where it is left out. */
   readonly lockTimeout?: string;
+  /** Judges each server that a connection comes to; left out: any may be used. */
+  readonly admit?: Admission;
   /** Called when a connection of the pool has closed, for whatever reason. */
   readonly onClose?: () => void;
 }
@@ -52,7 +55,6 @@ const STARTUP_PADDING = " ".repeat(1024);
  */
 export function connectPostgres(options: PostgresOptions, purpose: ConnectPurpose): Sql {
   const opener = new SocketOpener(options, purpose.database);
-  const open = new Set<PostgresJsSocket>();
   const gate = gateOf(options);
   const closes = new EventTarget();
   // Every option is given, for postgres.js reads what is absent from the environment (PGPASSWORD, PGMAX, PGSSL …).
@@ -67,7 +69,7 @@ export function connectPostgres(options: PostgresOptions, purpose: ConnectPurpos
     // TLS is done by our own sockets.
     ssl: false,
     sslnegotiation: null,
-    socket: () => openForPostgresJs(opener, open, gate),
+    socket: () => openForPostgresJs(opener, options, purpose, gate),
     connect_timeout: LOGIN_TIMEOUT_SECONDS,
     idle_timeout: 0,
     max_lifetime: null,
@@ -90,18 +92,19 @@ export function connectPostgres(options: PostgresOptions, purpose: ConnectPurpos
   };
   const sql = withSafeSessions(postgres(settings), closes);
   contexts.set(sql, { options, database: purpose.database });
-  sockets.set(sql, open);
   return sql;
 }
 
-const sockets = new WeakMap<Sql, ReadonlySet<PostgresJsSocket>>();
+/** The database of each connection that is open, by what its server is reached by. */
+const connections = new WeakMap<PostgresOptions, Map<PostgresJsSocket, string>>();
 
 /**
- * Cuts all connections of a pool, as a network that fails would: what waits on them fails with ETIMEDOUT, and the next statement
- * opens new ones.
+ * Cuts all connections that were opened with these options to a database, the stream's included, as a network that fails would: what
+ * waits on them fails with ETIMEDOUT, and the next statement opens new ones.
  */
-export function cutConnections(sql: Sql): void {
-  for (const socket of [...sockets.get(sql) ?? []]) {
+export function cutConnections(options: PostgresOptions, database: string): void {
+  for (const [socket, to] of [...connections.get(options) ?? []]) {
+    if (to !== database) continue;
     socket.destroy(Object.assign(new Error("the server was silent"), { code: "ETIMEDOUT" }));
   }
 }
@@ -212,16 +215,18 @@ function parameterText(value: unknown): string {
   return String(value);
 }
 
-/** Gives postgres.js a socket. It must not reject: see `PostgresJsSocket`. @param open keeps those that are open */
+/** Gives postgres.js a socket. It must not reject: see `PostgresJsSocket`. */
 async function openForPostgresJs(
   opener: SocketOpener,
-  open: Set<PostgresJsSocket>,
+  options: PostgresOptions,
+  { database, admit }: ConnectPurpose,
   gate: LoginGate,
 ): Promise<PostgresJsSocket> {
   try {
     if (gate.shut !== null) throw gate.shut;
-    const socket = new PostgresJsSocket(await opener.open(), opener, gate);
-    open.add(socket);
+    const socket = new PostgresJsSocket(await opener.open(), opener, gate, admit ?? null);
+    const open = connections.get(options) ?? new Map<PostgresJsSocket, string>();
+    connections.set(options, open.set(socket, database));
     socket.once("close", () => open.delete(socket));
     return socket;
   } catch (error) {

@@ -17,28 +17,27 @@ const READ_LATE_MS = 500;
 export interface LinkWatchOptions {
   readonly options: PostgresOptions;
   readonly database: string;
-  /** The pools whose connections lead to the server. */
-  readonly pools: readonly Sql[];
-  /** Called when the server did not answer, after all connections of the pools were cut. */
+  /** Called when the server did not answer, after all connections to the database were cut. */
   readonly onSilence: (fault: PgsyncError) => void;
 }
 
 /**
  * Notices that a server is gone without a word (a cut cable, a firewall that forgot the connections, a frozen machine). Nothing
  * says so of a statement that is waited for: it may take hours. So a connection of its own asks the server for nothing every 10 s. When no answer
- * comes for twice `wal_sender_timeout`, 30 s at most, all connections are cut, and what waited on them is tried again.
+ * comes for twice `wal_sender_timeout`, 30 s at most, all connections that were opened with these options are cut, the stream's
+ * included, and what waited on them is tried again.
  *
  * @param signal ends the watch
  */
 export async function watchLink(watched: LinkWatchOptions, signal: AbortSignal): Promise<void> {
-  const { options, database, pools, onSilence } = watched;
+  const { options, database, onSilence } = watched;
   const sql = connectPostgres(options, { database, purpose: "watch", max: 1, kind: "admin" });
   let limitMs = LONGEST_SILENCE_MS;
   try {
     while (!signal.aborted) {
       const answered = await answers(sql, limitMs, signal);
       if (answered === "silent") {
-        for (const pool of [...pools, sql]) cutConnections(pool);
+        cutConnections(options, database);
         onSilence(
           new PgsyncError(
             "POSTGRES_UNREACHABLE",

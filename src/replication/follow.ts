@@ -15,8 +15,10 @@ export interface FollowSettings extends Omit<StreamSettings, "startLsn" | "onCon
   /**
    * Called when a session stands, before its first message. Transactions come whole in each session: one that was open in the session before
    * is to be dropped, it comes again.
+   *
+   * @param walsender its process id
    */
-  readonly onConnect: () => void;
+  readonly onConnect: (walsender: number) => void;
   /** Called when a session has ended or did not come about, and another follows after so many milliseconds. */
   readonly onFault: (fault: PgsyncError, retryInMs: number) => void;
   /** An abort ends the session politely. */

@@ -1,7 +1,7 @@
 import { getLogger } from "@logtape/logtape";
+import type { ServerIdentity } from "../postgres/server_identity.ts";
 import { orAborted } from "../retry/abort.ts";
 import { ReplicationStream, type StreamSettings } from "./stream.ts";
-import type { ServerIdentity } from "./stream_server.ts";
 
 const logger = getLogger(["pgsync", "replication"]);
 
@@ -77,7 +77,7 @@ export class HeldSlot {
   /** Hands the session over, paused; it is the caller's from now on. */
   handOver(handlers: StreamHandlers): ReplicationStream {
     this.taker.handlers = handlers;
-    handlers.onConnect();
+    handlers.onConnect(this.stream.server.pid);
     return this.stream;
   }
 

@@ -1,7 +1,16 @@
+import { z } from "zod";
 import { PgsyncError } from "../errors/error.ts";
-import { connectPostgres, errorContext } from "../postgres/connect.ts";
-import { postgresError } from "../postgres/errors.ts";
+import { connectPostgres, errorContext, type Sql } from "../postgres/connect.ts";
+import { postgresError, standbyError } from "../postgres/errors.ts";
 import type { PostgresOptions } from "../postgres/options.ts";
+import {
+  onlyServer,
+  type ServerIdentity,
+  timelineOf,
+  WAL_END,
+  WAL_FILE,
+  walFile,
+} from "../postgres/server_identity.ts";
 import { addressOf } from "../postgres/socket.ts";
 import { formatLsn, type Lsn, parseLsn } from "./lsn.ts";
 
@@ -25,19 +34,36 @@ export interface TimelineEnd {
   readonly endLsn: Lsn;
 }
 
+const walEndRow = z.tuple([z.string().nullable(), walFile.nullable()]);
+
+/** Reads where the WAL of a primary ends on disk. @param sql an admin pool @throws PgsyncError of PostgreSQL */
+export async function readWalEnd(sql: Sql): Promise<WalPosition> {
+  const context = errorContext(sql, "tell its WAL position");
+  try {
+    const [row] = await sql.unsafe(`SELECT ${WAL_END}, ${WAL_FILE}`).values();
+    const [lsn, file] = walEndRow.parse(row);
+    if (lsn === null || file === null) throw standbyError(context.options);
+    return { timeline: timelineOf(file), lsn: parseLsn(lsn) };
+  } catch (thrown) {
+    throw postgresError(thrown, context);
+  }
+}
+
 /**
  * Reads the ancestors of the server's timeline. Only a walsender tells them.
  *
- * @param timeline the server's own
- * @throws PgsyncError of PostgreSQL
+ * @param server the one that is asked; where another answers, that is an error
+ * @throws PgsyncError of PostgreSQL; SERVER_CHANGED
  */
 export async function readTimelineHistory(
   options: PostgresOptions,
   database: string,
-  timeline: number,
+  server: ServerIdentity,
 ): Promise<TimelineEnd[]> {
+  const { timeline } = server;
   if (timeline === 1) return [];
-  const sql = connectPostgres(options, { database, purpose: "history", max: 1, kind: "replication" });
+  const admit = onlyServer(options, server);
+  const sql = connectPostgres(options, { database, purpose: "history", max: 1, kind: "replication", admit });
   try {
     // Raw, for before version 15 the content is called bytea and sent as it is.
     const rows: unknown = await sql.unsafe(`TIMELINE_HISTORY ${timeline}`).raw();
@@ -100,17 +126,9 @@ export function divergence(
 }
 
 /** The error that a divergence is. @param reason as `divergence` gives it */
-export function divergedError(slot: string, reason: string): PgsyncError {
+export function divergedError(options: PostgresOptions, slot: string, reason: string): PgsyncError {
   return new PgsyncError(
     "HISTORY_DIVERGED",
-    `The PostgreSQL server does not hold the position of the slot "${slot}": ${reason}.`,
-  );
-}
-
-/** The error of a server that is on another timeline than it was followed on. */
-export function timelineError(options: PostgresOptions, timeline: number, before: number): PgsyncError {
-  return new PgsyncError(
-    "SERVER_CHANGED",
-    `PostgreSQL at ${addressOf(options)} is on timeline ${timeline} now, and was on ${before}.`,
+    `PostgreSQL at ${addressOf(options)} does not hold the position of the slot "${slot}": ${reason}.`,
   );
 }

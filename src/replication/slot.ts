@@ -2,7 +2,6 @@ import { PgsyncError } from "../errors/error.ts";
 import { errorContext, type Sql } from "../postgres/connect.ts";
 import type { Session } from "../postgres/session.ts";
 import { postgresError, sqlStateOf } from "../postgres/errors.ts";
-import { delay } from "../retry/backoff.ts";
 import { formatLsn, type Lsn, parseLsn } from "./lsn.ts";
 
 /** Replication slots, over a normal connection (https://www.postgresql.org/docs/current/view-pg-replication-slots.html). */
@@ -159,8 +158,9 @@ export interface SlotRequest {
 }
 
 /** The statement that creates a slot, as `plan` prints it. The name needs no quoting: see `SLOT_NAME`. */
-export function createSlotSql(name: string): string {
-  return `SELECT pg_create_logical_replication_slot('${checkedName(name)}', 'pgoutput');`;
+export function createSlotSql(name: string, versionNumber: number): string {
+  const failover = versionNumber < FAILOVER_SINCE ? "" : ", failover => true";
+  return `SELECT pg_create_logical_replication_slot('${checkedName(name)}', 'pgoutput'${failover});`;
 }
 
 /**
@@ -273,30 +273,6 @@ async function oldestTransaction(sql: Session): Promise<string> {
   const gid = prepared[0]?.gid;
   if (gid !== undefined) return `the prepared transaction '${gid}' is older`;
   return "an older transaction was open";
-}
-
-/**
- * Drops a slot; false where it did not exist. A walsender that has just lost its client may hold the slot for a moment, so it waits.
- *
- * @param waitLimitMs how long to wait for a slot in use; 5,000 by default
- * @throws PgsyncError SLOT_ACTIVE where it stays in use; else as `postgresError`
- */
-export async function dropSlot(sql: Sql, name: string, waitLimitMs = 5_000): Promise<boolean> {
-  const deadline = performance.now() + waitLimitMs;
-  while (true) {
-    try {
-      await sql`SELECT pg_catalog.pg_drop_replication_slot(${name})`;
-      return true;
-    } catch (error) {
-      const sqlState = sqlStateOf(error);
-      if (sqlState === "42704") return false;
-      if (sqlState !== "55006") {
-        throw postgresError(error, errorContext(sql, `drop the replication slot "${name}"`));
-      }
-      if (performance.now() > deadline) throw slotActiveError(name, await inspectSlot(sql, name), error);
-    }
-    await delay(50);
-  }
 }
 
 function checkedName(name: string): string {

@@ -5,6 +5,7 @@ import { PgsyncError, toPgsyncError } from "../errors/error.ts";
 import { backendOfQuery } from "../postgres/backend.ts";
 import { connectPostgres, type Sql } from "../postgres/connect.ts";
 import type { PostgresOptions } from "../postgres/options.ts";
+import { onlyServer, type ServerIdentity } from "../postgres/server_identity.ts";
 import { quoteIdentifier } from "../postgres/quote.ts";
 import { delay } from "../retry/backoff.ts";
 import { classifyStreamError } from "./diagnosis.ts";
@@ -14,7 +15,7 @@ import { formatLsn, type Lsn } from "./lsn.ts";
 import { PgoutputDecoder } from "./pgoutput.ts";
 import type { PgoutputMessage } from "./pgoutput_types.ts";
 import { ShutdownSentinel } from "./sentinel.ts";
-import { readStreamServer, refuseOther, type ServerIdentity, type StreamServer } from "./stream_server.ts";
+import { readStreamServer, refusePosition, type StreamServer } from "./stream_server.ts";
 
 /** Where a message lies in the WAL. */
 export interface WalPlace {
@@ -37,8 +38,8 @@ export interface StreamSettings {
   readonly server?: ServerIdentity;
   /** Nothing is delivered before `resume()`. */
   readonly startPaused?: boolean;
-  /** Called when the session stands, before the first message. */
-  readonly onConnect?: () => void;
+  /** Called when the session stands, before the first message. @param walsender its process id */
+  readonly onConnect?: (walsender: number) => void;
   /** Called for each message, in order. What it throws ends the stream. It must not take long: use `pause`. */
   readonly onMessage: (message: PgoutputMessage, place: WalPlace) => void;
   /** Called when the server says how far it has read; between transactions everything before was sent. */
@@ -98,11 +99,14 @@ export class ReplicationStream {
    * confirmed beyond `startLsn`
    */
   static async start(settings: StreamSettings): Promise<ReplicationStream> {
-    const { options, database } = settings;
-    const sql = connectPostgres(options, { database, purpose: "stream", max: 1, kind: "replication" });
+    const { options, database, server } = settings;
+    const sql = connectPostgres(options, {
+      ...{ database, purpose: "stream", max: 1, kind: "replication" },
+      ...(server === undefined ? {} : { admit: onlyServer(options, server) }),
+    });
     try {
       const found = await readStreamServer(sql, settings.slot);
-      refuseOther(found, settings);
+      refusePosition(found, settings);
       const { walSenderTimeoutMs, versionNumber } = found;
       const query = sql.unsafe(startReplicationSql(settings, versionNumber)).execute();
       const duplex: unknown = await query.readable();
@@ -145,7 +149,7 @@ export class ReplicationStream {
     this.#statusTimer = setInterval(() => this.#onTimer(), timings.statusIntervalMs);
     this.#sentinel = new ShutdownSentinel(settings, (error) => this.#fail(error));
     this.#sendStatus(false);
-    settings.onConnect?.();
+    settings.onConnect?.(server.pid);
     if (settings.startPaused) this.pause();
   }
 

@@ -1,53 +1,42 @@
 import { getLogger } from "@logtape/logtape";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
+import type { ErrorCode } from "../errors/codes.ts";
 import { PgsyncError, toPgsyncError } from "../errors/error.ts";
+import type { MappedDocument } from "../mapping/tree.ts";
 import { connectPostgres, errorContext, type Sql } from "../postgres/connect.ts";
 import { postgresError, standbyError } from "../postgres/errors.ts";
-import { isTemporary, patiently } from "../retry/patience.ts";
-import { inspectSlot } from "../replication/slot.ts";
+import { watchLink } from "../postgres/link_watch.ts";
+import { oneServer } from "../postgres/server_identity.ts";
 import { orAborted } from "../retry/abort.ts";
 import { backoffDelay, delay } from "../retry/backoff.ts";
+import { isTemporary, patiently } from "../retry/patience.ts";
 import type { DocumentSchema } from "../schema/tree.ts";
 import type { SearchClient } from "../search/client.ts";
 import { isOfSearch } from "../search/errors.ts";
-import { makeMissing } from "./bootstrap.ts";
 import { checkpointPath } from "./checkpoint_path.ts";
 import { slotName } from "./database_mapping.ts";
 import { type DatabaseState, identityOf, readDatabase } from "./database_state.ts";
-import { setupProblems } from "./setup_problems.ts";
 import { DatabaseSync, type DatabaseSyncOptions } from "./database_sync.ts";
 import { DeadLetterLimit } from "./dead_letter_limit.ts";
 import { documentSource, sourceChange } from "./document_source.ts";
 import { materializedViews } from "./materialized_views.ts";
 import { openPatiently } from "./open_checkpoint.ts";
+import { Preparation, refuse, refuseSetup } from "./preparation.ts";
 import { checkReplica } from "./replica_check.ts";
 import type { Remap } from "./run_signals.ts";
 import { sessionLimitWarning } from "./session_limits.ts";
-import { SlotWatch } from "./slot_watch.ts";
-import {
-  findLoss,
-  giveSlotUp,
-  goesOnAfter,
-  isLoss,
-  isLossProblem,
-  mayMend,
-  mayResync,
-  recordLoss,
-  standsByAfter,
-} from "./slot_loss.ts";
-import { checkBelonging, followOn, warnOfNewFile } from "./slot_position.ts";
+import { setupProblems } from "./setup_problems.ts";
+import { isCarried, isLoss, type Loss, recordDivergence, standsByAfter, verdict } from "./slot_loss.ts";
 import type { SlotClaim } from "./slot_claim.ts";
+import { SlotWatch } from "./slot_watch.ts";
 import { SourceKeeper } from "./source_keeper.ts";
 import { certainChange } from "./source_watch.ts";
 import { ViewRefresher } from "./view_refresher.ts";
-import type { MappedDocument } from "../mapping/tree.ts";
 
 const logger = getLogger(["pgsync", "sync"]);
 
 /** Tables that change again and again are mapped anew with growing pauses. */
 const REMAP_LIMITS = { baseMs: 500, capMs: 30_000 };
-/** Somebody may take a replica identity away again while it is set; a run would halt at the first row without its old values. */
-const BOOTSTRAP_ATTEMPTS = 5;
 /** A mapping that lasted longer makes the next change the first one again. */
 const STABLE_AFTER_MS = 60_000;
 /** What was read of the tables is read anew where the search engine, or the checkpoint file, was waited for for longer. */
@@ -72,6 +61,13 @@ export interface DatabaseControl {
  */
 export class DatabaseRun {
   readonly #slotName: string;
+  readonly #preparation: Preparation;
+  /** All its sessions lead to one server. After an end it is opened anew. */
+  #admin: Sql;
+  /** What the run was ended by, where only that tells of a loss; until the file has noted it. */
+  #carried: PgsyncError | null = null;
+  /** The process ids of the walsenders that the server has given us. */
+  readonly #walsenders = new Set<number>();
 
   constructor(
     private readonly database: string,
@@ -80,55 +76,57 @@ export class DatabaseRun {
     /** Where other processes may stand by for the slot: in their turn with this one, which begins when the slot is held. */
     private readonly hold: SlotClaim | null = null,
   ) {
-    this.#slotName = slotName(shared.run.slot, database);
+    const { run, search } = shared;
+    this.#slotName = slotName(run.slot, database);
+    this.#preparation = new Preparation({
+      run,
+      search,
+      hold,
+      report: (line) => logger.info("{line}", { line }),
+      onLoss: (loss, sentence) => this.#tellLoss(loss, sentence),
+    });
+    this.#admin = this.#connect();
   }
 
   /** Looks whether a run could be started, and writes nothing. @throws PgsyncError; the signal's reason */
   async check(signal: AbortSignal): Promise<void> {
-    const admin = this.#connect();
     try {
-      this.#refuse(await this.#read(admin, signal));
+      refuseSetup(await this.#read(signal), this.shared.run);
     } finally {
-      await admin.end({ timeout: 1 });
+      await this.#admin.end({ timeout: 1 });
     }
   }
 
   /** @throws PgsyncError; the signal's reason where it is aborted before anything is followed */
   async run(wanted: DatabaseControl): Promise<void> {
     const { run, board, desk } = this.shared;
-    const { database, hold } = this;
+    const { hold } = this;
     // Until it is followed, nothing is written but by whoever holds the slot.
     const signal = hold === null ? wanted.signal : AbortSignal.any([wanted.signal, hold.lost]);
     const control = { ...wanted, signal };
-    let admin = this.#connect();
+    const over = new AbortController();
     try {
-      let state = await this.#read(admin, control.signal);
-      this.#refuse(state);
-      for (const warning of state.mapping.warnings) board.warn(warning);
-      const { role } = state.mapping.catalog.server;
-      board.stand("session limits", await orAborted(sessionLimitWarning(admin, role), control.signal));
-      if (run.postgresReplica !== null) {
-        const { systemIdentifier } = state.mapping.catalog.server;
-        const check = checkReplica({ options: run.postgresReplica, systemIdentifier }, database);
-        await orAborted(check, control.signal);
-      }
-      using _watch = this.#watchSlot(() => admin);
+      let state = await this.#read(control.signal);
+      this.#watchLinks(over.signal);
       const began = performance.now();
-      const search = await orAborted(this.shared.search, control.signal);
       using checkpoint = await openPatiently(checkpointPath(run, this.#slotName), control.signal);
+      const loss = await this.#preparation.judge(this.#admin, state, checkpoint, control.signal);
+      await this.#look(state, control.signal);
+      using _watch = this.#watchSlot();
+      const search = await orAborted(this.shared.search, control.signal);
       const isFresh = performance.now() - began < FRESH_FOR_MS;
       using _ = desk.opened(checkpoint);
       const limit = this.#deadLetterLimit(checkpoint, control.daemon);
       checkpoint.onDeadLetters = () => limit.check();
-      state = await this.#prepareFirst(admin, isFresh ? state : null, checkpoint, control);
+      state = await this.#prepareFirst(isFresh ? { state, loss } : null, checkpoint, control);
       checkpoint.adopt(identityOf(state));
       this.#forgetOthers(checkpoint);
       const refreshed = await this.#refreshViews(state, control.signal);
       if (refreshed.size > 0) {
-        state = await this.#read(admin, control.signal);
-        this.#refuse(state);
+        state = await this.#read(control.signal);
+        refuse(setupProblems(state, run.bootstrap));
       }
-      let changed = await orAborted(this.#changed(admin, state, checkpoint), control.signal);
+      let changed = await orAborted(this.#changed(state, checkpoint), control.signal);
       // The server may not have counted yet what was written.
       for (const mapped of state.mapping.documents) {
         if (materializedViews([mapped]).some((view) => refreshed.has(view.oid))) changed.add(mapped);
@@ -136,9 +134,10 @@ export class DatabaseRun {
       for (let changes = 0;; changes++) {
         const began = performance.now();
         const keeper = new SourceKeeper(checkpoint);
+        const options = { ...this.shared, search, state, admin: this.#admin, walsenders: this.#walsenders };
         const held = await hold?.take(checkpoint.position() ?? 0n, identityOf(state), control.signal) ?? null;
-        const following = { ...this.shared, search, state, admin, checkpoint, keeper, changed, limit, held };
-        const end: Restart | null = await new DatabaseSync(following).run(wanted)
+        const sync = new DatabaseSync({ ...options, checkpoint, keeper, changed, limit, held });
+        const end: Restart | null = await sync.run(wanted)
           .catch((error: unknown) => this.#goOnAfter(error, checkpoint));
         if (end === null) return;
         board.remapping = end.reason;
@@ -147,15 +146,11 @@ export class DatabaseRun {
         if (performance.now() - began > STABLE_AFTER_MS) changes = 0;
         if (changes > 0) await delay(backoffDelay(changes, REMAP_LIMITS), control.signal);
         await this.#holdOn(state, checkpoint, control.signal);
-        if (end.error?.code === "SERVER_CHANGED") {
-          // Its sessions may still be those of the server before.
-          await admin.end({ timeout: 0 });
-          admin = this.#connect();
-        }
-        ({ state, changed } = await this.#readAnew(admin, checkpoint, end.error ?? null, control.signal));
+        ({ state, changed } = await this.#readAnew(checkpoint, end.error ?? null, control.signal));
       }
     } finally {
-      await admin.end({ timeout: 1 });
+      over.abort();
+      await this.#admin.end({ timeout: 1 });
     }
   }
 
@@ -183,12 +178,42 @@ export class DatabaseRun {
 
   #connect(): Sql {
     const { postgres } = this.shared.run;
-    return connectPostgres(postgres, { database: this.database, purpose: "admin", max: 3, kind: "admin" });
+    return connectPostgres(postgres, {
+      ...{ database: this.database, purpose: "admin", max: 3, kind: "admin" },
+      admit: oneServer(postgres),
+    });
   }
 
-  #watchSlot(admin: () => Sql): SlotWatch {
+  /** Its sessions may still be those of the server before. */
+  async #reconnect(): Promise<void> {
+    await this.#admin.end({ timeout: 0 });
+    this.#admin = this.#connect();
+  }
+
+  /** For as long as the run lasts: what waits for an answer may do so anywhere in it. */
+  #watchLinks(signal: AbortSignal): void {
+    const { run, board } = this.shared;
+    const { database } = this;
+    for (const options of new Set([run.postgres, run.postgresReplica ?? run.postgres])) {
+      void watchLink({ options, database, onSilence: (fault) => board.retry(fault) }, signal);
+    }
+  }
+
+  /** What is told of the server, and what the replica says of itself, before anything is made. */
+  async #look({ mapping }: DatabaseState, signal: AbortSignal): Promise<void> {
+    const { run, board } = this.shared;
+    for (const warning of mapping.warnings) board.warn(warning);
+    const { role, systemIdentifier } = mapping.catalog.server;
+    board.stand("session limits", await orAborted(sessionLimitWarning(this.#admin, role), signal));
+    if (run.postgresReplica === null) return;
+    const replica = { options: run.postgresReplica, systemIdentifier };
+    await orAborted(checkReplica(replica, this.database), signal);
+  }
+
+  #watchSlot(): SlotWatch {
     const { board, run } = this.shared;
-    return new SlotWatch({ admin, slotName: this.#slotName, board, mostRetainedBytes: run.walWarningBytes });
+    const [slotName, mostRetainedBytes] = [this.#slotName, run.walWarningBytes];
+    return new SlotWatch({ admin: () => this.#admin, slotName, board, mostRetainedBytes });
   }
 
   /** An index that the schema file has no more misses what the stream tells from now on: should it come back, its documents are compared. */
@@ -202,8 +227,8 @@ export class DatabaseRun {
   }
 
   /** The size of a table, among others, is told only when nobody has it locked: a run that is to end does not wait for that. */
-  async #read(admin: Sql, signal: AbortSignal): Promise<DatabaseState> {
-    return await orAborted(readDatabase(admin, this.database, this.documents, this.#slotName), signal);
+  async #read(signal: AbortSignal): Promise<DatabaseState> {
+    return await orAborted(readDatabase(this.#admin, this.database, this.documents, this.#slotName), signal);
   }
 
   /** Refreshes the materialised views before anything is read of them. @returns those whose rows may have changed */
@@ -213,7 +238,8 @@ export class DatabaseRun {
   }
 
   /** Which documents are made of something else than when the position was stored. @throws PgsyncError of PostgreSQL */
-  async #changed(admin: Sql, state: DatabaseState, checkpoint: Checkpoint): Promise<Set<MappedDocument>> {
+  async #changed(state: DatabaseState, checkpoint: Checkpoint): Promise<Set<MappedDocument>> {
+    const admin = this.#admin;
     const keeper = new SourceKeeper(checkpoint);
     const changed = new Set<MappedDocument>();
     for (const mapped of state.mapping.documents) {
@@ -230,74 +256,26 @@ export class DatabaseRun {
     return changed;
   }
 
-  /** @throws PgsyncError what keeps the run from starting, unless it is a loss, and it may mend that */
-  #refuse(state: DatabaseState, goesOn = false): void {
-    const { run } = this.shared;
-    refuse(
-      setupProblems(state, run.bootstrap, goesOn)
-        .filter((problem) => !mayResync(run) || !isLossProblem(problem, state)),
-    );
-  }
-
   /**
-   * Makes what is missing, where it may, and what was lost anew.
+   * Carries out what a start was judged to need. A run that is to stay waits for a search engine that has only begun to start, or is away again.
    *
-   * @param lost what the run was ended by; null: it is found out whether anything was lost
-   * @throws PgsyncError a loss where nothing may be made anew; others that a run cannot be started with
-   */
-  async #prepare(
-    admin: Sql,
-    found: DatabaseState,
-    checkpoint: Checkpoint,
-    signal: AbortSignal,
-    lost: PgsyncError | null = null,
-    goesOn = false,
-  ): Promise<DatabaseState> {
-    const { run, board } = this.shared;
-    if (goesOn) checkBelonging(found, checkpoint);
-    this.#refuse(found, goesOn);
-    // Without a slot there is nothing that a file of before could go on with.
-    if (found.slot !== null) checkBelonging(found, checkpoint);
-    const isFirst = run.bootstrap && found.slot === null && checkpoint.identity() === null;
-    const loss = lost ??
-      (isFirst ? null : await orAborted(findLoss(admin, run.postgres, found, checkpoint), signal));
-    // Whoever holds the slot knows that nobody else follows it any more.
-    if (loss?.code === "CHECKPOINT_BEHIND" && found.slot !== null && this.hold?.isHeld === true) {
-      followOn(found.slot, checkpoint);
-      return run.bootstrap ? await this.#makeMissing(admin, found, checkpoint, signal) : found;
-    }
-    if (loss === null) {
-      if (found.slot !== null) warnOfNewFile(found.slot, checkpoint);
-      return run.bootstrap ? await this.#makeMissing(admin, found, checkpoint, signal) : found;
-    }
-    recordLoss(loss, checkpoint);
-    if (!mayMend(loss, run, found.slot)) throw loss;
-    await this.#refuseOtherMaker(admin, found, signal);
-    // Nothing is given up in vain.
-    refuse(setupProblems(found, true, goesOn).filter((problem) => !isLossProblem(problem, found)));
-    await this.hold?.release();
-    await giveSlotUp(admin, found, loss, board, signal);
-    return await this.#makeMissing(admin, { ...found, slot: null }, checkpoint, signal);
-  }
-
-  /**
-   * As `#prepare`. A run that is to stay waits for a search engine that has only begun to start, or is away again.
-   *
-   * @param found null: it has to be read anew
+   * @param judged null: it has to be read and judged anew
    */
   async #prepareFirst(
-    admin: Sql,
-    found: DatabaseState | null,
+    judged: { readonly state: DatabaseState; readonly loss: Loss | null } | null,
     checkpoint: Checkpoint,
     { signal, daemon }: DatabaseControl,
   ): Promise<DatabaseState> {
     const { health, board } = this.shared;
-    let known = found;
+    let known = judged;
     const prepare = async () => {
       // After a wait the tables may be others, and part of what is missing may be made already.
-      const state = known ?? await this.#read(admin, signal);
+      const state = known?.state ?? await this.#read(signal);
+      const loss = known === null
+        ? await this.#preparation.judge(this.#admin, state, checkpoint, signal)
+        : known.loss;
       known = null;
-      return await this.#prepare(admin, state, checkpoint, signal);
+      return await this.#preparation.carryOut(this.#admin, state, loss, checkpoint, signal);
     };
     if (!daemon) return await prepare();
     const mayWait = (fault: PgsyncError) => isOfSearch(fault) && isTemporary(fault);
@@ -309,34 +287,15 @@ export class DatabaseRun {
     return await patiently(prepare, toPgsyncError, onFault, signal, mayWait);
   }
 
-  async #makeMissing(
-    admin: Sql,
-    state: DatabaseState,
-    checkpoint: Checkpoint,
-    signal: AbortSignal,
-  ): Promise<DatabaseState> {
-    const search = await this.shared.search;
-    if (state.slot === null) await this.#refuseOtherMaker(admin, state, signal);
-    // A slot waits for older transactions; a run that is to end does not wait with it.
-    const report = (line: string) => logger.info("{line}", { line });
-    let made = state;
-    for (let attempt = 0; attempt < BOOTSTRAP_ATTEMPTS; attempt++) {
-      await orAborted(makeMissing(admin, made, checkpoint, search, report, signal), signal);
-      made = await this.#read(admin, signal);
-      if (!made.mapping.identities.some((need) => need.lacksItself)) break;
-    }
-    return made;
-  }
-
-  /** Of processes that stand by, one at a time makes the slot. @throws PgsyncError SLOT_ACTIVE where another one does */
-  async #refuseOtherMaker(admin: Sql, found: DatabaseState, signal: AbortSignal): Promise<void> {
-    if (this.hold === null || this.hold.isMaking) return;
-    if (await this.hold.makesAlone(signal)) {
-      // It may have been made since it was looked for.
-      const slot = await orAborted(inspectSlot(admin, this.#slotName), signal);
-      if (slot?.confirmedFlushLsn === found.slot?.confirmedFlushLsn) return;
-    }
-    throw new PgsyncError("SLOT_ACTIVE", `Another process makes the replication slot "${this.#slotName}".`);
+  /** Once, also where what follows has to be tried again: the search engine may be away for hours. */
+  #tellLoss(loss: PgsyncError, sentence: string): void {
+    const { board } = this.shared;
+    this.#carried = null;
+    if (board.remapping === sentence) return;
+    const remedy = "A new slot is made, and the documents are loaded anew in place.";
+    board.retry(new PgsyncError(loss.code, loss.message, { remedy, cause: loss }), "replication");
+    logger.warn("{sentence}", { sentence, code: loss.code });
+    board.remapping = sentence;
   }
 
   /**
@@ -345,41 +304,58 @@ export class DatabaseRun {
    * @throws the error, where it does not
    */
   #goOnAfter(error: unknown, checkpoint: Checkpoint): Restart {
-    if (error instanceof PgsyncError) recordLoss(error, checkpoint);
-    if (!goesOnAfter(this.shared.run, error)) throw error;
+    if (!(error instanceof PgsyncError)) throw error;
+    recordDivergence(error, checkpoint);
     if (this.hold !== null && standsByAfter(error)) throw error;
-    if (error.code === "SERVER_CHANGED") {
-      return { reason: `${error.message} All sessions are opened anew.`, error };
+    switch (verdict(this.shared.run, error)) {
+      case "halt":
+        throw error;
+      case "reopen":
+        return { reason: `${error.message} All sessions are opened anew.`, error };
+      case "resync":
+        return { reason: `Changes ${isCarried(error) ? "are" : "may be"} lost: ${error.message}`, error };
     }
-    return { reason: `Changes are lost: ${error.message}`, error };
   }
 
-  /** Reads the changed database, however long that takes. @param error what the run was ended by */
-  async #readAnew(admin: Sql, checkpoint: Checkpoint, error: PgsyncError | null, signal: AbortSignal) {
+  /**
+   * Looks anew at the database, whichever server has it by now, however long that takes; mends what is lost.
+   *
+   * @param error what the run was ended by; null: its tables have changed
+   */
+  async #readAnew(checkpoint: Checkpoint, error: PgsyncError | null, signal: AbortSignal) {
     const { run, board } = this.shared;
+    let isFresh = error === null;
+    this.#carried = error !== null && isCarried(error) ? error : null;
+    if (error?.code === "SERVER_CHANGED") this.#walsenders.clear();
     const read = async () => {
-      const found = await this.#read(admin, signal);
+      if (!isFresh) await this.#reconnect();
+      isFresh = false;
+      const found = await this.#read(signal);
       if (found.mapping.catalog.server.inRecovery) throw standbyError(run.postgres);
       // A publication that somebody has only changed is for him to mend.
-      if (error?.code === "PUBLICATION_MISSING" && !isLoss(error) && found.publication !== null) throw error;
-      const lost = error !== null && isLoss(error) ? error : null;
-      const state = await this.#prepare(admin, found, checkpoint, signal, lost, true);
+      if (error?.code === "PUBLICATION_MISSING" && !isCarried(error) && found.publication !== null) {
+        throw error;
+      }
+      const going = { carried: this.#carried, walsenders: this.#walsenders };
+      const loss = await this.#preparation.judge(this.#admin, found, checkpoint, signal, going);
+      const state = await this.#preparation.carryOut(this.#admin, found, loss, checkpoint, signal, going);
       checkpoint.adopt(identityOf(state));
-      return { state, changed: await orAborted(this.#changed(admin, state, checkpoint), signal) };
+      return { state, changed: await orAborted(this.#changed(state, checkpoint), signal) };
     };
-    // Where another process has the slot, this one lets go of everything.
-    const mayPass = (fault: PgsyncError) =>
-      isTemporary(fault, fault.nextOnceConnected) && (this.hold === null || fault.code !== "SLOT_ACTIVE");
+    const mayPass = (fault: PgsyncError) => {
+      // Where another process has the slot, this one lets go of everything.
+      if (this.hold !== null && fault.code === "SLOT_ACTIVE") return false;
+      return isTemporary(fault, fault.nextOnceConnected) || PASSING.has(fault.code);
+    };
     return await patiently(read, toPgsyncError, (fault) => board.retry(fault), signal, mayPass);
   }
 }
+
+/** What passes when all sessions are opened anew. */
+const PASSING: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["SERVER_CHANGED"]);
 
 /** Why the following begins anew. */
 interface Restart extends Remap {
   /** What ended it; none where the tables have changed. */
   readonly error?: PgsyncError;
-}
-
-function refuse([problem]: readonly PgsyncError[]): void {
-  if (problem !== undefined) throw problem;
 }

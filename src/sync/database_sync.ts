@@ -20,7 +20,7 @@ import { RowSource } from "./row_source.ts";
 import { type Remap, RunSignals } from "./run_signals.ts";
 import { watchHolder } from "./holder_watch.ts";
 import { SlotHold } from "./slot_hold.ts";
-import { goesOnAfter, standsByAfter } from "./slot_loss.ts";
+import { standsByAfter, verdict } from "./slot_loss.ts";
 import { SourceLoop } from "./source_loop.ts";
 import { SourceWatch } from "./source_watch.ts";
 import { ViewRefresher } from "./view_refresher.ts";
@@ -38,6 +38,8 @@ export interface DatabaseSyncOptions extends Omit<IndexOpening, "replaced" | "he
   /** Outlives this object: what is told once is not told again after each change of a table. */
   readonly limit: DeadLetterLimit;
   readonly health: SearchHealth;
+  /** Gets the process ids of the walsenders. */
+  readonly walsenders: Set<number>;
   /** Takes what operators want done with dead letters. */
   readonly desk: DeadLetterDesk;
   /** The session that holds the slot already, where other processes stand by for it; else null. */
@@ -86,12 +88,13 @@ export class DatabaseSync {
       board.replica = () => source.problem;
       limit.check();
       void source.watch(onFailure, watching);
-      // The stream has a watchdog of its own, but none while it is held back by those who wait for an answer.
-      void source.watchLinks([admin], watching);
 
       // Nothing is compared or loaded before the slot is held, nor any index made: whoever holds it until then may refuse documents that were
       // compared here, and end.
-      const onTaken = () => source.clock.slotTaken();
+      const onTaken = (walsender: number) => {
+        this.options.walsenders.add(walsender);
+        source.clock.slotTaken();
+      };
       slot = new SlotHold({ ...this.options, keeper, onTaken, signal: leaving.signal });
       const onReplaced = async (error: PgsyncError) => {
         this.#replaced.abort();
@@ -148,7 +151,6 @@ export class DatabaseSync {
       board.phase = this.#signals.remap === null ? "stopping" : "catching-up";
       await this.#settle(pipeline, this.options.held === null ? FLUSH_LIMIT_MS : HAND_OVER_LIMIT_MS);
       keeper.flush();
-      keeper.close();
       leaving.abort();
       await slot.done;
       working.throwIfAborted();
@@ -167,10 +169,12 @@ export class DatabaseSync {
       const fault = explanation ?? error;
       // At once: what is still to be tidied up may wait for a server.
       const standsBy = this.options.held !== null && standsByAfter(fault);
-      if (!goesOnAfter(this.options.run, fault) && !standsBy) board.halt(fault);
+      if (verdict(this.options.run, fault) === "halt" && !standsBy) board.halt(fault);
       throw fault;
     } finally {
       onFailure(new PgsyncError("INTERNAL", "The run is over."));
+      // What it would still store may be the position of another life of the file.
+      keeper.close();
       leaving.abort();
       // Its own error, if any, has been told; what counts here is that the slot is free.
       await slot?.done.catch((error: unknown) => logger.debug("the stream ended with {error}", { error }));
@@ -287,8 +291,11 @@ export class DatabaseSync {
           this.#signals.mapAnew(result);
         } else board.tablesLookedAt = began;
       },
-      onFailure: (error, since) =>
-        tellFailingLooks(board, postgresError(error, errorContext(admin, "look at the tables")), since),
+      onFailure: (thrown, since) => {
+        const error = postgresError(thrown, errorContext(admin, "look at the tables"));
+        if (error.code === "SERVER_CHANGED") this.#signals.fail(error);
+        else tellFailingLooks(board, error, since);
+      },
     });
   }
 

@@ -1,5 +1,5 @@
 import { getLogger } from "@logtape/logtape";
-import { lookAtStandby, refuseUnfit, type Replica, standbyError } from "../documents/standby_look.ts";
+import { lookAtStandby, refuseUnfit, type Replica, replicaError } from "../documents/standby_look.ts";
 import { connectPostgres, errorContext } from "../postgres/connect.ts";
 import { isTemporary } from "../retry/patience.ts";
 
@@ -16,7 +16,7 @@ export async function checkReplica(replica: Replica, database: string): Promise<
   try {
     refuseUnfit(await lookAtStandby(sql), replica);
   } catch (thrown) {
-    const error = standbyError(thrown, errorContext(sql, "tell how far it is"));
+    const error = replicaError(thrown, errorContext(sql, "tell how far it is"));
     if (!isTemporary(error)) throw error;
     logger.warn("the replica is not there yet: {message}", { message: error.message });
   } finally {

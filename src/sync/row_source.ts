@@ -7,7 +7,6 @@ import { SourceSession } from "../documents/source_session.ts";
 import { StandbyClock } from "../documents/standby_clock.ts";
 import { PgsyncError } from "../errors/error.ts";
 import { connectPostgres, type Sql } from "../postgres/connect.ts";
-import { watchLink } from "../postgres/link_watch.ts";
 import { delayOrAbort } from "../retry/backoff.ts";
 import type { OnFault } from "../retry/patience.ts";
 import { isOfSearch } from "../search/errors.ts";
@@ -42,18 +41,17 @@ export class RowSource implements AsyncDisposable {
 
   constructor(private readonly options: RowSourceOptions) {
     const { run, state: { database, mapping } } = options;
-    const { timeline } = mapping.catalog.server;
+    const { server } = mapping.catalog;
     const sessions = { lookups: 4, builders: run.bulkConcurrency + 1, loaders: run.loadWorkers };
     if (run.postgresReplica === null) {
-      this.session = new SourceSession(run.postgres, database, sessions);
-      this.clock = new ServerClock(this.session, timeline);
+      this.session = new SourceSession(run.postgres, database, sessions, null, server);
+      this.clock = new ServerClock(this.session);
       this.#catalog = options.admin;
       return;
     }
-    const { systemIdentifier } = mapping.catalog.server;
-    const replica = { options: run.postgresReplica, systemIdentifier };
-    this.session = new SourceSession(run.postgres, database, sessions, replica);
-    this.#standby = new StandbyClock(this.session, replica, this.onFault, timeline);
+    const replica = { options: run.postgresReplica, systemIdentifier: server.systemIdentifier };
+    this.session = new SourceSession(run.postgres, database, sessions, replica, server);
+    this.#standby = new StandbyClock(this.session, replica, this.onFault);
     this.clock = this.#standby;
     this.#catalog = connectPostgres(replica.options, {
       database,
@@ -88,19 +86,6 @@ export class RowSource implements AsyncDisposable {
   /** As `SourceSession.untilDone`. */
   async untilDone<T>(work: () => Promise<T>, doing: string, signal: AbortSignal): Promise<T> {
     return await this.session.untilDone(work, doing, this.onFault, signal);
-  }
-
-  /** Watches whether the servers answer, until the signal. @param others pools that lead to the primary, too */
-  async watchLinks(others: readonly Sql[], signal: AbortSignal): Promise<void> {
-    const { database, options: primary, links } = this.session;
-    await Promise.all(links.map(({ options, pools }) =>
-      watchLink({
-        options,
-        database,
-        pools: [...pools, ...options === primary ? others : [this.#catalog]],
-        onSilence: this.onFault,
-      }, signal)
-    ));
   }
 
   /** Looks at the replica, where there is one, until the signal. @param onUnfit told that it is none any more */

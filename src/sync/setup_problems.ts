@@ -12,7 +12,7 @@ import { publicationStatements } from "./setup_statements.ts";
  * What keeps a run from starting, when bootstrap may make what is missing (and the role has the right to), or may not.
  *
  * @param goesOn the run was going on: a partition that was made meanwhile may lack its identity (the stream's reader
- * reckons with that), and must not end it
+ * reckons with that), and must not end it; nor must walsenders that are all taken for a moment
  * @returns errors with remedies; empty when all is well
  */
 export function setupProblems(
@@ -26,8 +26,8 @@ export function setupProblems(
   const problems = checkServer(server, {
     slot: withBootstrap && slot === null,
     publication: withBootstrap && publication === null,
-    // A walsender that is about to end may still be counted; the stream itself waits for a free one.
-    walSenders: slot?.active === true ? 0 : 1,
+    // A walsender that is about to end may still be counted; the stream itself waits for a free one, as it did when it was cut off.
+    walSenders: goesOn || slot?.active === true ? 0 : 1,
   });
   const identities = mapping.identities.filter((need) => goesOn ? need.lacksItself : need.sql.length > 0);
   problems.push(

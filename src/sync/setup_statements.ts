@@ -13,7 +13,7 @@ export function bootstrapStatements(state: DatabaseState): string[] {
   return [
     ...identityStatements(state),
     ...publicationStatements(state),
-    ...(slot === null ? [createSlotSql(name)] : []),
+    ...(slot === null ? [createSlotSql(name, state.mapping.catalog.server.versionNumber)] : []),
   ];
 }
 

@@ -1,9 +1,9 @@
 import { PgsyncError } from "../errors/error.ts";
 import { connectPostgres, errorContext } from "../postgres/connect.ts";
 import { postgresError } from "../postgres/errors.ts";
+import type { ServerIdentity } from "../postgres/server_identity.ts";
 import { HeldSlot, type HeldSlotSettings } from "../replication/held_slot.ts";
 import type { Lsn } from "../replication/lsn.ts";
-import type { ServerIdentity } from "../replication/stream_server.ts";
 import { orAborted } from "../retry/abort.ts";
 
 /** Which slot, of which server. */

@@ -20,8 +20,8 @@ export interface SlotHoldOptions {
   readonly keeper: PositionKeeper;
   /** A session that holds the slot already, to be followed; null: none. */
   readonly held: HeldSlot | null;
-  /** Called whenever a session of the stream stands: another process may have had the slot until then. */
-  readonly onTaken: () => void;
+  /** Called whenever a session of the stream stands: another process may have had the slot until then. @param walsender as `FollowSettings.onConnect` */
+  readonly onTaken: (walsender: number) => void;
   /** An abort lets go of it. */
   readonly signal: AbortSignal;
 }
@@ -46,8 +46,8 @@ export class SlotHold {
       server: { systemIdentifier, timeline },
       startFrom: () => keeper.stored,
       held,
-      onConnect: () => {
-        onTaken();
+      onConnect: (walsender) => {
+        onTaken(walsender);
         this.#consumer?.onConnect();
         this.#taken.resolve();
       },

@@ -1,18 +1,13 @@
-import { getLogger } from "@logtape/logtape";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
-import type { ErrorCode } from "../errors/codes.ts";
-import { PgsyncError, toPgsyncError } from "../errors/error.ts";
+import { type ErrorCode, ERRORS } from "../errors/codes.ts";
+import { PgsyncError } from "../errors/error.ts";
 import type { Sql } from "../postgres/connect.ts";
-import { patiently } from "../retry/patience.ts";
 import { sqlStateOf } from "../postgres/errors.ts";
 import type { PostgresOptions } from "../postgres/options.ts";
-import { assertUsableSlot, dropSlot, type SlotState } from "../replication/slot.ts";
-import type { StatusBoard } from "../status/status_board.ts";
-import type { DatabaseState } from "./database_state.ts";
+import { aheadError, assertUsableSlot } from "../replication/slot.ts";
+import { type DatabaseState, identityOf } from "./database_state.ts";
 import type { RunOptions } from "./options.ts";
-import { positionLoss } from "./slot_position.ts";
-
-const logger = getLogger(["pgsync", "sync"]);
+import { historyLoss } from "./slot_position.ts";
 
 /**
  * Faults after which changes are missing that nobody will tell of any more. What helps is one and the same: a new slot is begun, all
@@ -20,21 +15,32 @@ const logger = getLogger(["pgsync", "sync"]);
  * them, for a load supposes nothing of what the index holds; but it reads everything, and it makes the index forget what the
  * server has lost. So it is done where it was asked for.
  *
- * Not among them: CHECKPOINT_BEHIND (see `mayMend`; a run that meets it while it follows was replaced by another), CHECKPOINT_FOREIGN (another cluster, or a primary of before that came back: most often a wrong address, and its rows
+ * A loss is established, not carried: whatever ended a run, sessions are opened anew, it is looked whose server this is, and then
+ * what server and file show decides. Only what the server cannot show is taken from the error.
+ *
+ * Not among them: CHECKPOINT_FOREIGN (another cluster, or a primary of before that came back: most often a wrong address, and its rows
  * would replace the right documents), SLOT_MISMATCH (somebody else's slot), INDEX_FOREIGN and INDEX_CHANGED (the index is not, or no
  * longer, for these documents).
  */
-const LOSSES: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+
+/** What server and file show by themselves, at any later time. CHECKPOINT_BEHIND is not among them where a run goes on: it was replaced. */
+const SHOWN: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   // Somebody dropped it, or a standby was promoted that had no copy of it.
   "SLOT_MISSING",
   // max_slot_wal_keep_size, idle_replication_slot_timeout, rows that a standby removed.
   "SLOT_LOST",
+  // The position means something else on this server. Noted in the file, for later nobody can tell.
+  "HISTORY_DIVERGED",
+  // Gone, or only changed.
+  "PUBLICATION_MISSING",
+]);
+
+/** What nobody but the error tells of. */
+const CARRIED: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   // The WAL is there, but cannot be read.
   "DECODING_FAILED",
   // The documents that a row left cannot be found, and the change comes again at each start.
   "OLD_VALUE_MISSING",
-  // The position means something else on this server.
-  "HISTORY_DIVERGED",
   // Documents of the history that the server has lost take no change any more.
   "INDEX_VERSION_AHEAD",
 ]);
@@ -42,25 +48,51 @@ const LOSSES: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
 /** The server did not find the publication, be it gone or younger than the slot: the slot is of no use then. */
 const UNDEFINED_OBJECT = "42704";
 
-/** Whether only a new slot helps. */
-export function isLoss(error: PgsyncError): boolean {
-  return LOSSES.has(error.code) ||
-    error.code === "PUBLICATION_MISSING" && sqlStateOf(error.cause) === UNDEFINED_OBJECT;
+/** Changes that nobody will tell of any more. */
+export interface Loss {
+  readonly error: PgsyncError;
+  /**
+   * A start with --bootstrap is not enough to have it mended, it has to be asked for by --on-slot-loss resync: the slot, or the
+   * documents, may be another server's or another run's.
+   */
+  readonly byName: boolean;
 }
 
+/** What becomes of a run that was ended. */
+export type Verdict =
+  /** The server has become another one: sessions are opened anew, and the run goes on where it can. */
+  | "reopen"
+  /** Changes are lost, or seem to be, and that may be mended: as before, and what is found lost is made anew. */
+  | "resync"
+  /** It ends. */
+  | "halt";
+
 /** Whether a run may begin a new slot by itself. A start that makes what is missing asks for it, unless it says otherwise. */
-export function mayResync({ onSlotLoss, bootstrap }: RunOptions): boolean {
+export function mayResync({ onSlotLoss, bootstrap }: Pick<RunOptions, "onSlotLoss" | "bootstrap">): boolean {
   return (onSlotLoss ?? (bootstrap ? "resync" : "halt")) === "resync";
 }
 
-/**
- * Whether a run that was ended by this begins anew by itself: with new sessions where the server has become another one, with a new slot
- * where changes are lost. A publication that cannot be used is looked at first: it may be there, and somebody else's to mend.
- */
-export function goesOnAfter(run: RunOptions, error: unknown): error is PgsyncError {
-  if (!(error instanceof PgsyncError)) return false;
-  return error.code === "SERVER_CHANGED" ||
-    mayResync(run) && (isLoss(error) || error.code === "PUBLICATION_MISSING");
+/** Whether an error tells of changes that are lost, or seem to be. */
+export function isLoss({ code }: PgsyncError): boolean {
+  return SHOWN.has(code) || CARRIED.has(code);
+}
+
+/** Judges what ended a run. Pure. */
+export function verdict(run: Pick<RunOptions, "onSlotLoss" | "bootstrap">, error: unknown): Verdict {
+  if (!(error instanceof PgsyncError)) return "halt";
+  if (error.code === "SERVER_CHANGED") return "reopen";
+  return mayResync(run) && isLoss(error) ? "resync" : "halt";
+}
+
+/** Whether an error tells of a loss that the server does not show by itself. */
+export function isCarried(error: PgsyncError): boolean {
+  return CARRIED.has(error.code) ||
+    error.code === "PUBLICATION_MISSING" && sqlStateOf(error.cause) === UNDEFINED_OBJECT;
+}
+
+/** Whether a loss may be mended. Pure. */
+export function mayMend({ byName }: Loss, run: Pick<RunOptions, "onSlotLoss" | "bootstrap">): boolean {
+  return byName ? run.onSlotLoss === "resync" : mayResync(run);
 }
 
 /**
@@ -73,19 +105,10 @@ export function standsByAfter(error: PgsyncError): boolean {
 }
 
 /**
- * Whether a run may mend a loss that it finds at its start by beginning a new slot. A slot that has been confirmed beyond the
- * file's position (CHECKPOINT_BEHIND) may be in the hands of another run, which would lose it: so that has to be asked for by
- * name, and nobody must be following the slot.
- */
-export function mayMend(loss: PgsyncError, run: RunOptions, slot: SlotState | null): boolean {
-  if (loss.code !== "CHECKPOINT_BEHIND") return mayResync(run);
-  return run.onSlotLoss === "resync" && slot?.active !== true;
-}
-
-/**
- * What was lost while nothing ran, or what a run was ended by; null where it can go on.
+ * What is lost, by what the file has noted, and by what the server shows; null where the run can go on.
  *
  * @param options how the server is reached
+ * @param checkpoint it belongs to the server, as far as that is known
  * @throws PgsyncError SLOT_MISMATCH; of PostgreSQL
  */
 export async function findLoss(
@@ -93,54 +116,62 @@ export async function findLoss(
   options: PostgresOptions,
   state: DatabaseState,
   checkpoint: Checkpoint,
-): Promise<PgsyncError | null> {
+): Promise<Loss | null> {
   const { slot, slotName, database, publication } = state;
+  const noted = checkpoint.loss();
+  if (noted?.begun === true) {
+    return { error: notedError(noted.code, noted.reason, checkpoint), byName: false };
+  }
+  const diverged = noted === null
+    ? await historyLoss(admin, options, state, checkpoint)
+    : notedError(noted.code, noted.reason, checkpoint);
+  if (diverged !== null) {
+    // No slot, and WAL that ends too early: a copy of the server, most likely, or one that was left behind.
+    const isCopy = slot === null && checkpoint.identity()?.timeline === identityOf(state).timeline;
+    return { error: diverged, byName: isCopy };
+  }
   try {
     assertUsableSlot(slot, slotName, database);
   } catch (thrown) {
-    if (thrown instanceof PgsyncError && isLoss(thrown)) return thrown;
+    if (thrown instanceof PgsyncError && SHOWN.has(thrown.code)) return { error: thrown, byName: false };
     throw thrown;
   }
   if (publication === null) {
-    return new PgsyncError(
+    const error = new PgsyncError(
       "PUBLICATION_MISSING",
       `The publication "${slotName}" is gone, and PostgreSQL cannot read the slot of that name with one that is made now.`,
     );
+    return { error, byName: false };
   }
-  return await positionLoss(admin, options, state, slot, checkpoint);
-}
-
-/**
- * Whether a setup problem is a loss, too: what a resync mends.
- *
- * @param problem of `setupProblems`
- */
-export function isLossProblem(problem: PgsyncError, state: DatabaseState): boolean {
-  return isLoss(problem) || problem.code === "PUBLICATION_MISSING" && state.publication === null;
+  const ahead = aheadError(slotName, slot.confirmedFlushLsn, checkpoint.position());
+  // The slot may be in the hands of another run, which would lose it.
+  return ahead === null ? null : { error: ahead, byName: true };
 }
 
 /** Keeps in the file what nobody could find out again: by the next start the server may have come to the position. */
-export function recordLoss(loss: PgsyncError, checkpoint: Checkpoint): void {
-  if (loss.code === "HISTORY_DIVERGED") checkpoint.noteLoss(loss.message);
+export function recordDivergence(error: PgsyncError, checkpoint: Checkpoint): void {
+  if (error.code !== "HISTORY_DIVERGED" || checkpoint.loss() !== null) return;
+  checkpoint.noteLoss({ code: error.code, reason: error.message, begun: false });
 }
 
-/** Drops the slot for a resync, and says so. @throws PgsyncError that is not temporary; the signal's reason */
-export async function giveSlotUp(
-  admin: Sql,
-  state: DatabaseState,
-  loss: PgsyncError,
-  board: StatusBoard,
-  signal: AbortSignal,
-): Promise<void> {
-  const remedy = "A new slot is made, and the documents are loaded anew in place.";
-  const reason =
-    `The slot "${state.slotName}" is given up, and the documents are loaded anew: ${loss.message}`;
-  // Once, also where what follows has to be tried again: the search engine may be away for hours.
-  if (board.remapping !== reason) {
-    board.retry(new PgsyncError(loss.code, loss.message, { remedy, cause: loss }), "replication");
-    logger.warn("{reason}", { reason });
-    board.remapping = reason;
+/** Keeps in the file that a loss is being mended: whoever is interrupted, after the slot was dropped perhaps, finds it again. */
+export function recordMending(error: PgsyncError, checkpoint: Checkpoint): void {
+  checkpoint.noteLoss({ code: error.code, reason: error.message, begun: true });
+}
+
+function notedError(code: string, reason: string, checkpoint: Checkpoint): PgsyncError {
+  if (!isErrorCode(code) || code !== "HISTORY_DIVERGED") {
+    return new PgsyncError(isErrorCode(code) ? code : "SLOT_MISSING", reason);
   }
-  const drop = () => dropSlot(admin, state.slotName);
-  await patiently(drop, toPgsyncError, (fault) => board.retry(fault), signal);
+  return new PgsyncError(code, reason, {
+    remedy:
+      `${
+        ERRORS[code].remedy
+      } Where a wrong address had led to a copy of the server, and it is right by now: move the ` +
+      `checkpoint file ${checkpoint.path} away; the slot's own position serves then, and all documents are compared.`,
+  });
+}
+
+function isErrorCode(code: string): code is ErrorCode {
+  return Object.hasOwn(ERRORS, code);
 }

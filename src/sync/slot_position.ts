@@ -1,113 +1,82 @@
 import { getLogger } from "@logtape/logtape";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
-import { PgsyncError } from "../errors/error.ts";
-import { errorContext, type Sql } from "../postgres/connect.ts";
-import { postgresError } from "../postgres/errors.ts";
+import type { PgsyncError } from "../errors/error.ts";
+import type { Sql } from "../postgres/connect.ts";
 import type { PostgresOptions } from "../postgres/options.ts";
-import { divergedError, divergence, readTimelineHistory } from "../replication/history.ts";
-import { formatLsn, type Lsn, parseLsn } from "../replication/lsn.ts";
-import { aheadError, type SlotState } from "../replication/slot.ts";
-import { documentVersion } from "../search/version.ts";
+import { divergedError, divergence, readTimelineHistory, readWalEnd } from "../replication/history.ts";
+import { formatLsn } from "../replication/lsn.ts";
+import type { SlotState } from "../replication/slot.ts";
 import { type DatabaseState, identityOf } from "./database_state.ts";
 
 const logger = getLogger(["pgsync", "sync"]);
 
 /** Whether a run can go on from the position in its checkpoint file. */
 
-/** @throws PgsyncError CHECKPOINT_FOREIGN where the file belongs to another server, database or slot */
-export function checkBelonging(state: DatabaseState, checkpoint: Checkpoint): void {
+/**
+ * Whether the file is of this server. To be asked before anything else, also where there is no slot: what an old primary, or a copy of
+ * the server, lacks is no loss. Only where another cluster has no slot, the file may be of one that was made anew: it is emptied when the slot
+ * is made (and the indices say whose they are).
+ *
+ * @param mayBeNew a slot may be made for the first time
+ * @throws PgsyncError CHECKPOINT_FOREIGN where the file belongs to another server, database or slot, or to a later timeline
+ */
+export function checkBelonging(state: DatabaseState, checkpoint: Checkpoint, mayBeNew: boolean): void {
   const now = identityOf(state);
+  const before = checkpoint.identity();
+  if (before === null) return;
+  const isNew = mayBeNew && state.slot === null && before.systemIdentifier !== now.systemIdentifier;
+  if (isNew) return checkpoint.checkOwner(now);
   // A greater timeline would be recorded by the check: that waits until it is known what became of the position.
-  const timeline = Math.min(now.timeline, checkpoint.identity()?.timeline ?? now.timeline);
-  checkpoint.checkIdentity({ ...now, timeline });
+  checkpoint.checkIdentity({ ...now, timeline: Math.min(now.timeline, before.timeline) });
 }
 
 /**
- * Why the changes after the stored position cannot be had from the slot; null where they can.
+ * Whether the position is in the server's WAL.
  *
- * @returns CHECKPOINT_BEHIND, HISTORY_DIVERGED
- * @param checkpoint it belongs to the server
+ * @param checkpoint as `checkBelonging`
+ * @returns HISTORY_DIVERGED where it is not
  * @throws PgsyncError of PostgreSQL
  */
-export async function positionLoss(
-  admin: Sql,
-  options: PostgresOptions,
-  state: DatabaseState,
-  slot: SlotState,
-  checkpoint: Checkpoint,
-): Promise<PgsyncError | null> {
-  const noted = checkpoint.loss();
-  if (noted !== null) return new PgsyncError("HISTORY_DIVERGED", noted);
-  return await historyLoss(admin, options, state, checkpoint) ??
-    aheadError(slot.name, slot.confirmedFlushLsn, checkpoint.position());
-}
-
-/**
- * Whether the position belongs to the server's WAL. Where a standby was promoted that had received all of it, the run can go on, but the
- * documents are compared: some may show what was committed after the position, on the server before, and lost with it.
- */
-async function historyLoss(
+export async function historyLoss(
   admin: Sql,
   options: PostgresOptions,
   state: DatabaseState,
   checkpoint: Checkpoint,
 ): Promise<PgsyncError | null> {
   const before = checkpoint.identity();
-  const now = identityOf(state);
   const lsn = checkpoint.position();
-  if (before === null) return null;
+  const now = identityOf(state);
+  if (before === null || lsn === null || before.systemIdentifier !== now.systemIdentifier) return null;
   const ancestors = before.timeline === now.timeline
     ? []
-    : await readTimelineHistory(options, state.database, now.timeline);
-  const end = await walEnd(admin);
-  if (lsn !== null) {
-    const reason = divergence(
-      { timeline: before.timeline, lsn },
-      { timeline: now.timeline, lsn: end },
-      ancestors,
-    );
-    if (reason !== null) return divergedError(state.slotName, reason);
-  }
+    : await readTimelineHistory(options, state.database, now);
+  const end = await readWalEnd(admin);
+  const reason = divergence(
+    { timeline: before.timeline, lsn },
+    { ...end, timeline: now.timeline },
+    ancestors,
+  );
+  return reason === null ? null : divergedError(options, state.slotName, reason);
+}
+
+/**
+ * To be called when nothing is lost. Where a standby was promoted that had received all that was taken, the run can go on, but the
+ * documents are compared: some may show what was committed after the position, and lost with the server before.
+ */
+export function recordPromotion(state: DatabaseState, checkpoint: Checkpoint): void {
+  const before = checkpoint.identity();
+  const now = identityOf(state);
+  if (before === null || before.timeline >= now.timeline) return;
   checkpoint.transaction(() => {
     // Forgotten in one step with the timeline: whoever is interrupted has the documents compared all the same.
-    if (before.timeline < now.timeline) checkpoint.keepSources([]);
+    checkpoint.keepSources([]);
     checkpoint.checkIdentity(now);
   });
-  if (before.timeline < now.timeline) {
-    logger.warn(
-      "a standby was promoted: the server of slot {slot} is on timeline {now} now, and was on {before}; it holds all that was " +
-        "taken, so the run goes on, and the documents are compared",
-      { slot: state.slotName, now: now.timeline, before: before.timeline },
-    );
-  }
-  return null;
-}
-
-/** The greatest version that a document built from this server can have by now. @throws PgsyncError of PostgreSQL */
-export async function newestVersion(admin: Sql): Promise<bigint> {
-  const [row] = await asked(admin, (sql) =>
-    sql<{ file: string; lsn: string }[]>`
-      SELECT pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_flush_lsn()) AS file,
-        pg_catalog.pg_current_wal_flush_lsn()::text AS lsn`);
-  const timeline = Number.parseInt(row?.file.slice(0, 8) ?? "", 16);
-  // Batches at one position are numbered by the bits that alignment leaves free.
-  return documentVersion({ timeline, lsn: parseLsn(row?.lsn ?? "") + 7n, fromStream: true });
-}
-
-async function walEnd(admin: Sql): Promise<Lsn> {
-  const [row] = await asked(
-    admin,
-    (sql) => sql<{ lsn: string }[]>`SELECT pg_catalog.pg_current_wal_flush_lsn()::text AS lsn`,
+  logger.warn(
+    "a standby was promoted: the server of slot {slot} is on timeline {now} now, and was on {before}; it holds all that was " +
+      "taken, so the run goes on, and the documents are compared",
+    { slot: state.slotName, now: now.timeline, before: before.timeline },
   );
-  return parseLsn(row?.lsn ?? "");
-}
-
-async function asked<T>(admin: Sql, ask: (sql: Sql) => Promise<T>): Promise<T> {
-  try {
-    return await ask(admin);
-  } catch (thrown) {
-    throw postgresError(thrown, errorContext(admin, "tell its WAL position"));
-  }
 }
 
 /**

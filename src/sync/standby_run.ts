@@ -119,7 +119,7 @@ export class StandbyRun {
       board.retry(fault);
       board.standBy({ problem: fault.message });
     };
-    const watched = { options, database: this.database, pools: [sql], onSilence: onFault };
+    const watched = { options, database: this.database, onSilence: onFault };
     void watchLink(watched, AbortSignal.any([signal, over.signal]));
     board.standBy({ problem: null });
     try {

@@ -5,6 +5,7 @@ import { ServerClock } from "../documents/server_clock.ts";
 import { SourceSession } from "../documents/source_session.ts";
 import { PgsyncError, toPgsyncError } from "../errors/error.ts";
 import { connectPostgres } from "../postgres/connect.ts";
+import { oneServer } from "../postgres/server_identity.ts";
 import { orAborted } from "../retry/abort.ts";
 import { isTemporary, patiently } from "../retry/patience.ts";
 import type { DocumentSchema } from "../schema/tree.ts";
@@ -134,7 +135,10 @@ class StoredPlace implements DeadLetterPlace, AsyncDisposable {
   async #open(): Promise<ReadonlyMap<string, OutsideWriter>> {
     const { run, database, documents, file } = this;
     const slot = slotName(run.slot, database);
-    const admin = connectPostgres(run.postgres, { database, purpose: "letters", max: 1, kind: "admin" });
+    const admin = connectPostgres(run.postgres, {
+      ...{ database, purpose: "letters", max: 1, kind: "admin" },
+      admit: oneServer(run.postgres),
+    });
     this.#opened.defer(() => admin.end({ timeout: 0 }));
     const read = () => readDatabase(admin, database, documents, slot);
     const mayPass = (fault: PgsyncError) => isTemporary(fault);
@@ -145,20 +149,17 @@ class StoredPlace implements DeadLetterPlace, AsyncDisposable {
       });
     }
     refuseToWrite(state, file);
-    const session = new SourceSession(run.postgres, database, {
-      lookups: 1,
-      builders: run.bulkConcurrency + 1,
-      loaders: 1,
-    });
+    const limits = { lookups: 1, builders: run.bulkConcurrency + 1, loaders: 1 };
+    const { server } = state.mapping.catalog;
+    const session = new SourceSession(run.postgres, database, limits, null, server);
     this.#opened.use(session);
-    const { systemIdentifier, timeline } = state.mapping.catalog.server;
-    const clock = new ServerClock(session, timeline);
+    const clock = new ServerClock(session);
     const search = await this.connection.client();
     const { work: memory } = new RunMemory(run, documents.length, 1);
     const writers = new Map<string, OutsideWriter>();
     for (const mapped of state.mapping.documents) {
       const source = new UnchangedSource(admin, state, mapped);
-      const { generation } = await existingIndex(search, mapped, systemIdentifier, true, this.#signal);
+      const { generation } = await existingIndex(search, mapped, server.systemIdentifier, true, this.#signal);
       const options = {
         mapped,
         generation,
@@ -190,10 +191,10 @@ class StoredPlace implements DeadLetterPlace, AsyncDisposable {
  * @throws PgsyncError CHECKPOINT_FOREIGN, HISTORY_DIVERGED
  */
 function refuseToWrite(state: DatabaseState, file: Checkpoint): void {
-  checkBelonging(state, file);
+  checkBelonging(state, file, false);
   const remedy = "Start the run first: it finds out what became of the changes.";
   const loss = file.loss();
-  if (loss !== null) throw new PgsyncError("HISTORY_DIVERGED", loss, { remedy });
+  if (loss !== null) throw new PgsyncError("HISTORY_DIVERGED", loss.reason, { remedy });
   const before = file.identity()?.timeline;
   const { timeline } = identityOf(state);
   if (before === undefined || before === timeline) return;

@@ -6,6 +6,7 @@ import { SourceSession } from "../documents/source_session.ts";
 import { PgsyncError } from "../errors/error.ts";
 import type { MappedDocument } from "../mapping/tree.ts";
 import { connectPostgres, type Sql } from "../postgres/connect.ts";
+import { oneServer } from "../postgres/server_identity.ts";
 import type { DocumentSchema } from "../schema/tree.ts";
 import { connectSearch, type SearchClient } from "../search/client.ts";
 import { IndexVerifier } from "../verify/index_verifier.ts";
@@ -90,7 +91,10 @@ class DatabaseVerifier {
   async *verify(documents: readonly DocumentSchema[]): AsyncGenerator<IndexVerification> {
     const { run, database } = this;
     const slot = slotName(run.slot, database);
-    const admin = connectPostgres(run.postgres, { database, purpose: "verify", max: 1, kind: "admin" });
+    const admin = connectPostgres(run.postgres, {
+      ...{ database, purpose: "verify", max: 1, kind: "admin" },
+      admit: oneServer(run.postgres),
+    });
     try {
       const state = await readDatabase(admin, database, documents, slot);
       yield* this.#verify(admin, state, slot);
@@ -104,11 +108,12 @@ class DatabaseVerifier {
     const { mapping } = state;
     const workers = Math.max(1, run.loadWorkers);
     // Of the primary, also where a sync reads documents of a replica: what is compared must not be older than the index.
-    await using session = new SourceSession(run.postgres, database, {
+    const limits = {
       lookups: workers + 2,
       builders: Math.max(workers, run.bulkConcurrency) + 1,
       loaders: workers,
-    });
+    };
+    await using session = new SourceSession(run.postgres, database, limits, null, mapping.catalog.server);
     const clock = new ServerClock(session);
     for (const mapped of mapping.documents) {
       const { index } = mapped.schema;

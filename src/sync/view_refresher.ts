@@ -5,6 +5,7 @@ import { backendOfQuery } from "../postgres/backend.ts";
 import { connectPostgres, errorContext, type Sql } from "../postgres/connect.ts";
 import { postgresError } from "../postgres/errors.ts";
 import { quoteQualified } from "../postgres/quote.ts";
+import { onlyServer } from "../postgres/server_identity.ts";
 import { delayOrAbort } from "../retry/backoff.ts";
 import type { StatusBoard } from "../status/status_board.ts";
 import type { DatabaseState } from "./database_state.ts";
@@ -39,8 +40,9 @@ export class ViewRefresher implements AsyncDisposable {
   #closing: Promise<void> | null = null;
 
   constructor(private readonly options: ViewRefresherOptions) {
-    const { run: { postgres }, state: { database } } = options;
-    this.#sql = connectPostgres(postgres, { database, purpose: "refresh", max: 1, kind: "admin" });
+    const { run: { postgres }, state: { database, mapping } } = options;
+    const admit = onlyServer(postgres, mapping.catalog.server);
+    this.#sql = connectPostgres(postgres, { database, purpose: "refresh", max: 1, kind: "admin", admit });
   }
 
   /** Closes the connection; a refresh under way is given up. */

@@ -90,7 +90,7 @@ describe("Dead letters without a run", () => {
     using again = Checkpoint.open(fileOf(bench));
     assert.deepEqual(again.identity(), foreign);
     again.adopt(identity);
-    again.noteLoss("A test has lost changes.");
+    again.noteLoss({ code: "HISTORY_DIVERGED", reason: "A test has lost changes.", begun: false });
     again.close();
     await refusesRetry(bench, "HISTORY_DIVERGED");
   });

@@ -14,6 +14,7 @@ export function bootstrapCommand(context: Context) {
   return withLogAndEnvironment(
     command
       .addOption(options.slot)
+      .addOption(options.onSlotLoss)
       .addOption(options.checkpoint),
   )
     .action(async (flags) => {
