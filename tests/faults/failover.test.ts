@@ -1,84 +1,27 @@
 /** Another server where the one was that is followed: promoted, restored, or simply another. */
 import assert from "node:assert/strict";
 import { rmSync } from "node:fs";
-import { after, describe, it } from "node:test";
+import { describe, it } from "node:test";
 import type { PostgresServer } from "../../scripts/servers/postgres.ts";
-import { runToEnd } from "../../scripts/servers/process.ts";
-import type { ErrorCode } from "../../src/errors/codes.ts";
-import { PgsyncError } from "../../src/errors/error.ts";
-import type { RunOptions } from "../../src/sync/options.ts";
 import { Bench } from "../integration/support.ts";
 import { eventually } from "../support/eventually.ts";
-import { databasesOf, ownPostgres, ownStandby, throughProxy, withDatabase } from "../support/postgres.ts";
-import { startTcpProxy, type TcpProxy } from "../support/tcp_proxy.ts";
+import { databasesOf, ownPostgres, ownStandby, withDatabase } from "../support/postgres.ts";
 import { Vandal } from "../verify/damage.ts";
+import {
+  BOOKS,
+  CHANGES,
+  copyFolder,
+  failureOf,
+  faults,
+  isError,
+  loads,
+  openNamed,
+  promote,
+  replayed,
+  SHOP,
+  standbyMet,
+} from "./books.ts";
 import { superuser } from "./library.ts";
-
-const SHOP = `
-  CREATE TABLE book (id int PRIMARY KEY, title text);
-  CREATE TABLE rating (id int PRIMARY KEY, book int REFERENCES book, stars int);
-  INSERT INTO book SELECT n, 'book ' || n FROM generate_series(1, 50) AS n;
-  INSERT INTO rating SELECT n, n, 5 FROM generate_series(1, 50) AS n`;
-const BOOKS = `
-table: book
-children:
-  - {table: rating, label: ratings, relationship: {variant: object, type: one_to_many}}`;
-
-/** A row comes, one goes, one changes, one moves. */
-const CHANGES = [
-  "INSERT INTO book VALUES (100, 'new')",
-  "DELETE FROM rating WHERE book = 2",
-  "DELETE FROM book WHERE id = 2",
-  "UPDATE book SET title = 'changed' WHERE id = 3",
-  "UPDATE rating SET book = 4 WHERE id = 3",
-];
-
-function isError(code: ErrorCode, thrown: unknown): asserts thrown is PgsyncError {
-  assert.ok(thrown instanceof PgsyncError, String(thrown));
-  assert.equal(thrown.code, code, thrown.message);
-}
-
-/** The faults that were told of and tried again. */
-function faults(bench: Bench): ErrorCode[] {
-  return bench.events.flatMap((event) => event.type === "retry" ? [event.fault.code] : []);
-}
-
-function loads(bench: Bench): number {
-  return bench.events.filter((event) => event.type === "load" && event.load.state === "done").length;
-}
-
-const names: TcpProxy[] = [];
-after(async () => {
-  for (const name of names) await name.stop();
-});
-
-/** A database that is reached by a name which can be given to another server. */
-async function openNamed(
-  server: PostgresServer,
-  changes: Partial<RunOptions> = {},
-): Promise<{ readonly bench: Bench; readonly name: TcpProxy }> {
-  const name = await startTcpProxy(server.url);
-  names.push(name);
-  const bench = await Bench.open(databasesOf({ url: throughProxy(server.url, name) }), SHOP, BOOKS, changes);
-  return { bench, name };
-}
-
-/** Waits until a standby has replayed all that the primary has written. */
-async function replayed(standby: PostgresServer, primary: PostgresServer): Promise<void> {
-  const [there, here] = [superuser(standby), superuser(primary)];
-  const [row] = await here<{ lsn: string }[]>`SELECT pg_current_wal_flush_lsn()::text AS lsn`;
-  await eventually(async () => {
-    const [behind] = await there`SELECT pg_last_wal_replay_lsn() < ${row?.lsn ?? ""}::pg_lsn AS behind`;
-    assert.equal(behind?.["behind"], false);
-  }, { what: "the standby to replay" });
-  await Promise.all([there.end(), here.end()]);
-}
-
-async function promote(standby: PostgresServer): Promise<void> {
-  const sql = superuser(standby);
-  await sql`SELECT pg_promote()`;
-  await sql.end();
-}
 
 /** A standby that keeps copies of slots. */
 async function withSlotCopies(primary: PostgresServer): Promise<PostgresServer> {
@@ -128,10 +71,7 @@ describe("A standby that is promoted", () => {
     name.lead(standby.url);
     name.cut();
     // Its name leads to a server that is a standby still.
-    await eventually(() => {
-      const [status] = bench.synchronizer.status().databases;
-      assert.ok(status?.faults.some(({ message }) => /is a standby now/.test(message)));
-    }, { what: "the run to wait for the promotion" });
+    await standbyMet(bench);
     await promote(standby);
     await bench.write("UPDATE book SET title = 'after the failover' WHERE id > 40");
     await bench.assertSettled("on the promoted standby");
@@ -188,7 +128,7 @@ describe("A standby that is promoted", () => {
     const error = await bench.failure();
     isError("HISTORY_DIVERGED", error);
     assert.match(error.message, /its timeline 2 left timeline 1 at .*, before the position/);
-    isError("HISTORY_DIVERGED", await bench.runOnce({ bootstrap: false }).catch((again: unknown) => again));
+    isError("HISTORY_DIVERGED", await failureOf(bench, { bootstrap: false }));
     bench.start();
     await bench.assertSettled("loaded anew, without what was lost");
     await bench.write(...CHANGES);
@@ -225,7 +165,7 @@ describe("An older state of the server that is restored", () => {
         await bench.write(noise, noise, "UPDATE book SET title = 'after the restore' WHERE id = 9");
         isError(
           "HISTORY_DIVERGED",
-          await bench.runOnce({ bootstrap: false }).catch((again: unknown) => again),
+          await failureOf(bench, { bootstrap: false }),
         );
         bench.start();
       } else {
@@ -252,6 +192,7 @@ describe("Another cluster", () => {
     await there.unsafe("DELETE FROM rating; DELETE FROM book");
     bench.start();
     await bench.assertSettled("after the load");
+    const loaded = loads(bench);
     name.lead(other.url);
     name.cut();
     const error = await bench.failure();
@@ -264,9 +205,6 @@ describe("Another cluster", () => {
     name.cut();
     await bench.runOnce({ bootstrap: false });
     await bench.assertEqual("as it was");
+    assert.equal(loads(bench), loaded, "nothing was loaded anew");
   });
 });
-
-async function copyFolder(from: string, to: string): Promise<void> {
-  await runToEnd({ command: "cp", args: ["-a", from, to] });
-}

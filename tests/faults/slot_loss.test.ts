@@ -1,58 +1,26 @@
 /** Changes that nobody will tell of any more: a run halts by name, or begins a new slot and loads anew in place, as it was asked to. */
 import assert from "node:assert/strict";
-import { copyFileSync } from "node:fs";
+import { copyFileSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, it } from "node:test";
 import type { ErrorCode } from "../../src/errors/codes.ts";
-import { PgsyncError } from "../../src/errors/error.ts";
 import { parseLsn } from "../../src/replication/lsn.ts";
 import { SEARCH_DEFAULTS } from "../../src/search/options.ts";
 import { checkpointPath } from "../../src/sync/checkpoint_path.ts";
+import { Synchronizer } from "../../src/sync/synchronizer.ts";
 import { Bench } from "../integration/support.ts";
+import { optionsOf } from "../postgres/options.ts";
 import { useElasticsearch } from "../support/elasticsearch.ts";
 import { eventually } from "../support/eventually.ts";
-import { databasesOf, ownPostgres } from "../support/postgres.ts";
+import { databasesOf, ownPostgres, throughProxy, usePostgres } from "../support/postgres.ts";
 import { startTcpProxy } from "../support/tcp_proxy.ts";
+import { BOOKS, CHANGES, dropSlot, failureOf, isError, resyncs, SHOP, slotOf } from "./books.ts";
 
-const SHOP = `
-  CREATE TABLE book (id int PRIMARY KEY, title text);
-  CREATE TABLE rating (id int PRIMARY KEY, book int REFERENCES book, stars int);
-  INSERT INTO book SELECT n, 'book ' || n FROM generate_series(1, 50) AS n;
-  INSERT INTO rating SELECT n, n, 5 FROM generate_series(1, 50) AS n`;
-const BOOKS = `
-table: book
-children:
-  - {table: rating, label: ratings, relationship: {variant: object, type: one_to_many}}`;
-
-/** A row comes, one goes, one moves. */
-const CHANGES = [
-  "INSERT INTO book VALUES (100, 'new')",
-  "DELETE FROM rating WHERE book = 2",
-  "DELETE FROM book WHERE id = 2",
-  "UPDATE rating SET book = 4 WHERE id = 3",
-];
-
-const slotOf = (bench: Bench) => `pgsync_${bench.database.name}`;
-
-function isError(code: ErrorCode, thrown: unknown): asserts thrown is PgsyncError {
-  assert.ok(thrown instanceof PgsyncError, String(thrown));
-  assert.equal(thrown.code, code, thrown.message);
+/** Asserts that an error is such a loss, and says how it is mended. */
+function isLoss(code: ErrorCode, thrown: unknown): void {
+  isError(code, thrown);
   assert.match(thrown.remedy, /--on-slot-loss resync/);
-}
-
-/** How often a new slot was begun, by what was told of. */
-function resyncs(bench: Bench, code: ErrorCode): number {
-  return bench.events.filter((event) =>
-    event.type === "retry" && event.fault.code === code && /A new slot is made/.test(event.fault.remedy)
-  ).length;
-}
-
-async function dropSlot(bench: Bench): Promise<void> {
-  await eventually(async () => {
-    const name = slotOf(bench);
-    await bench
-      .sql`SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = ${name}`;
-    await bench.sql`SELECT pg_drop_replication_slot(${name})`;
-  }, { what: "the slot to be dropped", interval: 1 });
 }
 
 describe("A slot that is dropped", () => {
@@ -78,9 +46,9 @@ describe("A slot that is dropped", () => {
     await bench.assertSettled("after the load");
     await dropSlot(bench);
     await bench.write(...CHANGES);
-    isError("SLOT_MISSING", await bench.failure());
+    isLoss("SLOT_MISSING", await bench.failure());
     for (const changes of [{ onSlotLoss: "halt" }, { bootstrap: false }] as const) {
-      isError("SLOT_MISSING", await bench.runOnce(changes).catch((error: unknown) => error));
+      isLoss("SLOT_MISSING", await failureOf(bench, changes));
     }
     await bench.runOnce();
     await bench.assertEqual("with another slot");
@@ -116,7 +84,7 @@ describe("A slot that has lost its WAL", () => {
     await bench.runOnce();
     await bench.write(...CHANGES);
     await lose(bench);
-    isError("SLOT_LOST", await bench.runOnce({ bootstrap: false }).catch((error: unknown) => error));
+    isLoss("SLOT_LOST", await failureOf(bench, { bootstrap: false }));
     bench.start();
     await bench.assertSettled("after a start that may make another");
     assert.equal(resyncs(bench, "SLOT_LOST"), 1);
@@ -124,9 +92,15 @@ describe("A slot that has lost its WAL", () => {
     await proxy.shut();
     await bench.write("UPDATE book SET title = 'held up' WHERE id < 20", "DELETE FROM rating WHERE id = 30");
     await lose(bench);
-    await eventually(() => resyncs(bench, "SLOT_LOST") === 2, { what: "the run to notice" });
+    await eventually(() => {
+      const [status] = bench.synchronizer.status().databases;
+      return status?.notReady.some((reason) => /^Changes may be lost: .* removed WAL/.test(reason)) === true;
+    }, { what: "the run to notice" });
+    // Nothing is given up before it is known that all can be made anew.
+    assert.equal(resyncs(bench, "SLOT_LOST"), 1);
     await proxy.open();
     await bench.assertSettled("after it was held up");
+    assert.equal(resyncs(bench, "SLOT_LOST"), 2);
 
     await bench.stop();
     bench.start({ bootstrap: false });
@@ -134,7 +108,7 @@ describe("A slot that has lost its WAL", () => {
     await proxy.shut();
     await bench.write("UPDATE book SET title = 'held up again'");
     await lose(bench);
-    isError("SLOT_LOST", await bench.failure());
+    isLoss("SLOT_LOST", await bench.failure());
     await proxy.open();
     await bench.runOnce();
     await bench.assertEqual("after a new start");
@@ -157,8 +131,8 @@ describe("A publication that is gone", () => {
     await using bench = await Bench.open(17, SHOP, BOOKS);
     await bench.runOnce();
     await bench.write(`DROP PUBLICATION ${slotOf(bench)}`, ...CHANGES);
-    const thrown = await bench.runOnce({ onSlotLoss: "halt" }).catch((error: unknown) => error);
-    assert.ok(thrown instanceof PgsyncError && thrown.code === "PUBLICATION_MISSING", String(thrown));
+    const thrown = await failureOf(bench, { onSlotLoss: "halt" });
+    isError("PUBLICATION_MISSING", thrown);
     await bench.runOnce();
     await bench.assertEqual("with another publication");
   });
@@ -175,11 +149,101 @@ describe("A checkpoint file of before", () => {
     const [slot] = await bench.sql<{ lsn: string }[]>`
       SELECT confirmed_flush_lsn::text AS lsn FROM pg_replication_slots WHERE slot_name = ${slotOf(bench)}`;
     copyFileSync(`${path}.old`, path);
-    isError("CHECKPOINT_BEHIND", await bench.runOnce().catch((error: unknown) => error));
+    isLoss("CHECKPOINT_BEHIND", await failureOf(bench));
     await bench.runOnce({ bootstrap: false, onSlotLoss: "resync" });
     await bench.assertEqual("after another load");
     const [now] = await bench.sql<{ lsn: string }[]>`
       SELECT restart_lsn::text AS lsn FROM pg_replication_slots WHERE slot_name = ${slotOf(bench)}`;
     assert.ok(parseLsn(now?.lsn ?? "") >= parseLsn(slot?.lsn ?? ""), "it is another slot");
+  });
+
+  it("leaves the slot to whoever follows it, and a run that was replaced halts, whatever it may", async () => {
+    const network = await startTcpProxy((await usePostgres(17)).url);
+    await using bench = await Bench.open(17, SHOP, BOOKS);
+    await bench.runOnce();
+    const path = checkpointPath(bench.options, slotOf(bench));
+    copyFileSync(path, `${path}.old`);
+    bench.start({ bootstrap: false, postgres: optionsOf(throughProxy(bench.database.url, network)) });
+    await bench.write(...CHANGES);
+    await bench.assertSettled("the run that follows the slot");
+    const folder = mkdtempSync(join(tmpdir(), "pgsync-test-"));
+    const options = {
+      ...bench.options,
+      checkpointFolder: folder,
+      bootstrap: false,
+      onSlotLoss: "resync" as const,
+    };
+    copyFileSync(`${path}.old`, checkpointPath(options, slotOf(bench)));
+    const start = () => new Synchronizer(options).run({ signal: AbortSignal.timeout(60_000), daemon: true });
+    const error = await start().then(() => null, (thrown: unknown) => thrown);
+    isError("CHECKPOINT_BEHIND", error);
+    assert.match(error.message, /The slot is not given up: .* in use by process \d+ \(pgsync stream\)/);
+    // While it is away for a moment it is its slot all the same.
+    await network.shut();
+    await eventually(async () => {
+      const [slot] = await bench.sql`SELECT active FROM pg_replication_slots WHERE slot_name = ${
+        slotOf(bench)
+      }`;
+      assert.equal(slot?.["active"], false);
+    }, { what: "the slot to be let go" });
+    const again = start().then(() => null, (thrown: unknown) => thrown);
+    await eventually(async () => {
+      const rows = await bench.sql`SELECT FROM pg_stat_activity WHERE datname = ${bench.database.name}
+        AND application_name = 'pgsync admin' AND query LIKE '%pg_replication_slots%'`;
+      assert.equal(rows.length, 1);
+    }, { what: "the other to look at the slot", interval: 1 });
+    await network.open();
+    isError("CHECKPOINT_BEHIND", await again);
+    await bench.write("UPDATE book SET title = 'still followed'");
+    await bench.assertSettled("the run that follows the slot still does");
+    await bench.stop();
+    await network.stop();
+    rmSync(folder, { recursive: true });
+  });
+});
+
+describe("A first start", () => {
+  it("that did not come to its end is gone on with, also where losses are to halt it", async () => {
+    await using bench = await Bench.open(17, SHOP, BOOKS);
+    await bench.sql.begin(async (sql) => {
+      // The slot waits for its end.
+      await sql`UPDATE book SET title = 'uncommitted' WHERE id = 1`;
+      bench.start({ onSlotLoss: "halt" });
+      await eventually(async () => {
+        const rows = await bench.sql`SELECT FROM pg_stat_activity WHERE datname = ${bench.database.name}
+          AND application_name = 'pgsync admin' AND query LIKE '%pg_create_logical_replication_slot%'
+          AND state = 'active'`;
+        assert.equal(rows.length, 1);
+      }, { what: "the slot to be made" });
+      await bench.stop();
+      // Nobody tells the server, which would make the slot all the same.
+      await eventually(async () => {
+        await bench.sql`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+          WHERE datname = ${bench.database.name} AND application_name = 'pgsync admin'`;
+        const rows = await bench.sql`SELECT FROM pg_replication_slots WHERE slot_name = ${slotOf(bench)}`;
+        assert.equal(rows.length, 0);
+      }, { what: "the unfinished slot to be gone" });
+    });
+    await bench.runOnce({ onSlotLoss: "halt" });
+    await bench.assertEqual("after another start");
+  });
+});
+
+describe("A start that is to load anew where changes are lost", () => {
+  it("makes what is missing for it, without --bootstrap", async () => {
+    await using bench = await Bench.open(17, SHOP, BOOKS);
+    await bench.runOnce();
+    await bench.write(
+      `SELECT pg_drop_replication_slot('${slotOf(bench)}')`,
+      `DROP PUBLICATION ${slotOf(bench)}`,
+      "ALTER TABLE rating REPLICA IDENTITY DEFAULT",
+      ...CHANGES,
+    );
+    isLoss("SLOT_MISSING", await failureOf(bench, { onSlotLoss: "halt" }));
+    bench.start({ bootstrap: false, onSlotLoss: "resync" });
+    await bench.assertSettled("after the load");
+    await bench.write("UPDATE rating SET book = 5 WHERE id = 7");
+    await bench.assertSettled("a change that needs the replica identity");
+    await bench.stop();
   });
 });

@@ -79,3 +79,47 @@ test("the fields of an error are read by their letters", () => {
   const fields = readErrorFields(Buffer.from("SFATAL\0C3D000\0Mno such database\0\0"));
   assert.deepEqual([...fields], [["S", "FATAL"], ["C", "3D000"], ["M", "no such database"]]);
 });
+
+test("a question after the login is answered before anything else is, and nobody sees it, cut anywhere", () => {
+  const ready = message("Z", Buffer.of(73));
+  const login = Buffer.concat([KEY, message("S", Buffer.from("a\0b\0"))]);
+  const row = message("D", Buffer.from("\0\x02\0\0\0\x03abc\xff\xff\xff\xff", "latin1"));
+  const answer = Buffer.concat([
+    message("T", Buffer.from("\0\0")),
+    row,
+    message("C", Buffer.from("SELECT 1\0")),
+    ready,
+  ]);
+  const after = Buffer.concat([ROW, ERROR, ready]);
+  fc.assert(
+    fc.property(cuts, fc.boolean(), fc.boolean(), (steps, passes, fails) => {
+      const heard: unknown[] = [];
+      const asked: number[] = [];
+      const forwarded: Buffer[] = [];
+      const tap = new BackendTap((bytes) => forwarded.push(bytes), {
+        ask: () => void asked.push(Buffer.concat(forwarded).length),
+        onAnswer: (found) => {
+          heard.push(found instanceof Error ? Reflect.get(found, "code") : found);
+          return passes;
+        },
+      });
+      const stream = Buffer.concat([
+        login,
+        ready,
+        fails ? Buffer.concat([ERROR, ready]) : answer,
+        passes ? after : Buffer.alloc(0),
+      ]);
+      let position = 0;
+      for (const step of [...steps, stream.length]) {
+        tap.push(stream.subarray(position, position + step));
+        position = Math.min(stream.length, position + step);
+      }
+      assert.deepEqual(asked, [login.length], "when all of the login has been passed on");
+      assert.deepEqual(heard, [fails ? "42P01" : ["abc", null]]);
+      assert.equal(tap.ready, passes);
+      const expected = passes ? Buffer.concat([login, ready, after]) : login;
+      assert.ok(Buffer.concat(forwarded).equals(expected));
+    }),
+    { numRuns: 500 },
+  );
+});
