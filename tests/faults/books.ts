@@ -122,10 +122,15 @@ export async function copyFolder(from: string, to: string): Promise<void> {
   await runToEnd({ command: "cp", args: ["-a", from, to] });
 }
 
-/** Writes more than the buffers of both sides hold, until the walsender waits for us. The search engine must not answer. */
+export const FEWER = "DELETE FROM book WHERE id > 8000";
+
+/**
+ * Writes more than the buffers of both sides hold, until the walsender waits for us. The search engine must not answer. `FEWER` leaves as many
+ * books as the comparison can read.
+ */
 export async function heldBack(bench: Bench): Promise<void> {
   await bench.write("UPDATE book SET title = repeat('x', 3000) || id");
-  await bench.write("INSERT INTO book SELECT n, repeat('y', 4000) FROM generate_series(2001, 8000) AS n");
+  await bench.write("INSERT INTO book SELECT n, repeat('y', 1500) FROM generate_series(2001, 20000) AS n");
   await eventually(async () => {
     const rows = await bench.sql`SELECT FROM pg_stat_activity
       WHERE datname = ${bench.database.name} AND wait_event = 'WalSenderWriteData'`;

@@ -177,10 +177,8 @@ export class FollowerHere implements Follower {
   }
 }
 
-/** What the program logs when it gives a slot up, */
-const GIVEN_UP = /The slot "[^"]+" is given up/;
-/** and why it may. */
-const UNDECODABLE = /PostgreSQL cannot decode its WAL/;
+/** What the program logs when it gives a slot up, and the code of the error. */
+const GIVEN_UP = /The slot "[^"]+" is given up, and the documents are loaded anew \((\w+)\)/;
 /** What the program logs before it has all documents of an index compared. */
 const COMPARISON = / are (mapped and )?compared( anew\.)?/;
 
@@ -307,10 +305,10 @@ export class FollowerProcess implements Follower {
       onLine: (line) => {
         this.#address ??= /status at (http:\S+)/.exec(line)?.[1] ?? null;
         if (COMPARISON.test(line)) this.#onComparison();
-        if (GIVEN_UP.test(line)) {
-          this.slotsGivenUp++;
-          if (!UNDECODABLE.test(line)) this.#lost = line;
-        }
+        const code = GIVEN_UP.exec(line)?.[1];
+        if (code === undefined) return;
+        this.slotsGivenUp++;
+        if (code !== "DECODING_FAILED") this.#lost = line;
       },
     });
   }

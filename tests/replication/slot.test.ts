@@ -6,11 +6,11 @@ import { classifyStreamError } from "../../src/replication/diagnosis.ts";
 import {
   assertUsableSlot,
   createSlot,
-  dropSlot,
   inspectSlot,
   slotActiveError,
   type SlotState,
 } from "../../src/replication/slot.ts";
+import { dropSlot } from "../../src/replication/slot_drop.ts";
 import { databaseOf, optionsOf } from "../postgres/options.ts";
 import { eventually } from "../support/eventually.ts";
 import { ownPostgres, usePostgres } from "../support/postgres.ts";
