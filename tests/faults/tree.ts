@@ -240,9 +240,10 @@ export function startWriters(url: string, random: Random, sessions: number): Wri
   };
 }
 
-/** A deadlock, or a row whose parent another session has removed meanwhile. */
+/** A deadlock, a row whose parent another session has removed meanwhile, or no parent left to be chosen (null). */
 function isConflict(error: unknown): boolean {
-  return error instanceof postgres.PostgresError && ["40P01", "23503", "23505"].includes(error.code);
+  return error instanceof postgres.PostgresError &&
+    ["40P01", "23502", "23503", "23505"].includes(error.code);
 }
 
 function change(random: Random): string[] {
@@ -278,8 +279,14 @@ function change(random: Random): string[] {
         INSERT INTO note (part_id, body) SELECT id, ${word} FROM branch`,
       link,
     ],
+    // As many as go with the twenty above, so that the tree does not wither.
     () => [
-      `INSERT INTO item (owner_id, title, amount) SELECT ${owner}, ${word} || n, n FROM generate_series(1, 20) AS n`,
+      `WITH made AS (
+          INSERT INTO item (owner_id, title, amount)
+            SELECT ${owner}, ${word} || n, n FROM generate_series(1, 20) AS n RETURNING id
+        ),
+        branch AS (INSERT INTO part (item_id, name) SELECT id, ${word} FROM made, generate_series(1, 2) RETURNING id)
+        INSERT INTO note (part_id, body) SELECT id, ${word} FROM branch`,
     ],
     () => [`INSERT INTO part (item_id, name) VALUES (${one("item")}, ${word})`],
     () => [`INSERT INTO note (part_id, body) VALUES (${one("part")}, ${word})`],
