@@ -1,16 +1,11 @@
 import { PgsyncError } from "../errors/error.ts";
-import { connectPostgres, errorContext } from "../postgres/connect.ts";
-import { postgresError } from "../postgres/errors.ts";
 import type { ServerIdentity } from "../postgres/server_identity.ts";
 import { HeldSlot, type HeldSlotSettings } from "../replication/held_slot.ts";
 import type { Lsn } from "../replication/lsn.ts";
-import { orAborted } from "../retry/abort.ts";
+import { MakingLock } from "./making_lock.ts";
 
 /** Which slot, of which server. */
 export type SlotAddress = Omit<HeldSlotSettings, "startLsn" | "server">;
-
-/** With the name of the slot the key of the advisory lock: "pgsy" in ASCII. */
-const LOCK_CLASS = 0x70677379;
 
 /**
  * The slot in the hands of a process that was started as a standby: it is held from before anything is written, and between two
@@ -18,12 +13,12 @@ const LOCK_CLASS = 0x70677379;
  */
 export class SlotClaim implements AsyncDisposable {
   #held: HeldSlot | null = null;
-  #making: AsyncDisposable | null = null;
+  #making: MakingLock | null = null;
   readonly #lost = new AbortController();
 
   constructor(private readonly address: SlotAddress) {}
 
-  /** Aborted when the session that holds the slot ends by itself. */
+  /** Aborted when a session that holds the slot, or keeps others from making it, ends by itself: another process may have it from then on. */
   get lost(): AbortSignal {
     return this.#lost.signal;
   }
@@ -43,7 +38,7 @@ export class SlotClaim implements AsyncDisposable {
   async hold(position: Lsn, server: ServerIdentity | null, signal: AbortSignal): Promise<void> {
     if (this.isHeld) return;
     const settings = { ...this.address, startLsn: position, ...(server === null ? {} : { server }) };
-    const onLost = () => this.#lost.abort(sessionLost(this.address.slot));
+    const onLost = () => this.#lost.abort(sessionLost(`held the slot "${this.address.slot}"`));
     this.#held = await HeldSlot.take(settings, onLost, signal);
     // Whoever looks for a slot finds it from now on.
     await this.#made();
@@ -89,13 +84,19 @@ export class SlotClaim implements AsyncDisposable {
    * @throws PgsyncError of PostgreSQL; the signal's reason
    */
   async makesAlone(signal: AbortSignal): Promise<boolean> {
-    this.#making ??= await orAborted(lockMaking(this.address), signal);
+    this.#making ??= await MakingLock.take(this.address, () => this.#notAlone(), signal);
     return this.#making !== null;
   }
 
-  async #made(): Promise<void> {
-    await this.#making?.[Symbol.asyncDispose]();
+  #notAlone(): void {
     this.#making = null;
+    this.#lost.abort(sessionLost(`kept other processes from making the slot "${this.address.slot}"`));
+  }
+
+  async #made(): Promise<void> {
+    const making = this.#making;
+    this.#making = null;
+    await making?.[Symbol.asyncDispose]();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -104,22 +105,6 @@ export class SlotClaim implements AsyncDisposable {
   }
 }
 
-async function lockMaking({ options, database, slot }: SlotAddress): Promise<AsyncDisposable | null> {
-  // A session of its own, whose end frees the lock.
-  const sql = connectPostgres(options, { database, purpose: "making", max: 1, kind: "admin" });
-  const end = () => sql.end({ timeout: 0 });
-  try {
-    const [row] = await sql<{ locked: boolean }[]>`
-      SELECT pg_catalog.pg_try_advisory_lock(${LOCK_CLASS}, pg_catalog.hashtext(${slot})) AS locked`;
-    if (row?.locked === true) return { [Symbol.asyncDispose]: end };
-    await end();
-    return null;
-  } catch (thrown) {
-    await end();
-    throw postgresError(thrown, errorContext(sql, "take an advisory lock"));
-  }
-}
-
-function sessionLost(slot: string): PgsyncError {
-  return new PgsyncError("POSTGRES_UNREACHABLE", `The session that held the slot "${slot}" has ended.`);
+function sessionLost(what: string): PgsyncError {
+  return new PgsyncError("POSTGRES_UNREACHABLE", `The session that ${what} has ended.`);
 }
