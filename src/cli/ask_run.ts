@@ -1,7 +1,13 @@
+import { Buffer } from "node:buffer";
+import { type IncomingMessage, request as httpRequest, type RequestOptions } from "node:http";
+import { request as httpsRequest } from "node:https";
 import type { z } from "zod";
 import { type ErrorCode, ERRORS } from "../errors/codes.ts";
 import { PgsyncError } from "../errors/error.ts";
 import { refusalJson } from "../server/dead_letters_json.ts";
+
+/** No answer of a run is longer: a page of dead letters has 1,000 of them. */
+const MOST_ANSWER_BYTES = 64 * 1024 * 1024;
 
 /** The status server of a running process, and what it takes to be answered. */
 export interface RunAddress {
@@ -35,29 +41,50 @@ export async function askRun<Schema extends z.ZodType>(
   const headers: Record<string, string> = {};
   if (token !== null) headers["authorization"] = `Bearer ${token}`;
   if (body !== undefined) headers["content-type"] = "application/json";
-  let response: Response;
-  let text: string;
-  try {
-    const signal = AbortSignal.timeout(timeoutMs);
-    // It asks its own server, and would show the token to wherever that leads.
-    const init = { headers, signal, redirect: "error" as const };
-    response = await fetch(
-      `${url}${path}`,
-      body === undefined ? init : { ...init, method: "POST", body: JSON.stringify(body) },
-    );
-    text = await response.text();
-  } catch (thrown) {
-    const late = thrown instanceof Error && thrown.name === "TimeoutError";
-    throw unreachable(late ? `nothing came within ${timeoutMs / 1000} s` : "the connection failed", thrown);
-  }
+  const signal = AbortSignal.timeout(timeoutMs);
+  const { status, text } = await send(
+    `${url}${path}`,
+    { headers, signal, method: body === undefined ? "GET" : "POST" },
+    body === undefined ? undefined : JSON.stringify(body),
+  ).catch((thrown: unknown) => {
+    if (thrown instanceof TooLong) throw unreachable("the answer is not that of pgsync", thrown);
+    const what = signal.aborted ? `nothing came within ${timeoutMs / 1000} s` : "the connection failed";
+    throw unreachable(what, thrown);
+  });
   const json = parsed(text);
-  if (!response.ok) {
-    throw refusal(url, response.status, json) ?? unreachable(`the answer was HTTP ${response.status}`);
+  if (status < 200 || status > 299) {
+    throw refusal(url, status, json) ?? unreachable(`the answer was HTTP ${status}`);
   }
   if (json === undefined) throw unreachable("the answer is not that of pgsync");
   const read = schema.safeParse(json);
   if (!read.success) throw unreachable("the answer is not that of this version of pgsync", read.error);
   return { text, answer: read.data };
+}
+
+class TooLong extends Error {}
+
+/**
+ * Sends a request to where the address leads, and nowhere else: `fetch` would show the token to the proxy that HTTP_PROXY names, also
+ * on the way to 127.0.0.1, and to wherever a redirect leads.
+ */
+async function send(
+  url: string,
+  options: RequestOptions,
+  body: string | undefined,
+): Promise<{ readonly status: number; readonly text: string }> {
+  const { promise: answer, resolve, reject } = Promise.withResolvers<IncomingMessage>();
+  const open = new URL(url).protocol === "https:" ? httpsRequest : httpRequest;
+  open(url, { ...options, agent: false }, resolve).on("error", reject).end(body);
+  const message = await answer;
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of message) {
+    const bytes = Buffer.from(chunk);
+    size += bytes.length;
+    if (size > MOST_ANSWER_BYTES) throw new TooLong(`more than ${MOST_ANSWER_BYTES} bytes`);
+    chunks.push(bytes);
+  }
+  return { status: message.statusCode ?? 0, text: Buffer.concat(chunks).toString("utf8") };
 }
 
 function parsed(text: string): unknown {
