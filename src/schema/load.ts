@@ -104,16 +104,20 @@ async function readUrl(url: URL, options: LoadOptions): Promise<{ text: string; 
   } catch (error) {
     if (error instanceof PgsyncError) throw error;
     if (signal.aborted) throw unreadable(`${name} does not answer within ${timeoutMs / 1000} s.`);
-    // The runtimes' errors repeat the URL with its query, their stacks too; so they are not passed on.
-    const cause = describeCause(error).replaceAll(url.href, name);
-    throw unreadable(`${name} cannot be read (${cause}).`);
+    // The runtimes' errors repeat addresses with their queries, their stacks too; so they are not passed on.
+    throw unreadable(`${name} cannot be read (${describeCause(error)}).`);
   }
 }
 
-/** Node and Bun put the reason of a failed fetch into the cause. */
+/**
+ * What the runtime tells of a failed fetch, but no address: that of a redirect may hold a secret, too. Bun gives a code. Deno puts
+ * what the network did into the cause, where no address has a blank; its other texts repeat the redirect as it came.
+ */
 function describeCause(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  return error.cause instanceof Error ? error.cause.message : error.message;
+  if (!(error instanceof Error)) return "the request failed";
+  if ("code" in error && typeof error.code === "string") return error.code;
+  if (error.cause instanceof Error) return error.cause.message.replaceAll(/\S*\/\/\S*/g, "…");
+  return "the request failed";
 }
 
 /** Reads no more than a schema file may have, whatever the other side would send. */

@@ -136,6 +136,28 @@ test("a URL where nobody listens, without its query in the message", async () =>
   );
 });
 
+test("a URL that is redirected to where nobody is, without what stands in the redirect", async () => {
+  let location = "";
+  await withServer((_request, response) => response.writeHead(302, { location }).end(), async (address) => {
+    const message = new RegExp(`^${address}/s cannot be read \\((?!.*secret)`);
+    for (
+      const elsewhere of [
+        // It speaks no TLS.
+        `${address.replace("http:", "https:")}/x?signature=secret`,
+        `${address.replace("http:", "https:")}/x?signature=a(b):secret`,
+        `${address.replace("http://", "https://me:secret@")}/`,
+        "//h:99999/?signature=a b secret",
+        "http://[h?signature=secret",
+        "ftp://h/?signature=secret",
+        "/again?signature=secret",
+      ]
+    ) {
+      location = elsewhere;
+      await refused(`${address}/s?token=secret`, "SCHEMA_UNREADABLE", message);
+    }
+  });
+});
+
 test("a URL that sends without end is cut off at 10 MB", async () => {
   await withServer((_request, response) => {
     const chunk = Buffer.alloc(1024 * 1024, "#");

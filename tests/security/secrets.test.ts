@@ -130,7 +130,12 @@ describe("A run whose servers fail", () => {
 });
 
 describe("A command that fails", () => {
-  const web = createServer((_request, response) => response.writeHead(403).end());
+  const web = createServer(({ url, headers }, response) => {
+    if (url?.startsWith("/elsewhere") !== true) return void response.writeHead(403).end();
+    // It speaks no TLS.
+    const location = `https://${headers.host}/s.json?X-Amz-Signature=${SECRETS.query}`;
+    response.writeHead(302, { location }).end();
+  });
   let schemaUrl = "";
   before(async () => {
     await new Promise<void>((resolve) => web.listen(0, "127.0.0.1", resolve));
@@ -173,6 +178,10 @@ describe("A command that fails", () => {
       SCHEMA_URL: `http://me:${SECRETS.schema}@h:99999/?s=${SECRETS.query}`,
     }),
     "a schema where nobody answers": () => ({ SCHEMA: "", SCHEMA_URL: schemaUrl.replace(/:\d+\//, ":1/") }),
+    "a schema that is elsewhere, where TLS is not there": () => ({
+      SCHEMA: "",
+      SCHEMA_URL: schemaUrl.replace("/s.json", "/elsewhere"),
+    }),
     "a short token": () => ({ PGSYNC_TOKEN: SECRETS.token.slice(-9) }),
   };
   for (const [what, env] of Object.entries(cases)) {
