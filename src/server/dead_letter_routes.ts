@@ -1,21 +1,9 @@
 import { type Context, Hono, type MiddlewareHandler } from "hono";
-import { bodyLimit } from "hono/body-limit";
 import { z } from "zod";
 import { PgsyncError } from "../errors/error.ts";
 import { type DeadLetterAccess, type DeadLetterCursor, LISTED_BY_DEFAULT } from "../sync/dead_letters.ts";
-import {
-  dropJson,
-  MOST_BODY_BYTES,
-  MOST_IDS,
-  MOST_LISTED,
-  retryJson,
-  toDeadLetterJson,
-} from "./dead_letters_json.ts";
-
-const limitBody = bodyLimit({
-  maxSize: MOST_BODY_BYTES,
-  onError: (context) => context.json({ error: `The request has more than ${MOST_BODY_BYTES} bytes.` }, 413),
-});
+import { dropJson, MOST_IDS, MOST_LISTED, retryJson, toDeadLetterJson } from "./dead_letters_json.ts";
+import { BadRequest } from "./http_exchange.ts";
 
 /** Where a run serves its dead letters. */
 export interface DeadLetterSource {
@@ -68,7 +56,7 @@ export function deadLetterRoutes({ access, indices }: DeadLetterSource): Hono {
     });
     return context.json({ ...page, deadLetters: page.deadLetters.map(toDeadLetterJson) });
   });
-  routes.use("/*", demandJson, limitBody);
+  routes.use("/*", demandJson);
   routes.post("/retry", async (context) => {
     const { index: asked = indices, id = null, after = null } = await body(context.req, retryJson);
     return context.json(await access.retry({ indices: asked, ids: id, after: after && among(asked, after) }));
@@ -82,29 +70,27 @@ export function deadLetterRoutes({ access, indices }: DeadLetterSource): Hono {
 
 /** The answer to a request that was refused for a reason that whoever asked may know; null for any other error. */
 export function refusalOf(error: unknown, context: Context): Response | null {
-  if (error instanceof BadRequest) return context.json({ error: error.message }, 400);
+  if (error instanceof BadRequest) return context.json({ error: error.message }, error.status);
   if (!(error instanceof PgsyncError)) return null;
   const { code, message, remedy, next } = error;
   const status = next === "retry" ? 503 : code === "REQUEST_REFUSED" ? 404 : 500;
   return context.json({ error: message, code, remedy }, status);
 }
 
-class BadRequest extends Error {}
-
 async function body<T>(request: { json(): Promise<unknown> }, schema: z.ZodType<T>): Promise<T> {
   const json = await request.json().catch((cause: unknown) => {
-    if (cause instanceof SyntaxError) throw new BadRequest("the request is no JSON");
+    if (cause instanceof SyntaxError) throw new BadRequest(400, "the request is no JSON");
     throw cause;
   });
   const read = schema.safeParse(json);
   if (read.success) return read.data;
-  throw new BadRequest(complaint(read.error));
+  throw new BadRequest(400, complaint(read.error));
 }
 
 /** A place in a list of other indices would be its end. */
 function among(indices: readonly string[], after: DeadLetterCursor): DeadLetterCursor {
   if (indices.includes(after.index)) return after;
-  throw new BadRequest(`after: "${after.index}" is not among the indices that are asked for`);
+  throw new BadRequest(400, `after: "${after.index}" is not among the indices that are asked for`);
 }
 
 function complaint(error: z.ZodError): string {

@@ -7,12 +7,12 @@ export interface FetchHandler {
   fetch(request: Request): Response | Promise<Response>;
 }
 
-/** A request that is not passed on. */
+/** A request that is refused; its message is the answer. */
 export class BadRequest extends Error {
   override readonly name = "BadRequest";
 
   /** @param status of the answer */
-  constructor(readonly status: number, message: string) {
+  constructor(readonly status: 400 | 405 | 413, message: string) {
     super(message);
   }
 }

@@ -67,8 +67,11 @@ export async function listen(
       await sendResponse(refusal(thrown, request), response);
     } finally {
       asking.delete(socket);
-      const limit = setTimeout(() => socket.destroy(), answerMs);
-      socket.once("close", () => clearTimeout(limit));
+      // The end of one that has gone away was told before.
+      if (!socket.destroyed) {
+        const limit = setTimeout(() => socket.destroy(), answerMs);
+        socket.once("close", () => clearTimeout(limit));
+      }
     }
   };
   const server = createServer({
@@ -79,6 +82,8 @@ export async function listen(
   }, (request, response) => void answer(request, response));
   // Bun tells of a connection when its first bytes are there; those that are silent are only counted, and end by their time.
   server.maxConnections = limits.connections * 4;
+  // `connection: close` alone does not keep Deno from handling what was sent behind the request.
+  server.maxRequestsPerSocket = 1;
   server.on("connection", (socket) => {
     if (sockets.size >= limits.connections) makeRoom(sockets, asking);
     sockets.add(socket);
@@ -103,10 +108,12 @@ export async function listen(
 }
 
 /** Whoever has asked gets an answer; a client that is slow to ask, in good faith or not, gives way to one that comes. */
-function makeRoom(sockets: Set<Socket>, asking: ReadonlySet<Socket>): void {
+function makeRoom(sockets: Set<Socket>, asking: Set<Socket>): void {
   const [oldest] = asking.size > 0 ? asking : sockets;
   if (oldest === undefined) return;
+  // Its "close" comes later; the next one that comes must not take the same place.
   sockets.delete(oldest);
+  asking.delete(oldest);
   oldest.destroy();
 }
 

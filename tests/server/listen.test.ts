@@ -15,7 +15,7 @@ test("port 0 takes a free one and says which; after close nobody answers", async
     assert.notEqual(listener.port, 0);
     const response = await fetch(url);
     assert.equal(response.status, 200);
-    assert.deepEqual(await response.json(), { ready: true, notReady: [] });
+    assert.deepEqual(await response.json(), { status: "ready", ready: true, notReady: [] });
   } finally {
     await listener.close();
   }
@@ -67,11 +67,13 @@ async function sent(listener: Listener, text: string): Promise<string> {
 
 const HEAD = "GET /health HTTP/1.1\r\nHost: localhost\r\n";
 
+let handled = 0;
 const limits = { connections: 3, headBytes: 8_192, bodyBytes: 1_000, requestMs: 300, answerMs: 300 };
 const large = "x".repeat(20_000_000);
 const listener = await listen(
   {
     fetch: async (request) => {
+      handled++;
       if (request.url.endsWith("/large")) return new Response(large);
       if (request.url.endsWith("/echo")) return new Response(await request.text());
       return await app.fetch(request);
@@ -84,7 +86,9 @@ after(() => listener.close());
 
 describe("A client", () => {
   it("gets one answer, and the end of the connection", async () => {
-    const answer = await sent(listener, `${HEAD}\r\n${HEAD}\r\n`);
+    handled = 0;
+    const answer = await sent(listener, `${HEAD}\r\n`.repeat(50));
+    assert.equal(handled, 1, "what was sent behind the first request is not looked at");
     assert.match(answer, /^HTTP\/1\.1 200 OK\r\n/);
     assert.match(answer, /\r\ncontent-type: application\/json\r\n/i);
     assert.match(answer, /\r\nconnection: close\r\n/);
@@ -169,6 +173,22 @@ describe("A client", () => {
     assert.match(await sent(listener, `${HEAD}\r\n`), /alive/);
     await Promise.all(slow.map(({ ended }) => ended));
   });
+});
+
+test("clients that come at once do not all take the same place", { timeout: 5_000 }, async () => {
+  const listener = await listen(app, LOCAL, { ...limits, requestMs: 60_000 });
+  let open = 0;
+  const { promise: enough, resolve } = Promise.withResolvers<void>();
+  for (let n = 0; n < 20; n++) {
+    const socket = connect({ port: listener.port, host: "127.0.0.1" }, () => {
+      open++;
+      socket.write(HEAD);
+    });
+    socket.on("error", () => {});
+    socket.on("close", () => --open === limits.connections && resolve());
+  }
+  await enough;
+  await listener.close();
 });
 
 test("clients that are slow do not hold up the end", { timeout: 5_000 }, async () => {
