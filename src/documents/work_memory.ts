@@ -10,8 +10,10 @@ export interface RequestLimits {
   readonly bulkDocuments: number;
 }
 
-/** So many requests of the size that is asked for have room beside each other; larger ones are not made. */
-const LEAST_REQUESTS = 8;
+/** The least room that a request is left, its items included, however many there are at once. */
+const LEAST_REQUEST = 192 * 1024;
+/** A page of documents that is compared has this part of the share, at most. */
+const PAGES = 32;
 /**
  * What is kept of a document besides its bytes until it is acknowledged, about: its id, its place in the request, in the list of what is on its
  * way, and in the answer.
@@ -50,18 +52,22 @@ export class WorkMemory implements RequestLimits {
   readonly #mostDifferences: number;
 
   /**
-   * @param wanted the size of requests that is asked for
+   * @param wanted the size of requests that is asked for; smaller ones are made where so many have no room beside each other
    * @param readers how many may read keys or compare documents at once
+   * @param requests how many are under way or collected at once
    */
-  constructor(budget: MemoryBudget, wanted: RequestLimits, readers: number) {
+  constructor(budget: MemoryBudget, wanted: RequestLimits, readers: number, requests: number) {
     this.documents = budget.documents;
     this.keys = budget.keys;
     this.copies = budget.requests;
-    const most = Math.floor(budget.documents.limit / LEAST_REQUESTS);
-    this.bulkBytes = Math.min(wanted.bulkBytes, most);
-    this.bulkDocuments = Math.min(wanted.bulkDocuments, Math.floor(most / BYTES_AN_ITEM));
-    this.bodies = new BodyMemory(this.bulkBytes);
-    this.pageBytes = Math.min(LARGEST_PAGE, Math.floor(most / 4));
+    const { limit } = budget.documents;
+    const room = Math.max(LEAST_REQUEST, Math.floor(limit / requests));
+    // Half for the body, where so much is asked for: small documents fill the other half with what is kept of each.
+    this.bulkBytes = Math.min(wanted.bulkBytes, BodyMemory.bodyOfRoom(room / 2));
+    this.bodies = new BodyMemory(this.bulkBytes, requests);
+    const items = Math.floor((room - this.bodies.roomFor(0)) / BYTES_AN_ITEM);
+    this.bulkDocuments = Math.min(wanted.bulkDocuments, items);
+    this.pageBytes = Math.min(LARGEST_PAGE, Math.floor(limit / PAGES));
     const part = budget.keys.limit / Math.max(1, readers);
     this.pageKeys = Math.max(FEWEST_KEYS, Math.min(MOST_KEYS, Math.floor(part / 4 / BYTES_A_KEY)));
     // A set of keys may double when one more is added.

@@ -39,10 +39,18 @@ export class BodyMemory {
   readonly #free: Buffer[] = [];
   readonly #capacity: number;
 
-  /** @param bodyBytes the size from which on a body is sent */
-  constructor(bodyBytes: number) {
+  /**
+   * @param bodyBytes the size from which on a body is sent
+   * @param most how many are kept for others; nobody counts them
+   */
+  constructor(bodyBytes: number, private readonly most: number) {
     // The last document goes beyond; a larger one makes its body grow, and is an exception.
     this.#capacity = Math.min(bodyBytes, LARGEST_REUSED) + FIRST_CAPACITY;
+  }
+
+  /** The size from which on bodies may be sent that shall have so much room. */
+  static bodyOfRoom(bytes: number): number {
+    return Math.floor(bytes) - FIRST_CAPACITY;
   }
 
   /** The memory that a body of so many bytes takes in the end: one that is larger than the others grows. */
@@ -55,9 +63,9 @@ export class BodyMemory {
     return this.#free.pop() ?? Buffer.allocUnsafeSlow(this.#capacity);
   }
 
-  /** Takes memory back; that of a body that had grown is left to the collector. */
+  /** Takes memory back; that of a body that had grown, or that is one too many, is left to the collector. */
   give(buffer: Buffer): void {
-    if (buffer.length === this.#capacity) this.#free.push(buffer);
+    if (buffer.length === this.#capacity && this.#free.length < this.most) this.#free.push(buffer);
   }
 }
 

@@ -97,15 +97,13 @@ export class BulkWriter {
   async #deliver(delivery: Delivery, signal: AbortSignal): Promise<BulkOutcome> {
     let failures = 0;
     for (let part = delivery.next(); part !== null; part = delivery.next()) {
-      if (isStale(delivery.request.builtAt, this.#now())) {
-        return { stale: true, uncertain: delivery.uncertain };
-      }
       const error = await this.#attempt(delivery, part, signal);
+      if (error === "stale") return this.#stale(delivery);
       if (error === null) {
         failures = 0;
         this.#options.health?.succeeded(this.#options.generation);
         // Built again, they are what they should be.
-        if (delivery.mayHaveRevived) return { stale: true, uncertain: delivery.uncertain };
+        if (delivery.mayHaveRevived) return this.#stale(delivery);
         continue;
       }
       const wait = backoffDelay(failures++, BACKOFF, this.#options.random);
@@ -113,22 +111,32 @@ export class BulkWriter {
       this.#options.onRetry?.(error, wait);
       await delay(wait, signal);
     }
-    // After an attempt without an answer, the old body may still be on its way, so its bytes must stay what they are.
-    if (!delivery.uncertain) delivery.request.release?.();
+    releaseBody(delivery);
     this.revivals.settled(delivery.request);
     if (this.#faults.size > 0) { for (const { id } of delivery.request.items) this.#faults.delete(id); }
     return delivery.written(this.#now());
   }
 
-  /** Sends some items once. @returns why they, or some of them, must be sent again; null where they need not */
+  #stale(delivery: Delivery): BulkOutcome {
+    releaseBody(delivery);
+    return { stale: true, uncertain: delivery.uncertain };
+  }
+
+  /**
+   * Sends some items once, unless they have become too old.
+   *
+   * @returns why they, or some of them, must be sent again; null where they need not
+   */
   async #attempt(
     delivery: Delivery,
     part: readonly BulkItem[],
     signal: AbortSignal,
-  ): Promise<PgsyncError | null> {
+  ): Promise<PgsyncError | "stale" | null> {
     const runs = runsOf(part);
     // Whoever sends waits for nothing but an answer, so what is waited for here comes.
     using _ = runs.length > 1 ? await this.#options.copies?.acquire(bytesIn(runs), signal) : undefined;
+    // After that wait, which lasts as long as those before have to wait for their answers.
+    if (isStale(delivery.request.builtAt, this.#now())) return "stale";
     const body = bytesOf(delivery.request.body, runs);
     const { client } = this.#options;
     if (client.maxBodyBytes !== null && body.length > client.maxBodyBytes) {
@@ -169,6 +177,11 @@ export class BulkWriter {
       return error;
     }
   }
+}
+
+/** After an attempt without an answer, the old body may still be on its way, so its bytes must stay what they are. */
+function releaseBody({ uncertain, request }: Delivery): void {
+  if (!uncertain) request.release?.();
 }
 
 /** Whether documents have become too old to be sent. A clock that was set back makes their age unknown: that counts as old. */

@@ -41,7 +41,7 @@ export interface RunOptions {
    * a crash, which costs the chunks under way, costs seconds. A plan once made is kept when this changes.
    */
   readonly loadChunkRows: number;
-  /** A bulk request is sent when its body reaches this many bytes (3/64 of `maxMemoryBytes` at most)… */
+  /** A bulk request is sent when its body reaches this many bytes (a smaller one with little memory, docs/operations.md)… */
   readonly bulkBytes: number;
   /** …or this many documents. */
   readonly bulkDocuments: number;

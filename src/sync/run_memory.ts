@@ -19,7 +19,10 @@ export class RunMemory {
    * @throws RangeError where the budget is too small
    */
   constructor(
-    run: Pick<RunOptions, "maxMemoryBytes" | "bulkBytes" | "bulkDocuments" | "loadWorkers">,
+    run: Pick<
+      RunOptions,
+      "maxMemoryBytes" | "bulkBytes" | "bulkDocuments" | "bulkConcurrency" | "loadWorkers"
+    >,
     indices: number,
     databases: number,
   ) {
@@ -28,7 +31,9 @@ export class RunMemory {
     }
     this.budget = new MemoryBudget(run.maxMemoryBytes);
     const readers = indices * READERS_AN_INDEX + databases * run.loadWorkers;
-    this.work = new WorkMemory(this.budget, run, readers);
+    // Those that are sent, and those that the readers of a load collect meanwhile.
+    const requests = run.bulkConcurrency + run.loadWorkers;
+    this.work = new WorkMemory(this.budget, run, readers, requests);
     this.batchBytes = this.budget.changes.limit / Math.max(1, databases);
   }
 

@@ -12,7 +12,7 @@ const WANTED = { bulkBytes: 100_000, bulkDocuments: 50 };
 /** Makes requests of documents of these sizes, several batches of keys at once, and tells what became of them. */
 async function written(batches: readonly (readonly number[])[]) {
   const budget = new MemoryBudget(LEAST_BUDGET);
-  const memory = new WorkMemory(budget, WANTED, 1);
+  const memory = new WorkMemory(budget, WANTED, 1, 8);
   const ids: string[] = [];
   let largestBody = 0;
   await Promise.all(batches.map(async (sizes, batch) => {
@@ -68,7 +68,7 @@ test("documents of any size come, each once, in what memory there is", async () 
 });
 
 test("what a statement discards leaves what the others have brought", async () => {
-  const memory = new WorkMemory(new MemoryBudget(LEAST_BUDGET), WANTED, 1);
+  const memory = new WorkMemory(new MemoryBudget(LEAST_BUDGET), WANTED, 1, 8);
   using held = await memory.documents.acquire(memory.roomOfRequest(100));
   const portion = new PortionOfRequests(memory, held, 100, 1n, null);
   portion.begin().add("kept", Buffer.from("{}"));
@@ -84,7 +84,7 @@ test("what a statement discards leaves what the others have brought", async () =
 });
 
 test("a portion that does not fit is divided, and a failure gives the memory back", async () => {
-  const memory = new WorkMemory(new MemoryBudget(LEAST_BUDGET), WANTED, 1);
+  const memory = new WorkMemory(new MemoryBudget(LEAST_BUDGET), WANTED, 1, 8);
   const seen: number[] = [];
   await inPortions(["a", "b", "c", "d", "e"], {
     share: memory.documents,

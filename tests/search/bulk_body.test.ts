@@ -80,7 +80,7 @@ test("a request stays as it is while the next one is collected", () => {
 });
 
 test("a body's memory serves another one after its release, and not before", () => {
-  const memory = new BodyMemory(1024);
+  const memory = new BodyMemory(1024, 5);
   const body = new BulkBody(null, memory);
   const request = (id: string) => {
     body.index(id, 1n, Buffer.from("{}"));
@@ -99,8 +99,16 @@ test("a body's memory serves another one after its release, and not before", () 
   assert.match(third.body.toString(), /^\{"index":\{"_id":"3".*\n\{\}\n$/);
 });
 
+test("no more memory is kept for bodies than they are told to keep", () => {
+  const memory = new BodyMemory(1024, 2);
+  const [first, second, third] = [memory.take(), memory.take(), memory.take()];
+  for (const each of [first, second, third]) memory.give(each);
+  assert.deepEqual([memory.take(), memory.take()].map(({ buffer }) => buffer), [second.buffer, first.buffer]);
+  assert.notEqual(memory.take().buffer, third.buffer);
+});
+
 test("a document that is larger than a body's memory is whole, and its memory is not kept", () => {
-  const memory = new BodyMemory(1024);
+  const memory = new BodyMemory(1024, 5);
   const body = new BulkBody(null, memory);
   const large = JSON.stringify({ text: "x".repeat(1_000_000) });
   body.index("1", 1n, Buffer.from(large));

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { z } from "zod";
 import type { PgsyncError } from "../../src/errors/error.ts";
+import { MemoryShare } from "../../src/memory/share.ts";
 import { BulkWriter, type BulkWriterOptions, isStale } from "../../src/search/bulk_writer.ts";
 import type { WrittenOutcome } from "../../src/search/bulk_delivery.ts";
 import { connectSearch, type SearchClient } from "../../src/search/client.ts";
@@ -295,6 +296,33 @@ test("documents that have become too old are given back, not sent", async () => 
   assert.equal(isStale(0, 30_000), false);
   assert.equal(isStale(0, 30_001), true);
   assert.equal(isStale(10, 0), true, "a clock that was set back");
+});
+
+test("documents that became too old while they waited for memory to be copied are given back, not sent", async () => {
+  let now = 1_000_000;
+  let requests = 0;
+  const copies = new MemoryShare(1_000);
+  const others = await copies.acquire(1_000);
+  const inTrouble = troubled(["1", "3"], () => false);
+  const { writer } = await setUp({
+    client: { ...inTrouble, request: (request) => (requests++, inTrouble.request(request)) },
+    copies,
+    now: () => now,
+    random: () => 0,
+  });
+  let released = 0;
+  const build = () => ({
+    ...bulk(["1", V, { n: 1 }], ["2", V, { n: 2 }], ["3", V, { n: 3 }]),
+    builtAt: now,
+    release: () => void released++,
+  });
+  const sent = writer.send(build(), NEVER);
+  await eventually(() => assert.equal(copies.waiting, 1));
+  now += 30_001;
+  others.release();
+  assert.deepEqual(await sent, { stale: true, uncertain: false });
+  assert.deepEqual([requests, copies.held], [1, 0]);
+  assert.equal(released, 1, "every attempt was answered, so nothing reads the body any more");
 });
 
 test("documents that a frozen process made after their deletion was forgotten are given back", async () => {
