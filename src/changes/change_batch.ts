@@ -80,21 +80,30 @@ export class ChangeBatch implements ToSee {
    */
   splitLinked(): ChangeBatch {
     const linked = new ChangeBatch();
-    for (const [source, values] of this.values) linked.values.set(source, values);
+    // Keys stay, for those who wait for them are told when this batch is done.
+    for (const [source, values] of this.values) {
+      linked.values.set(source, values);
+      linked.bytes += values.bytes;
+      this.bytes -= values.bytes;
+    }
     this.values.clear();
     linked.awaits(this);
-    linked.bytes = this.bytes;
-    // Keys stay, for those who wait for them are told when this batch is done.
-    this.bytes = this.transactions.size * BYTES_A_TRANSACTION;
-    for (const keys of this.keys.values()) this.bytes += keys.bytes;
     return linked;
   }
 
   /** What another batch waits to see, this one waits for as well. */
   awaits(other: ChangeBatch): void {
-    for (const transaction of other.transactions) this.transactions.add(transaction);
+    for (const transaction of other.transactions) this.#from(transaction);
     if (other.commitLsn > this.commitLsn) this.commitLsn = other.commitLsn;
     if (other.present) this.present = true;
+  }
+
+  /** What another batch has seen need not be waited for any more: its transactions, which would add up while this one waits, are forgotten. */
+  hasBeenSeenBy(other: ChangeBatch): void {
+    if (this.transactions.size === 0) return;
+    for (const transaction of other.transactions) {
+      if (this.transactions.delete(transaction)) this.bytes -= BYTES_A_TRANSACTION;
+    }
   }
 
   /** Whether there is anything to look up or build. */

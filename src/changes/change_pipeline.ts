@@ -85,11 +85,16 @@ export class ChangePipeline {
     this.#held.release();
   }
 
+  /** With more bytes the collecting batch holds the stream back. */
+  get #mostCollected(): number {
+    return this.options.batchBytes / BATCHES_IN_MEMORY / GROWTH;
+  }
+
   /** To be called after changes or a position were put into `collecting`; the batch starts once the caller is done. */
   changed(): void {
     const { bytes } = this.#collecting;
     this.#held.resize(bytes);
-    if (bytes > this.options.batchBytes / BATCHES_IN_MEMORY / GROWTH && !this.#heldBack) {
+    if (bytes > this.#mostCollected && !this.#heldBack) {
       this.#heldBack = true;
       this.options.holdBack(true);
     }
@@ -152,12 +157,14 @@ export class ChangePipeline {
     const linked = batch.splitLinked();
     this.#held.resize(batch.bytes);
     this.#begin(linked, this.options.memory.count(linked.bytes));
+    // What stays may still be too much: until the look-up is done, all its transactions do.
     this.#letGoOn();
   }
 
   #begin(batch: ChangeBatch, held: Held): void {
     // A document built without what a comparison waits to see could reach the index after that has looked at it.
     for (const { comparing } of this.#running()) if (comparing !== null) batch.awaits(comparing);
+    held.resize(batch.bytes);
     const comparing = batch.reconcile.size > 0 ? batch : null;
     const entry: UnderWay = { position: batch.position, comparing, done: false };
     this.#underWay.push(entry);
@@ -169,7 +176,7 @@ export class ChangePipeline {
   }
 
   #letGoOn(): void {
-    if (!this.#heldBack) return;
+    if (!this.#heldBack || this.#collecting.bytes > this.#mostCollected) return;
     this.#heldBack = false;
     if (!this.#draining) this.options.holdBack(false);
   }
@@ -190,8 +197,13 @@ export class ChangePipeline {
       entry.done = true;
       entry.comparing = null;
       held.release();
+      this.#collecting.hasBeenSeenBy(batch);
+      this.#held.resize(this.#collecting.bytes);
+      this.#letGoOn();
       for (const tell of batch.whenDone) tell();
       const waited = batch.oldestCommit === null ? null : Math.max(0, Date.now() - batch.oldestCommit) / 1000;
+      // Without a position there is nothing to wait with.
+      if (entry.position === null) this.#underWay.splice(this.#underWay.indexOf(entry), 1);
       this.#advance();
       if (batch.position !== null) {
         const { position, changes } = batch;

@@ -226,6 +226,43 @@ describe("The pipeline", () => {
     assert.equal(positions.length, 2);
   });
 
+  it("forgets the transactions of look-ups that have gone ahead, however long a comparison lasts", async () => {
+    const { pipeline, memory, started, held } = controlled(4_000);
+    const compare = () => {
+      pipeline.collecting.addAll(source.document, 1);
+      pipeline.changed();
+    };
+    let transaction = 1;
+    /** Many transactions that change the same row. */
+    const change = (count: number) => {
+      for (let at = 0; at < count; at++) {
+        pipeline.collecting.add(source, ["1"], ++transaction);
+        pipeline.changed();
+      }
+    };
+    compare();
+    await turn();
+    compare();
+    for (let round = 0; round < 2_000; round++) {
+      change(50);
+      await turn();
+      assert.equal(started.length, 2, "the look-up has gone ahead");
+      assert.ok(pipeline.collecting.bytes < 4_000);
+      started.pop()?.finish();
+      await turn();
+      assert.equal(pipeline.collecting.transactions.size, 0);
+    }
+    assert.deepEqual(held, []);
+    const before = memory.held;
+    change(500);
+    await turn();
+    assert.deepEqual(held, [true], "what has gone ahead has still to be waited for, too");
+    assert.equal(started.length, 2);
+    started.pop()?.finish();
+    await turn();
+    assert.deepEqual([held, memory.held], [[true, false], before]);
+  });
+
   it("begins a comparison of the whole index only when nothing is on its way to it", async () => {
     const { pipeline, started, change } = controlled();
     change();
