@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { type Lsn, parseLsn } from "../../src/replication/lsn.ts";
 import { eventually } from "../support/eventually.ts";
 import type { PgsyncProcess } from "../support/pgsync_process.ts";
+import { surroundings, told } from "../support/stall.ts";
 import { connect } from "./tree.ts";
 
 /** Waits until `/ready` says 503 with a reason; `/health` says 200 all the while. */
@@ -32,7 +33,16 @@ export async function settled(run: PgsyncProcess, databaseUrl: string, timeout =
       if (parseLsn(confirmed) < written) throw new Error(`${confirmed} is confirmed, not ${row?.lsn}`);
     }, { what: "what was committed to be confirmed", timeout });
     await run.ready(timeout);
+  } catch (error) {
+    if (error instanceof Error) error.message += `\n${await explained(run, databaseUrl)}`;
+    throw error;
   } finally {
     await sql.end();
   }
+}
+
+/** All that may tell why a run does not come on. */
+async function explained(run: PgsyncProcess, databaseUrl: string): Promise<string> {
+  const parts = [told("status", () => run.status()), surroundings({ databaseUrl, searchUrl: null })];
+  return (await Promise.all(parts)).join("\n");
 }

@@ -6,12 +6,13 @@ import assert from "node:assert/strict";
 import postgres from "postgres";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
 import type { DeadLetter } from "../../src/checkpoint/types.ts";
-import { type Lsn, parseLsn } from "../../src/replication/lsn.ts";
+import { formatLsn, type Lsn, parseLsn } from "../../src/replication/lsn.ts";
 import { delayOrAbort } from "../../src/retry/backoff.ts";
 import { parseSchema } from "../../src/schema/parse.ts";
 import type { SchemaFile } from "../../src/schema/tree.ts";
 import { SEARCH_DEFAULTS } from "../../src/search/options.ts";
 import { checkpointPath } from "../../src/sync/checkpoint_path.ts";
+import { toStatusJson } from "../../src/server/status_json.ts";
 import { slotName } from "../../src/sync/database_mapping.ts";
 import { RUN_DEFAULTS, type RunOptions } from "../../src/sync/options.ts";
 import type { SyncEvent, SyncStatus } from "../../src/status/status.ts";
@@ -27,6 +28,10 @@ import {
   type TestedMajor,
   usePostgres,
 } from "../support/postgres.ts";
+import { surroundings, told } from "../support/stall.ts";
+
+/** How many events the failure shows of a run that does not come on. */
+const EVENTS_EXPLAINED = 30;
 
 /** A database and what follows it. To be disposed of. */
 export class Bench implements AsyncDisposable {
@@ -154,7 +159,11 @@ export class Bench implements AsyncDisposable {
     // What a look finds goes before every position that is confirmed after it.
     await this.#until(
       "a look at the tables",
-      (status) => status.tablesLookedAt !== null && status.tablesLookedAt.getTime() > now,
+      (status) => {
+        const { tablesLookedAt } = status;
+        if (tablesLookedAt !== null && tablesLookedAt.getTime() > now) return;
+        throw new Error(`the last one began at ${tablesLookedAt?.toISOString()}`);
+      },
     );
     // Positions move by what is committed. This is new: no position can have passed it before that look.
     const [row] = await this.sql<{ lsn: string }[]>`
@@ -162,17 +171,33 @@ export class Bench implements AsyncDisposable {
     const written: Lsn = parseLsn(row?.lsn ?? "");
     await this.#until(
       "the run to confirm what was written",
-      (status) => status.ready && status.stream.confirmed >= written,
+      ({ ready, notReady, stream: { confirmed } }) => {
+        if (!ready) throw new Error(notReady.join(" "));
+        if (confirmed < written) throw new Error(`${formatLsn(confirmed)} is confirmed, not ${row?.lsn}`);
+      },
     );
   }
 
-  async #until(what: string, done: (status: SyncStatus) => boolean): Promise<void> {
+  /** @param check throws while it is not so */
+  async #until(what: string, check: (status: SyncStatus) => void): Promise<void> {
     await eventually(() => {
-      if (this.#failure !== null) return true;
+      if (this.#failure !== null) return;
       const [status] = this.synchronizer.status().databases;
-      return status !== undefined && done(status);
-    }, { what, timeout: 60_000, interval: 5 });
+      if (status === undefined) throw new Error("the run is starting");
+      check(status);
+    }, { what, timeout: 60_000, interval: 5, explain: () => this.#explain() });
     this.#throwFailure();
+  }
+
+  /** All that may tell why a run does not come on. */
+  async #explain(): Promise<string> {
+    const { database: { url: databaseUrl }, searchUrl } = this;
+    const parts = [
+      told("status", () => Promise.resolve(toStatusJson(this.synchronizer.status(), "", new Date()))),
+      told("last events", () => Promise.resolve(this.events.slice(-EVENTS_EXPLAINED))),
+      surroundings({ databaseUrl, searchUrl }),
+    ];
+    return (await Promise.all(parts)).join("\n");
   }
 
   /** Compares all documents with those that the oracle makes of the tables. */

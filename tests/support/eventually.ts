@@ -8,6 +8,8 @@ export interface EventuallyOptions {
   readonly interval?: number;
   /** What is awaited, for the message of the failure: "the document shows the new price". */
   readonly what?: string;
+  /** Asked once, at the end, where it was awaited in vain: what the failure's message is to say besides. It must not throw. */
+  readonly explain?: () => string | Promise<string>;
 }
 
 /**
@@ -20,7 +22,7 @@ export async function eventually<T>(
   check: () => T | Promise<T>,
   options: EventuallyOptions = {},
 ): Promise<Exclude<T, false>> {
-  const { timeout = 20_000, interval = 20, what = "the condition" } = options;
+  const { timeout = 20_000, interval = 20, what = "the condition", explain } = options;
   const start = Date.now();
   for (let tries = 1;; tries++) {
     let failure: unknown;
@@ -33,7 +35,9 @@ export async function eventually<T>(
     }
     if (Date.now() - start >= timeout) {
       const reason = failure instanceof Error ? failure.message : String(failure);
-      throw new Error(`waited ${timeout} ms (${tries} tries) for ${what}: ${reason}`, { cause: failure });
+      const message = `waited ${timeout} ms (${tries} tries) for ${what}: ${reason}`;
+      const more = await explain?.();
+      throw new Error(more === undefined ? message : `${message}\n${more}`, { cause: failure });
     }
     await delay(interval);
   }
