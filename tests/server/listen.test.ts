@@ -3,6 +3,7 @@ import { connect, type Socket } from "node:net";
 import { after, describe, it, test } from "node:test";
 import { PgsyncError } from "../../src/errors/error.ts";
 import { listen, type Listener } from "../../src/server/listen.ts";
+import { eventually } from "../support/eventually.ts";
 import { sampleApp } from "./sample_status.ts";
 
 const app = sampleApp();
@@ -68,21 +69,20 @@ async function sent(listener: Listener, text: string): Promise<string> {
 const HEAD = "GET /health HTTP/1.1\r\nHost: localhost\r\n";
 
 let handled = 0;
-const limits = { connections: 3, headBytes: 8_192, bodyBytes: 1_000, requestMs: 300, answerMs: 300 };
+const limits = { connections: 3, headBytes: 8_192, bodyBytes: 1_000, requestMs: 60_000, answerMs: 60_000 };
 const large = "x".repeat(20_000_000);
-const listener = await listen(
-  {
-    fetch: async (request) => {
-      handled++;
-      if (request.url.endsWith("/large")) return new Response(large);
-      if (request.url.endsWith("/echo")) return new Response(await request.text());
-      return await app.fetch(request);
-    },
+const served = {
+  fetch: async (request: Request) => {
+    handled++;
+    if (request.url.endsWith("/large")) return new Response(large);
+    if (request.url.endsWith("/echo")) return new Response(await request.text());
+    return await app.fetch(request);
   },
-  LOCAL,
-  limits,
-);
-after(() => listener.close());
+};
+const listener = await listen(served, LOCAL, limits);
+/** For clients that are too slow; a machine that is busy makes others so. */
+const impatient = await listen(served, LOCAL, { ...limits, requestMs: 300, answerMs: 300 });
+after(() => Promise.all([listener.close(), impatient.close()]));
 
 describe("A client", () => {
   it("gets one answer, and the end of the connection", async () => {
@@ -147,19 +147,18 @@ describe("A client", () => {
       "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900\r\n\r\n",
     ], ["silence", ""]]
   ) {
-    it(`that sends a byte now and then is cut off (${what})`, { timeout: 5_000 }, async () => {
-      const { socket, ended } = await raw(listener);
+    it(`that sends a byte now and then is cut off (${what})`, { timeout: 10_000 }, async () => {
+      const { socket, ended } = await raw(impatient);
       socket.write(head ?? "");
       const drip = setInterval(() => what !== "silence" && socket.write("a"), 20);
-      const started = performance.now();
+      // With all these bytes the body would be complete, and answered, after 18 s.
       assert.match(await ended, /^HTTP\/1\.1 408 /);
       clearInterval(drip);
-      assert.ok(performance.now() - started < 2_500);
     });
   }
 
-  it("that does not take its answer is cut off", { timeout: 5_000 }, async () => {
-    const { socket, ended } = await raw(listener);
+  it("that does not take its answer is cut off", { timeout: 20_000 }, async () => {
+    const { socket, ended } = await raw(impatient);
     socket.pause();
     socket.write("GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n");
     await new Promise((resolve) => setTimeout(resolve, 1_000));
@@ -167,16 +166,23 @@ describe("A client", () => {
     assert.ok((await ended).length < large.length);
   });
 
-  it("that is slow gives way to one that comes", { timeout: 5_000 }, async () => {
-    const slow = await Promise.all(Array.from({ length: 8 }, () => raw(listener)));
-    for (const { socket } of slow) socket.write(HEAD);
-    assert.match(await sent(listener, `${HEAD}\r\n`), /alive/);
+  it("that is slow gives way to one that comes", { timeout: 20_000 }, async () => {
+    const busy = await listen(app, LOCAL, limits);
+    const slow = await Promise.all(Array.from({ length: 8 }, () => raw(busy)));
+    let gone = 0;
+    for (const { socket, ended } of slow) {
+      socket.write(HEAD);
+      void ended.then(() => gone++);
+    }
+    assert.match(await sent(busy, `${HEAD}\r\n`), /alive/);
+    await eventually(() => assert.equal(gone, 6, "two of them may go on"));
+    await busy.close();
     await Promise.all(slow.map(({ ended }) => ended));
   });
 });
 
-test("clients that come at once do not all take the same place", { timeout: 5_000 }, async () => {
-  const listener = await listen(app, LOCAL, { ...limits, requestMs: 60_000 });
+test("clients that come at once do not all take the same place", { timeout: 20_000 }, async () => {
+  const listener = await listen(app, LOCAL, limits);
   let open = 0;
   const { promise: enough, resolve } = Promise.withResolvers<void>();
   for (let n = 0; n < 20; n++) {
@@ -191,8 +197,8 @@ test("clients that come at once do not all take the same place", { timeout: 5_00
   await listener.close();
 });
 
-test("clients that are slow do not hold up the end", { timeout: 5_000 }, async () => {
-  const listener = await listen(app, LOCAL);
+test("clients that are slow do not hold up the end", { timeout: 20_000 }, async () => {
+  const listener = await listen(app, LOCAL, limits);
   const slow = await Promise.all([raw(listener), raw(listener)]);
   for (const { socket } of slow) socket.write(HEAD);
   await listener.close();
