@@ -13,6 +13,11 @@ export interface TcpProxy {
   shut(): Promise<void>;
   /** Cuts all connections; new ones are taken. */
   cut(): void;
+  /**
+   * Lets so many more bytes of the server's answers through and cuts all connections after the last of them; new ones are taken. `cut`
+   * says nothing of how much the client still gets: it may be all that the server had sent.
+   */
+  cutAfter(bytes: number): void;
   /** New connections lead to the server at `target` (a URL), as a name does that was changed. */
   lead(target: string): void;
   /** From now on the server's bytes go nowhere (`true`), as if it had stopped, or to the client again. */
@@ -53,6 +58,8 @@ export async function startTcpProxy(target: string, options: TcpProxyOptions = {
   let swallowing = false;
   /** What delivers the answers that are kept back, in their order; null where they go through. */
   let delayed: (() => void)[] | null = null;
+  /** How many bytes of answers go through before all is cut; null where all of them do. */
+  let bytesLeft: number | null = null;
   let trap: Trap | null = null;
   let server: Server | null = null;
 
@@ -80,7 +87,15 @@ export async function startTcpProxy(target: string, options: TcpProxyOptions = {
     upstream.on("data", (data) => {
       held?.answered.resolve();
       const deliver = () => {
-        if (!client.destroyed && !client.write(data)) upstream.pause();
+        if (client.destroyed || client.writableEnded) return;
+        if (bytesLeft !== null && data.length >= bytesLeft) {
+          const last = data.subarray(0, bytesLeft);
+          bytesLeft = null;
+          client.end(last, cut);
+          return;
+        }
+        if (bytesLeft !== null) bytesLeft -= data.length;
+        if (!client.write(data)) upstream.pause();
       };
       if (swallowing) return;
       if (delayed === null) deliver();
@@ -119,6 +134,9 @@ export async function startTcpProxy(target: string, options: TcpProxyOptions = {
         cut();
       }),
     cut,
+    cutAfter(bytes) {
+      bytesLeft = bytes;
+    },
     lead(to) {
       ({ hostname, port: targetPort } = new URL(to));
     },
