@@ -187,9 +187,8 @@ function supervise(child: ChildProcess, options: ChildOptions): Child {
   });
   const signal = (name: NodeJS.Signals) => {
     if (ended !== null || child.pid === undefined) return;
-    // What cannot be handled cannot be passed on either: a launcher would leave its server behind.
-    const heirs = name === "SIGKILL" ? childrenOf(child.pid) : [];
-    for (const pid of [child.pid, ...heirs]) killQuietly(pid, name);
+    if (name === "SIGKILL") killWithChildren(child.pid);
+    else killQuietly(child.pid, name);
   };
   return {
     pid: child.pid ?? -1,
@@ -216,6 +215,16 @@ export function killQuietly(pid: number, signal: NodeJS.Signals): void {
   } catch (error) {
     if (!isErrorCode(error, "ESRCH")) throw error;
   }
+}
+
+/**
+ * Kills a process and its children as if at one moment: a launcher would leave its server behind, for what cannot be handled cannot be passed
+ * on. First the parent is stopped, so that it neither begins another child nor sees one die, and it goes last, so that no child sees it
+ * gone: a backend of PostgreSQL's would tell its client.
+ */
+function killWithChildren(pid: number): void {
+  killQuietly(pid, "SIGSTOP");
+  for (const each of [...childrenOf(pid), pid]) killQuietly(each, "SIGKILL");
 }
 
 /** True when a process of that id exists. */
