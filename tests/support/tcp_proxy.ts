@@ -84,7 +84,7 @@ export async function startTcpProxy(target: string, options: TcpProxyOptions = {
       else if (!upstream.write(data)) client.pause();
     });
     upstream.on("drain", () => client.resume());
-    upstream.on("data", (data) => {
+    upstream.on("data", (data: Buffer) => {
       held?.answered.resolve();
       const deliver = () => {
         if (client.destroyed || client.writableEnded) return;
