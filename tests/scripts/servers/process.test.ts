@@ -1,10 +1,11 @@
 /** Whatever way a script ends, it leaves neither processes nor folders behind. */
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
-import { constants } from "node:os";
-import { existsSync } from "node:fs";
+import { constants, tmpdir } from "node:os";
+import { chmodSync, existsSync, mkdtempSync, rmSync } from "node:fs";
+import { join } from "node:path";
 import process from "node:process";
-import { test } from "node:test";
+import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { isAlive } from "../../../scripts/servers/process.ts";
 import { eventually } from "../../support/eventually.ts";
@@ -13,9 +14,17 @@ const SCRIPT = fileURLToPath(new URL("ending_script.ts", import.meta.url));
 const hasSetpriv =
   spawnSync("setpriv", ["--pdeathsig", "TERM", "--", "true"], { stdio: "ignore" }).status === 0;
 
+/** Of these tests alone: every script that makes a folder removes those that were left behind beside it. */
+const FOLDERS = mkdtempSync(join(tmpdir(), "pgsync-process-"));
+// The servers' user passes through.
+chmodSync(FOLDERS, 0o755);
+after(() => rmSync(FOLDERS, { recursive: true }));
+
 /** Starts the script, sends a signal once it has started its child, and waits for its end. */
 async function run(way: string, signal?: NodeJS.Signals) {
-  const script = spawn(process.execPath, ["run", "-A", "--no-check", SCRIPT, way]);
+  const script = spawn(process.execPath, ["run", "-A", "--no-check", SCRIPT, way], {
+    env: { ...process.env, TMPDIR: FOLDERS },
+  });
   const written = { stdout: "", stderr: "" };
   script.stdout.on("data", (text) => written.stdout += String(text));
   script.stderr.on("data", (text) => written.stderr += String(text));
