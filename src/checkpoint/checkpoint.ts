@@ -19,6 +19,11 @@ import type {
   TakenDocument,
 } from "./types.ts";
 
+/** To follow an old primary, or a stranger, would put its rows over the right documents. */
+const ANOTHER_SERVER =
+  "Most often the address (PG_URL) leads to the wrong server, an old primary for one: correct it. Where this server is to be followed from " +
+  "now on (pg_upgrade, a dump restored), start anew with `pgsync teardown` and --bootstrap.";
+
 /**
  * The one file that a run keeps: whose it is, the position up to which everything is in the search engine, the
  * progress of the initial load, what the documents were made of, and the dead letters. Each method is durable when it returns; after a crash at any
@@ -110,7 +115,10 @@ export class Checkpoint implements Disposable {
     const found = this.identity();
     if (found === null) return;
     const differences = identityDifferences(found, expected);
-    if (differences.length > 0) throw this.#foreign(differences);
+    if (differences.length > 0) {
+      const isOwn = found.database === expected.database && found.slot === expected.slot;
+      throw this.#foreign(differences, isOwn ? { remedy: ANOTHER_SERVER } : {});
+    }
     if (expected.timeline > found.timeline) this.adopt(expected);
   }
 
@@ -157,14 +165,16 @@ export class Checkpoint implements Disposable {
 
   /**
    * Goes on from where another process has come to with the slot, which kept a file of its own: all that was acknowledged before the position is in the
-   * search engine, and nothing else of what this file says is certain any more. Dead letters stay, for trying them again tells.
+   * search engine, and nothing else of what this file says is certain any more, a noted loss neither. Dead letters stay, for trying them again tells.
    *
    * @param lsn up to which the slot is confirmed, beyond the stored position
    */
   followOn(lsn: Lsn): void {
     this.transaction(() => {
       this.#sqlite(() => {
-        for (const table of ["load_chunk", "load", "source"]) this.#database.exec(`DELETE FROM ${table}`);
+        for (const table of ["load_chunk", "load", "source", "loss"]) {
+          this.#database.exec(`DELETE FROM ${table}`);
+        }
       });
       this.savePosition(lsn);
     });
@@ -173,18 +183,29 @@ export class Checkpoint implements Disposable {
   /** How changes were lost, as `noteLoss` was told; null where none are known to be. */
   loss(): NotedLoss | null {
     return this.#sqlite(() => {
-      const row = this.#database.prepare("SELECT code, reason, begun FROM loss").get();
+      const row = this.#database.prepare("SELECT code, reason, begun, by_name FROM loss").get();
       if (row === undefined) return null;
-      return { code: text(row, "code"), reason: text(row, "reason"), begun: integer(row, "begun") === 1 };
+      return {
+        code: text(row, "code"),
+        reason: text(row, "reason"),
+        begun: integer(row, "begun") === 1,
+        byName: integer(row, "by_name") === 1,
+      };
     });
   }
 
-  /** Records that changes were lost, so that all documents have to be loaded anew. `reset` forgets it. */
-  noteLoss({ code, reason, begun }: NotedLoss): void {
+  /** Records that changes were lost, so that all documents have to be loaded anew. `reset` and `followOn` forget it. */
+  noteLoss({ code, reason, begun, byName }: NotedLoss): void {
     this.#sqlite(() =>
-      this.#database.prepare("INSERT OR REPLACE INTO loss (one, code, reason, begun) VALUES (1, ?, ?, ?)")
-        .run(code, reason, begun ? 1 : 0)
+      this.#database.prepare(
+        "INSERT OR REPLACE INTO loss (one, code, reason, begun, by_name) VALUES (1, ?, ?, ?, ?)",
+      ).run(code, reason, begun ? 1 : 0, byName ? 1 : 0)
     );
+  }
+
+  /** Takes a noted loss back: nothing was lost. */
+  withdrawLoss(): void {
+    this.#sqlite(() => this.#database.exec("DELETE FROM loss"));
   }
 
   /** Records the plan of an index's initial load, nothing of it done; replaces an earlier one. */
@@ -330,10 +351,11 @@ export class Checkpoint implements Disposable {
     return this.#sqlite(() => this.#deadLetters.find(index, ids));
   }
 
-  #foreign(differences: readonly string[]): PgsyncError {
+  #foreign(differences: readonly string[], details: { readonly remedy?: string } = {}): PgsyncError {
     return new PgsyncError(
       "CHECKPOINT_FOREIGN",
       `The checkpoint file ${this.path} belongs to another run: ${differences.join("; ")}.`,
+      details,
     );
   }
 

@@ -103,5 +103,7 @@ export const FORMAT_STEPS: readonly string[] = [
   -- What kind of loss, as the error's code; and whether its mending was begun: the slot may be gone by it.
   ALTER TABLE loss ADD COLUMN code TEXT NOT NULL DEFAULT 'HISTORY_DIVERGED';
   ALTER TABLE loss ADD COLUMN begun INTEGER NOT NULL DEFAULT 0;
+  -- Whether only --on-slot-loss resync may mend it: the server may be the wrong one.
+  ALTER TABLE loss ADD COLUMN by_name INTEGER NOT NULL DEFAULT 0;
   `,
 ];

@@ -18,6 +18,8 @@ export interface NotedLoss {
   readonly reason: string;
   /** Its mending was begun: the slot may have been dropped by it. */
   readonly begun: boolean;
+  /** It may be mended by name only: the server may be the wrong one. */
+  readonly byName: boolean;
 }
 
 /** A part of a root table that the initial load reads in one go. */

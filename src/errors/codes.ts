@@ -274,7 +274,7 @@ export const ERRORS = {
     exitCode: EXIT.setup,
   },
   CHECKPOINT_FOREIGN: {
-    meaning: "The checkpoint file was written for another database, slot or schema file.",
+    meaning: "The checkpoint file was written for another server, database or slot.",
     remedy:
       "Use the file that belongs to this run (--checkpoint); if there is none, move this one away: the slot's position then serves. Where " +
       "the server was replaced (pg_upgrade, a dump restored), start anew with `pgsync teardown` and --bootstrap.",

@@ -305,7 +305,7 @@ export class DatabaseRun {
    */
   #goOnAfter(error: unknown, checkpoint: Checkpoint): Restart {
     if (!(error instanceof PgsyncError)) throw error;
-    recordDivergence(error, checkpoint);
+    recordDivergence({ error, byName: false }, checkpoint);
     if (this.hold !== null && standsByAfter(error)) throw error;
     switch (verdict(this.shared.run, error)) {
       case "halt":

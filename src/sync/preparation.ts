@@ -8,6 +8,7 @@ import { inspectSlot } from "../replication/slot.ts";
 import { dropSlot, refuseFollowed } from "../replication/slot_drop.ts";
 import { orAborted } from "../retry/abort.ts";
 import type { SearchClient } from "../search/client.ts";
+import { describeIndex } from "../search/index.ts";
 import { type DatabaseState, readDatabase } from "./database_state.ts";
 import { checkIndices, makeMissing, type Report } from "./make_missing.ts";
 import type { RunOptions } from "./options.ts";
@@ -86,7 +87,7 @@ export class Preparation {
       return null;
     }
     const { error } = loss;
-    recordDivergence(error, checkpoint);
+    recordDivergence(loss, checkpoint);
     // Whoever meets that while it goes on was replaced by another run.
     const isReplaced = goesOn && error.code === "CHECKPOINT_BEHIND";
     if (isReplaced || !mayMend(loss, run)) {
@@ -131,11 +132,12 @@ export class Preparation {
     signal: AbortSignal,
     going: GoingOn | null = null,
   ): Promise<DatabaseState> {
-    if (loss !== null) {
+    const isLost = loss ?? await this.#forgotten(found, signal);
+    if (isLost !== null) {
       await this.#refuseOtherMaker(admin, found, signal);
       const search = await orAborted(this.options.search, signal);
       await orAborted(checkIndices(found, checkpoint, search), signal);
-      await orAborted(this.#giveUp(admin, found, loss.error, checkpoint, going), signal);
+      await orAborted(this.#giveUp(admin, found, isLost.error, checkpoint, going), signal);
       return await this.#makeMissing(admin, { ...found, slot: null }, checkpoint, signal);
     }
     if (found.slot !== null) {
@@ -143,6 +145,30 @@ export class Preparation {
       recordPromotion(found, checkpoint);
     }
     return this.options.run.bootstrap ? await this.#makeMissing(admin, found, checkpoint, signal) : found;
+  }
+
+  /**
+   * What the indices tell of a slot that neither the server nor the file knows: that documents were loaded.
+   *
+   * @returns null where none were
+   * @throws PgsyncError SLOT_MISSING where that may not be mended
+   */
+  async #forgotten(found: DatabaseState, signal: AbortSignal): Promise<Loss | null> {
+    if (found.slot !== null) return null;
+    const search = await orAborted(this.options.search, signal);
+    for (const { schema: { index } } of found.mapping.documents) {
+      const existing = await describeIndex(search, index, signal);
+      if (existing?.meta?.loaded !== true) continue;
+      const error = new PgsyncError(
+        "SLOT_MISSING",
+        `The documents of index "${index}" were loaded, but the replication slot "${found.slotName}" that they were followed by ` +
+          "does not exist, and the checkpoint file knows nothing of it: what was changed since is unknown.",
+      );
+      const loss = { error, byName: false };
+      if (!mayMend(loss, this.options.run)) throw error;
+      return loss;
+    }
+    return null;
   }
 
   /** Drops the slot, and says so. A slot that somebody else follows would be lost to him. */
@@ -156,8 +182,10 @@ export class Preparation {
     try {
       const isOurs = this.#isHeld;
       await this.options.hold?.release();
-      const isInHands = !isOurs && (slot?.active === true || loss.code === "CHECKPOINT_BEHIND");
-      if (going === null && slot !== null && isInHands) await refuseFollowed(admin, slotName);
+      // Another process may have made it, or come back to it in a moment. Nobody follows one that is lost.
+      if (going === null && slot !== null && !isOurs && loss.code !== "SLOT_LOST") {
+        await refuseFollowed(admin, slotName);
+      }
       const sentence =
         `The slot "${slotName}" is given up, and the documents are loaded anew (${loss.code}): ${loss.message}`;
       recordMending(loss, checkpoint);

@@ -1,4 +1,6 @@
+import { getLogger } from "@logtape/logtape";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
+import type { NotedLoss } from "../checkpoint/types.ts";
 import { type ErrorCode, ERRORS } from "../errors/codes.ts";
 import { PgsyncError } from "../errors/error.ts";
 import type { Sql } from "../postgres/connect.ts";
@@ -8,6 +10,8 @@ import { aheadError, assertUsableSlot } from "../replication/slot.ts";
 import { type DatabaseState, identityOf } from "./database_state.ts";
 import type { RunOptions } from "./options.ts";
 import { historyLoss } from "./slot_position.ts";
+
+const logger = getLogger(["pgsync", "sync"]);
 
 /**
  * Faults after which changes are missing that nobody will tell of any more. What helps is one and the same: a new slot is begun, all
@@ -118,17 +122,20 @@ export async function findLoss(
   checkpoint: Checkpoint,
 ): Promise<Loss | null> {
   const { slot, slotName, database, publication } = state;
-  const noted = checkpoint.loss();
+  const position = checkpoint.position();
+  const ahead = slot === null ? null : aheadError(slotName, slot.confirmedFlushLsn, position);
+  const noted = standing(checkpoint, state, ahead);
   if (noted?.begun === true) {
     return { error: notedError(noted.code, noted.reason, checkpoint), byName: false };
   }
-  const diverged = noted === null
-    ? await historyLoss(admin, options, state, checkpoint)
-    : notedError(noted.code, noted.reason, checkpoint);
+  if (noted !== null) {
+    return { error: notedError(noted.code, noted.reason, checkpoint), byName: noted.byName };
+  }
+  const diverged = await historyLoss(admin, options, state, checkpoint);
   if (diverged !== null) {
     // No slot, and WAL that ends too early: a copy of the server, most likely, or one that was left behind.
     const isCopy = slot === null && checkpoint.identity()?.timeline === identityOf(state).timeline;
-    return { error: diverged, byName: isCopy };
+    return { error: isCopy ? copyError(diverged) : diverged, byName: isCopy };
   }
   try {
     assertUsableSlot(slot, slotName, database);
@@ -143,20 +150,57 @@ export async function findLoss(
     );
     return { error, byName: false };
   }
-  const ahead = aheadError(slotName, slot.confirmedFlushLsn, checkpoint.position());
   // The slot may be in the hands of another run, which would lose it.
   return ahead === null ? null : { error: ahead, byName: true };
 }
 
+/**
+ * The loss that the file has noted, unless the slot shows that it is none, or none any more. Then it is taken back.
+ *
+ * @param ahead how the slot is ahead of the file; null where it is not
+ */
+function standing(
+  checkpoint: Checkpoint,
+  state: DatabaseState,
+  ahead: PgsyncError | null,
+): NotedLoss | null {
+  const noted = checkpoint.loss();
+  if (noted === null) return null;
+  // Another process has mended it, or could do without, and has gone on from there: what is to be judged is that.
+  const isOthers = ahead !== null && noted.code !== ahead.code;
+  // The address had led to another server: one that has lost the position would have the slot at an earlier one.
+  const { slot } = state;
+  const isRight = !noted.begun && noted.code === "HISTORY_DIVERGED" && slot !== null &&
+    slot.confirmedFlushLsn === checkpoint.position() &&
+    checkpoint.identity()?.timeline === identityOf(state).timeline;
+  if (!isOthers && !isRight) return noted;
+  checkpoint.withdrawLoss();
+  logger.info("the loss that the checkpoint file {path} has noted ({code}) is none any more: {why}", {
+    path: checkpoint.path,
+    code: noted.code,
+    why: isRight ? "this server has the slot at the very position" : "another process has gone on from there",
+  });
+  return null;
+}
+
 /** Keeps in the file what nobody could find out again: by the next start the server may have come to the position. */
-export function recordDivergence(error: PgsyncError, checkpoint: Checkpoint): void {
+export function recordDivergence({ error, byName }: Loss, checkpoint: Checkpoint): void {
   if (error.code !== "HISTORY_DIVERGED" || checkpoint.loss() !== null) return;
-  checkpoint.noteLoss({ code: error.code, reason: error.message, begun: false });
+  checkpoint.noteLoss({ code: error.code, reason: error.message, begun: false, byName });
 }
 
 /** Keeps in the file that a loss is being mended: whoever is interrupted, after the slot was dropped perhaps, finds it again. */
 export function recordMending(error: PgsyncError, checkpoint: Checkpoint): void {
-  checkpoint.noteLoss({ code: error.code, reason: error.message, begun: true });
+  checkpoint.noteLoss({ code: error.code, reason: error.message, begun: true, byName: false });
+}
+
+/** What to do where a copy of the server, or one that was left behind, answers: to make the slot there would be the wrong mending. */
+function copyError({ code, message }: PgsyncError): PgsyncError {
+  return new PgsyncError(code, message, {
+    remedy:
+      "Most often PG_URL leads to the wrong server, a copy or an older state of the right one: correct it. Where this one is to " +
+      "be followed from now on: --on-slot-loss resync, which loads all documents anew.",
+  });
 }
 
 function notedError(code: string, reason: string, checkpoint: Checkpoint): PgsyncError {

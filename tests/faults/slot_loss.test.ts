@@ -4,6 +4,7 @@ import { copyFileSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
+import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
 import type { ErrorCode } from "../../src/errors/codes.ts";
 import { parseLsn } from "../../src/replication/lsn.ts";
 import { SEARCH_DEFAULTS } from "../../src/search/options.ts";
@@ -15,6 +16,7 @@ import { useElasticsearch } from "../support/elasticsearch.ts";
 import { eventually } from "../support/eventually.ts";
 import { databasesOf, ownPostgres, throughProxy, usePostgres } from "../support/postgres.ts";
 import { startTcpProxy } from "../support/tcp_proxy.ts";
+import { everyDocument } from "./library.ts";
 import { BOOKS, CHANGES, dropSlot, failureOf, isError, resyncs, SHOP, slotOf } from "./books.ts";
 
 /** Asserts that an error is such a loss, and says how it is mended. */
@@ -51,6 +53,28 @@ describe("A slot that is dropped", () => {
       isLoss("SLOT_MISSING", await failureOf(bench, changes));
     }
     await bench.runOnce();
+    await bench.assertEqual("with another slot");
+  });
+});
+
+describe("A slot that is gone together with the checkpoint file", () => {
+  it("is a loss where documents were loaded: halted by, or told of and made anew", async () => {
+    await using bench = await Bench.open(17, SHOP, BOOKS);
+    await bench.runOnce();
+    await dropSlot(bench);
+    rmSync(checkpointPath(bench.options, slotOf(bench)));
+    await bench.write(...CHANGES);
+    const before = await everyDocument(bench);
+    const error = await failureOf(bench, { onSlotLoss: "halt" });
+    isLoss("SLOT_MISSING", error);
+    assert.match(error instanceof Error ? error.message : "", /were loaded, .* knows nothing of it/);
+    assert.deepEqual(await everyDocument(bench), before);
+    assert.equal(
+      (await bench.sql`SELECT FROM pg_replication_slots WHERE slot_name = ${slotOf(bench)}`).length,
+      0,
+    );
+    await bench.runOnce();
+    assert.equal(resyncs(bench, "SLOT_MISSING"), 1);
     await bench.assertEqual("with another slot");
   });
 });
@@ -148,8 +172,15 @@ describe("A checkpoint file of before", () => {
     await bench.runOnce();
     const [slot] = await bench.sql<{ lsn: string }[]>`
       SELECT confirmed_flush_lsn::text AS lsn FROM pg_replication_slots WHERE slot_name = ${slotOf(bench)}`;
-    copyFileSync(`${path}.old`, path);
-    isLoss("CHECKPOINT_BEHIND", await failureOf(bench));
+    // Whatever it has noted: somebody has mended that, or could do without, and has gone on.
+    for (const begun of [false, true]) {
+      copyFileSync(`${path}.old`, path);
+      {
+        using file = Checkpoint.open(path);
+        file.noteLoss({ code: "HISTORY_DIVERGED", reason: "Noted before.", begun, byName: false });
+      }
+      isLoss("CHECKPOINT_BEHIND", await failureOf(bench));
+    }
     await bench.runOnce({ bootstrap: false, onSlotLoss: "resync" });
     await bench.assertEqual("after another load");
     const [now] = await bench.sql<{ lsn: string }[]>`

@@ -90,7 +90,12 @@ describe("Dead letters without a run", () => {
     using again = Checkpoint.open(fileOf(bench));
     assert.deepEqual(again.identity(), foreign);
     again.adopt(identity);
-    again.noteLoss({ code: "HISTORY_DIVERGED", reason: "A test has lost changes.", begun: false });
+    again.noteLoss({
+      code: "HISTORY_DIVERGED",
+      reason: "A test has lost changes.",
+      begun: false,
+      byName: false,
+    });
     again.close();
     await refusesRetry(bench, "HISTORY_DIVERGED");
   });
