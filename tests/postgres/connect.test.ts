@@ -208,10 +208,22 @@ describe("sessions", () => {
   });
 
   test("a running statement can be cancelled", async () => {
-    await withPool(options, BUILDER, async (sql) => {
-      const query = sql`SELECT pg_sleep(600)`;
-      setTimeout(() => query.cancel(), 100);
-      await assert.rejects(query, { code: "57014" });
+    await withPool(options, { ...BUILDER, purpose: "sleeper" }, async (sql) => {
+      const query = sql`SELECT pg_sleep(600)`.execute();
+      const rejected = assert.rejects(query, { code: "57014" });
+      // Before it runs, there is nothing on the server to cancel.
+      await withPool(
+        options,
+        { ...BUILDER, purpose: "watcher", kind: "admin" },
+        (admin) =>
+          eventually(async () => {
+            const rows = await admin`
+            SELECT FROM pg_stat_activity WHERE application_name = 'pgsync sleeper' AND wait_event = 'PgSleep'`;
+            assert.equal(rows.length, 1);
+          }),
+      );
+      query.cancel();
+      await rejected;
       await sql`SELECT 1`;
     });
   });

@@ -174,7 +174,7 @@ test("an abort ends a request with the signal's reason, and no socket stays open
   }
 });
 
-test("an abort ends the look for a pinned authority, too", { timeout: 5_000 }, async () => {
+test("an abort ends the look for a pinned authority, too", { timeout: 20_000 }, async () => {
   const silent = createServer(); // accepts, and never answers
   await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
   const address = silent.address();
