@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { connect as connectTcp, isIP, type Socket } from "node:net";
-import { connect as connectTls, type ConnectionOptions } from "node:tls";
+import { connect as connectTls, type ConnectionOptions, TLSSocket } from "node:tls";
+import { getLogger } from "@logtape/logtape";
 import { PgsyncError } from "../errors/error.ts";
 import { readErrorFields } from "./backend.ts";
 import { whyUnreachable } from "./network_errors.ts";
@@ -19,6 +20,8 @@ const SSL_REQUEST = Buffer.from([0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f]);
 const CANCEL_REQUEST_CODE = 80_877_102;
 const PROTOCOL_3_0 = 196_608;
 
+const logger = getLogger(["pgsync", "postgres"]);
+
 /** Opens sockets to one server, and remembers what it learned about TLS there. */
 export class SocketOpener {
   /** Null: to be found out. What `prefer` falls back on is never kept, so that the next connection may have TLS. */
@@ -34,8 +37,14 @@ export class SocketOpener {
    *   `code`
    */
   async open(): Promise<Socket> {
-    if (isUnixSocket(this.options.host)) return await openPlain(this.options);
-    const { sslmode } = this.options;
+    const socket = await this.#open();
+    if (!(socket instanceof TLSSocket)) warnOfPlain(this.options, socket);
+    return socket;
+  }
+
+  async #open(): Promise<Socket> {
+    const { host, sslmode } = this.options;
+    if (isUnixSocket(host)) return await openPlain(this.options);
     if (sslmode === "prefer" && this.#settled === null) return await this.#preferTls();
     this.#settled ??= await this.#settle();
     return this.#settled === "plain" ? await openPlain(this.options) : await this.#openTls();
@@ -148,11 +157,29 @@ export class SocketOpener {
         `PostgreSQL at ${addressOf(this.options)} has no resources to begin a session.`,
       );
     }
-    throw new PgsyncError(
+    throw this.notPostgres();
+  }
+
+  /** The error where what answers cannot be PostgreSQL. */
+  notPostgres(): PgsyncError {
+    return new PgsyncError(
       "POSTGRES_LOGIN",
       `What listens at ${addressOf(this.options)} does not speak PostgreSQL's protocol.`,
     );
   }
+}
+
+const hasBeenWarnedOf = new WeakSet<PostgresOptions>();
+
+/** Says, once for a server, that a login leaves this machine without encryption. */
+function warnOfPlain(options: PostgresOptions, { remoteAddress }: Socket): void {
+  if (options.password === null || hasBeenWarnedOf.has(options)) return;
+  if (remoteAddress === undefined || /^(::ffff:)?127\.|^::1$/.test(remoteAddress)) return;
+  hasBeenWarnedOf.add(options);
+  logger.warn(
+    "The login to PostgreSQL goes to {server} without encryption: use --sslmode require, or better verify-full",
+    { server: addressOf(options) },
+  );
 }
 
 /** `host:port`, or the path of the Unix socket, for messages. */

@@ -3,9 +3,11 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { chmodSync, chownSync, copyFileSync } from "node:fs";
 import { connect, createServer, type Socket } from "node:net";
+import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { after, before, describe, test } from "node:test";
+import { configure, reset } from "@logtape/logtape";
 import { removeFolder, SERVER_USER, temporaryFolder } from "../../scripts/servers/process.ts";
 import type { PostgresServer } from "../../scripts/servers/postgres.ts";
 import { connectPostgres, errorContext, type Sql } from "../../src/postgres/connect.ts";
@@ -33,28 +35,34 @@ before(async () => {
   server = await ownPostgres({ settings: { ssl: "on", ssl_cert_file: cert, ssl_key_file: key } });
 });
 
-/** What the first client meets, when it has asked for TLS. */
-type First = (client: Socket, lead: () => void) => void;
+/** What the first client meets, when it has sent its first message: it asks for TLS, unless the mode is disable. */
+type First = (client: Socket, lead: (sent?: Buffer) => void, sent: Buffer) => void;
 
 /** Opens a pool whose first connection meets `first`; all others lead to the server. */
-async function withPool(sslmode: SslMode, first: First, use: (sql: Sql) => Promise<void>): Promise<void> {
+async function withPool(
+  sslmode: SslMode,
+  first: First,
+  use: (sql: Sql) => Promise<void>,
+  changes: { readonly host?: string; readonly password?: string } = {},
+): Promise<void> {
   let count = 0;
   const between = createServer((client) => {
     client.on("error", () => {});
-    const lead = () => {
+    const lead = (sent?: Buffer) => {
       const upstream = connect(server.port, "127.0.0.1");
+      if (sent !== undefined) upstream.write(sent);
       upstream.on("error", () => client.destroy()).on("close", () => client.destroy());
       client.on("close", () => upstream.destroy());
       client.pipe(upstream);
       upstream.pipe(client);
     };
     if (++count > 1) lead();
-    else client.once("data", () => first(client, lead));
+    else client.once("data", (sent: Buffer) => first(client, lead, sent));
   });
-  await new Promise<void>((resolve) => between.listen(0, "127.0.0.1", resolve));
+  await new Promise<void>((resolve) => between.listen(0, changes.host ?? "127.0.0.1", resolve));
   const address = between.address();
   assert.ok(typeof address === "object" && address !== null);
-  const options = { ...optionsOf(server.url), port: address.port, sslmode };
+  const options = { ...optionsOf(server.url), port: address.port, sslmode, ...changes };
   const sql = connectPostgres(options, { database: "postgres", purpose: "test", max: 2, kind: "builder" });
   try {
     await use(sql);
@@ -87,12 +95,14 @@ const isCut: First = (client) => {
   client.write("S");
 };
 
+const noTls: First = (client, lead) => {
+  client.write("N");
+  lead();
+};
+
 describe("prefer falls back to plain for one connection only", () => {
   const fallbacks: Readonly<Record<string, First>> = {
-    "where the server has no TLS": (client, lead) => {
-      client.write("N");
-      lead();
-    },
+    "where the server has no TLS": noTls,
     "where the handshake fails": (client) => {
       client.once("data", () => client.end(Buffer.of(0x15, 3, 3, 0, 2, 2, 40)));
       client.write("S");
@@ -131,4 +141,54 @@ describe("not to be reached, and tried again, is a server", () => {
         }));
     }
   }
+});
+
+test("what sends a long message before the login is no PostgreSQL, and is not listened to", () =>
+  withPool("disable", (client) => client.write(Buffer.of(0x52, 0x3f, 0xff, 0xff, 0xff, 0)), async (sql) => {
+    await assert.rejects(sql`SELECT 1`, {
+      code: "POSTGRES_LOGIN",
+      message: /does not speak PostgreSQL's protocol/,
+    });
+  }));
+
+const [away] = Object.values(networkInterfaces()).flat().filter((address) =>
+  address?.family === "IPv4" && !address.internal
+);
+
+describe("a password that goes to another machine without encryption", {
+  skip: away === undefined ? "this machine has no address that others could have" : false,
+}, () => {
+  const host = away?.address ?? "";
+  const password = "pg-secret";
+  async function warnings(...[sslmode, first, changes]: [SslMode, First, Parameters<typeof withPool>[3]]) {
+    const logged: string[] = [];
+    await configure({
+      sinks: { kept: (record) => void logged.push(record.message.join("")) },
+      loggers: [
+        { category: "pgsync", lowestLevel: "warning", sinks: ["kept"] },
+        { category: ["logtape", "meta"], lowestLevel: "warning", sinks: ["kept"] },
+      ],
+    });
+    try {
+      await withPool(sslmode, first, async (sql) => void await encrypted(sql), changes);
+    } finally {
+      await reset();
+    }
+    return logged;
+  }
+  const nobody: First = (_client, lead, sent) => lead(sent);
+
+  test("is warned of, once", async () => {
+    for (const [sslmode, first] of [["disable", nobody], ["prefer", noTls]] as const) {
+      const [warning = "", ...others] = await warnings(sslmode, first, { host, password });
+      assert.match(warning, /^The login to PostgreSQL goes to \S+ without encryption/);
+      assert.doesNotMatch(warning, /secret/);
+      assert.deepEqual(others, []);
+    }
+  });
+  test("is not there: TLS, no password, this machine itself", async () => {
+    assert.deepEqual(await warnings("require", nobody, { host, password }), []);
+    assert.deepEqual(await warnings("prefer", noTls, { host }), []);
+    assert.deepEqual(await warnings("prefer", noTls, { password }), []);
+  });
 });
