@@ -11,8 +11,8 @@ import type { Context, MiddlewareHandler } from "hono";
 
 /** What the guard goes by. */
 export interface AccessRules {
-  /** What a request must show; null: there is none, so nobody is let in. */
-  readonly token: string | null;
+  /** What a request must show. */
+  readonly token: string;
   /** Whether `/` and `/status` demand it, too. */
   readonly guardsStatus: boolean;
 }
@@ -20,7 +20,7 @@ export interface AccessRules {
 /** Demands the token. */
 export function demandToken({ token }: Pick<AccessRules, "token">): MiddlewareHandler {
   return async (context, next) => {
-    if (token !== null && isShown(token, context)) return await next();
+    if (isShown(token, context)) return await next();
     // Basic, with the token for a password, is for a person with a browser.
     context.header("WWW-Authenticate", 'Bearer realm="pgsync", Basic realm="pgsync"');
     return context.json({
