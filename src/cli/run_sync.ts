@@ -13,6 +13,7 @@ import type { Context } from "./context.ts";
 import type { Flags } from "./flags.ts";
 import { type ListenSetting, listenSetting, localUrl } from "./listen_address.ts";
 import { startProgress } from "./progress.ts";
+import { isLoopback } from "./loopback.ts";
 import { loadRunOptions } from "./run_options.ts";
 import { logInterval, switchedOn } from "./run_settings.ts";
 import { keepRunToken, makeRunToken } from "./run_token.ts";
@@ -68,7 +69,11 @@ export async function runSync(
       access: runner.deadLetters,
       indices: options.schema.documents.map(({ index }) => index),
     },
-    access: { token, guardsStatus: configured !== null },
+    access: {
+      token,
+      guardsStatus: configured !== null,
+      isOwnName: isLoopback(wantedListen.address?.hostname ?? "") ? isLoopback : () => true,
+    },
   });
   const listener = await startServer(app, wantedListen, daemon);
   const forgetToken = listener === null || configured !== null

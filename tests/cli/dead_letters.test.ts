@@ -89,7 +89,7 @@ async function served(
   const token = makeRunToken();
   const app = sampleApp({
     deadLetters: { access: new DeadLetters(new Map([["books", place]]), 50), indices: ["books"] },
-    access: { token, guardsStatus: false },
+    access: { token, guardsStatus: false, isOwnName: () => true },
   });
   const listener = await listen(app, { hostname: "127.0.0.1", port: 0 });
   keepRunToken(folder, localUrl(listener), token);

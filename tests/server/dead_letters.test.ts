@@ -26,8 +26,11 @@ const access = new DeadLetters(
 );
 const TOKEN = "0123456789abcdef0123456789abcdef";
 const deadLetters = { access, indices: ["books", "authors"] };
-const open = sampleApp({ deadLetters, access: { token: TOKEN, guardsStatus: false } });
-const guarded = sampleApp({ deadLetters, access: { token: TOKEN, guardsStatus: true } });
+const open = sampleApp({ deadLetters, access: { token: TOKEN, guardsStatus: false, isOwnName: () => true } });
+const guarded = sampleApp({
+  deadLetters,
+  access: { token: TOKEN, guardsStatus: true, isOwnName: () => true },
+});
 const LOCAL = "http://127.0.0.1:9399";
 const AUTHORIZATION = { authorization: `Bearer ${TOKEN}` };
 const HEADERS = { "content-type": "application/json", ...AUTHORIZATION };
