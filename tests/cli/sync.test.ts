@@ -140,8 +140,8 @@ test("a run without a configured token has one of its own, another at each start
   mkdirSync(own);
   const files = () => readdirSync(own).filter((name) => name.endsWith(".token"));
   const tokens: string[] = [];
-  for (const format of ["text", "json"]) {
-    const running = obedientRun({ DAEMON: "1", PGSYNC_LOG_FORMAT: format, CHECKPOINT_PATH: own });
+  while (tokens.length < 2) {
+    const running = obedientRun({ DAEMON: "1", CHECKPOINT_PATH: own });
     const url = await statusUrl(running);
     await running.stderrMatches(/running/);
     const [name = "", ...others] = files();
