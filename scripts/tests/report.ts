@@ -11,16 +11,15 @@ export interface TestResult {
 /** Counts the test cases of a JUnit report; those skipped count as neither. */
 export function readReport(xml: string): TestResult {
   let passed = 0;
-  let file = "?";
   const failures: string[] = [];
   for (
-    const [, suite, attributes = "", body = ""] of xml.matchAll(
-      /<testsuite\b((?:"[^"]*"|[^">])*)>|<testcase\b((?:"[^"]*"|[^">/])*)(?:\/>|>([\s\S]*?)<\/testcase>)/g,
+    const [, attributes = "", body = ""] of xml.matchAll(
+      /<testcase\b((?:"[^"]*"|[^">/])*)(?:\/>|>([\s\S]*?)<\/testcase>)/g,
     )
   ) {
-    if (suite !== undefined) file = attribute(suite, "name");
-    else if (/<(failure|error)\b/.test(body)) failures.push(`${file}: ${attribute(attributes, "name")}`);
-    else if (!/<skipped\b/.test(body)) passed++;
+    if (/<(failure|error)\b/.test(body)) {
+      failures.push(`${attribute(attributes, "classname")}: ${attribute(attributes, "name")}`);
+    } else if (!/<skipped\b/.test(body)) passed++;
   }
   return { passed, failed: failures.length, failures };
 }

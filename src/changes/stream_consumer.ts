@@ -11,6 +11,8 @@ type Operation = RowChange["kind"] | "truncate";
 export class StreamConsumer {
   /** The transaction whose messages are arriving. */
   #transaction: { readonly id: number; readonly commitLsn: Lsn; readonly committedAt: number } | null = null;
+  /** It is in the index already. */
+  #isDurable = false;
   /** Row changes of this transaction by table and operation. */
   #counts = new Map<string, { table: string; operation: Operation; count: number }>();
   /** Commit time of the last transaction received, in milliseconds since 1970. */
@@ -22,17 +24,24 @@ export class StreamConsumer {
     private readonly collector: ChangeCollector,
     private readonly pipeline: ChangePipeline,
     private readonly observe: SyncObserver,
+    /**
+     * All before it is in the index: the durable position. A session that began at the slot's own, which may be behind it, brings
+     * transactions once more; they are dropped.
+     */
+    private readonly durable: Lsn,
   ) {}
 
   /** A new connection begins: a transaction that was cut off will be sent again from its start. */
   onConnect(): void {
     this.#transaction = null;
+    this.#isDurable = false;
     this.#counts.clear();
   }
 
   /** @throws PgsyncError OLD_VALUE_MISSING */
   onMessage(message: PgoutputMessage, { walEnd }: Pick<WalPlace, "walEnd">): void {
     this.#receivedUpTo(walEnd);
+    if (this.#isDurable && message.kind !== "commit") return;
     switch (message.kind) {
       case "begin":
         this.#transaction = {
@@ -40,6 +49,8 @@ export class StreamConsumer {
           commitLsn: message.finalLsn,
           committedAt: message.commitTimeMs,
         };
+        // The server compares a position with the start of the commit record, too.
+        this.#isDurable = message.finalLsn < this.durable;
         break;
       case "insert":
       case "update":
@@ -57,6 +68,7 @@ export class StreamConsumer {
         break;
       case "commit":
         this.#transaction = null;
+        this.#isDurable = false;
         this.lastCommitAt = message.commitTimeMs;
         this.#tell();
         this.#moveTo(message.endLsn);

@@ -34,10 +34,8 @@ export function runSettings(
 ): RunSettings {
   refuseUnsupportedFlags(flags);
   const notes = [...needlessFlags(flags), ...judgeVariables(environment)];
-  const warnings: string[] = [];
-  const postgres = postgresOptions(flags, environment, password, notes, warnings);
+  const postgres = postgresOptions(flags, environment, password, notes);
   const search = searchOptions(environment);
-  warnings.push(...searchWarnings(search));
 
   const slot = given(environment, "PGSYNC_SLOT", { name: "--slot", value: flags.slot });
   const onSlotLoss = given(environment, "PGSYNC_ON_SLOT_LOSS", {
@@ -65,7 +63,7 @@ export function runSettings(
   const walWarning = given(environment, "PGSYNC_WAL_WARNING_BYTES");
   const options: Omit<RunOptions, "schema"> = {
     postgres,
-    postgresReplica: replicaOptions(flags, environment, postgres, notes, warnings),
+    postgresReplica: replicaOptions(flags, environment, postgres, notes),
     search,
     // https://www.postgresql.org/docs/current/warm-standby.html#STREAMING-REPLICATION-SLOTS-MANIPULATION
     slot: slot === null
@@ -101,7 +99,7 @@ export function runSettings(
       ? RUN_DEFAULTS.walWarningBytes
       : wholeNumber(walWarning, 0, 1024 ** 5),
   };
-  return { options, notes, warnings };
+  return { options, notes, warnings: searchWarnings(search) };
 }
 
 /** A switch that a flag or a variable turns on. @throws PgsyncError USAGE */

@@ -10,30 +10,29 @@ const MOST_BODIES = 3;
 /** The documents of one portion on their way into requests, in the memory that is held for it. */
 export class PortionOfRequests {
   readonly #bodies: BulkBody[] = [];
-  /** Room that is spoken for: that of the items, and what the bodies take. */
+  /** Room that the bodies take. */
   #taken: number;
-  #documents = 0;
-  #overflow: (Overflow & { readonly id: string }) | null = null;
+  #overflow: Overflow | null = null;
 
-  /** @param held room for the documents' items and at least one body @param keys of how many keys they are: the rows of a view may share them */
+  /** @param held room for the documents' items and at least one body @param documents how many there are at most */
   constructor(
     private readonly memory: WorkMemory,
     private readonly held: Held,
-    private readonly keys: number,
+    documents: number,
     private readonly version: bigint,
     private readonly pipeline: string | null,
   ) {
-    this.#taken = keys * BYTES_AN_ITEM;
+    this.#taken = documents * BYTES_AN_ITEM;
   }
 
-  /** What did not have room, with the id of the first such document; null where all did. */
-  get overflow(): (Overflow & { readonly id: string }) | null {
+  /** What did not have room; null where all did. */
+  get overflow(): Overflow | null {
     return this.#overflow;
   }
 
   /** Documents that had room. */
   get documents(): number {
-    return this.#documents;
+    return this.#bodies.reduce((sum, body) => sum + body.count, 0);
   }
 
   /** Their bytes. */
@@ -44,16 +43,14 @@ export class PortionOfRequests {
   /** Takes the documents of one statement; what it discards leaves those of the statements before. Statements come one after the other. */
   begin(): DocumentCollector {
     const bodies = this.#bodies.length;
-    const inLast = this.#bodies.at(-1)?.count ?? 0;
-    const documents = this.#documents;
+    const documents = this.#bodies.at(-1)?.count ?? 0;
     const taken = this.#taken;
     const overflow = this.#overflow;
     return {
       add: (id, document) => this.#add(id, document),
       discard: () => {
         for (const body of this.#bodies.splice(bodies)) body.take(0).release?.();
-        this.#bodies.at(-1)?.truncate(inLast);
-        this.#documents = documents;
+        this.#bodies.at(-1)?.truncate(documents);
         this.#taken = taken;
         this.#overflow = overflow;
       },
@@ -74,7 +71,6 @@ export class PortionOfRequests {
     if (this.#overflow !== null) return;
     const body = this.#bodyFor(id, document);
     if (body === null) return;
-    this.#documents++;
     if (document === null) body.delete(id, this.version);
     else body.index(id, this.version, document);
   }
@@ -85,21 +81,15 @@ export class PortionOfRequests {
     const last = this.#bodies.at(-1);
     const body = last ?? new BulkBody(this.pipeline, bodies);
     const bytes = body.mostBytes(id, document?.length ?? null);
-    // Room for an item of each key is spoken for.
-    const item = this.#documents < this.keys ? 0 : BYTES_AN_ITEM;
     if (last !== undefined && last.byteLength + bytes <= bodies.roomFor(0)) {
-      if (last.count === 0 || (last.byteLength < bulkBytes && last.count < bulkDocuments)) {
-        if (item === 0 || this.#takeRoom(item)) return last;
-      }
+      if (last.count === 0 || (last.byteLength < bulkBytes && last.count < bulkDocuments)) return last;
     }
-    // The rows that share a key cannot be divided.
-    const mayBegin = this.#bodies.length < MOST_BODIES || this.keys === 1;
-    if (mayBegin && this.#takeRoom(bodies.roomFor(bytes) + item)) {
+    if (this.#bodies.length < MOST_BODIES && this.#takeRoom(bodies.roomFor(bytes))) {
       const next = last === undefined ? body : new BulkBody(this.pipeline, bodies);
       this.#bodies.push(next);
       return next;
     }
-    this.#overflow = { id, documents: this.documents, room: this.memory.roomOfRequest(1, bytes) };
+    this.#overflow = { documents: this.documents, room: this.memory.roomOfRequest(1, bytes) };
     return null;
   }
 

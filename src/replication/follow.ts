@@ -2,7 +2,13 @@ import { getLogger } from "@logtape/logtape";
 import { type PgsyncError, toPgsyncError } from "../errors/error.ts";
 import { delayOrAbort } from "../retry/backoff.ts";
 import type { HeldSlot } from "./held_slot.ts";
-import { countDecodingError, type DecodingErrors, decodingFailure, reconnectDelay } from "./liveness.ts";
+import {
+  countDecodingError,
+  type DecodingErrors,
+  decodingFailure,
+  MAY_HURRY,
+  reconnectDelay,
+} from "./liveness.ts";
 import type { Lsn } from "./lsn.ts";
 import { ReplicationStream, type StreamSettings } from "./stream.ts";
 
@@ -15,10 +21,8 @@ export interface FollowSettings extends Omit<StreamSettings, "startLsn" | "onCon
   /**
    * Called when a session stands, before its first message. Transactions come whole in each session: one that was open in the session before
    * is to be dropped, it comes again.
-   *
-   * @param walsender its process id
    */
-  readonly onConnect: (walsender: number) => void;
+  readonly onConnect: () => void;
   /** Called when a session has ended or did not come about, and another follows after so many milliseconds. */
   readonly onFault: (fault: PgsyncError, retryInMs: number) => void;
   /** An abort ends the session politely. */
@@ -36,8 +40,6 @@ export interface SlotFollower {
   readonly done: Promise<void>;
   /** True while a session stands. */
   readonly connected: boolean;
-  /** The process id of the walsender of the last session that stood; null before the first. */
-  readonly walsender: number | null;
   /** As `ReplicationStream.pause`; it holds beyond a reconnect. */
   pause(): void;
   /** As `ReplicationStream.resume`. */
@@ -47,6 +49,11 @@ export interface SlotFollower {
    * stands yet, that is the next one. For what a walsender remembers wrongly.
    */
   renew(): Promise<void>;
+  /**
+   * Ends the wait before the next session, if there is one: somebody knows that the server answers, and that the slot is free. A wait after a
+   * refused login, or an error of decoding, lasts as long as it is meant to.
+   */
+  hurry(): void;
   /** As `ReplicationStream.confirm`. Without a session it does nothing: the next one begins at `startFrom()`. */
   confirm(lsn: Lsn): void;
 }
@@ -62,8 +69,9 @@ class Follower implements SlotFollower {
   readonly done: Promise<void>;
   #stream: ReplicationStream | null = null;
   #held: HeldSlot | null;
-  #walsender: number | null = null;
   #paused: boolean;
+  /** Ends the wait before the next session; null where there is none that may be cut short. */
+  #hurrying: AbortController | null = null;
   /** A new session is asked for. */
   #renewal: PromiseWithResolvers<void> | null = null;
 
@@ -82,10 +90,6 @@ class Follower implements SlotFollower {
     return this.#stream !== null;
   }
 
-  get walsender(): number | null {
-    return this.#walsender;
-  }
-
   pause(): void {
     this.#paused = true;
     this.#stream?.pause();
@@ -101,6 +105,10 @@ class Follower implements SlotFollower {
     this.#renewal ??= Promise.withResolvers<void>();
     void this.#stream?.stop();
     return this.#renewal.promise;
+  }
+
+  hurry(): void {
+    this.#hurrying?.abort();
   }
 
   confirm(lsn: Lsn): void {
@@ -130,7 +138,10 @@ class Follower implements SlotFollower {
       if (wait === null) throw session.fault;
       failures += 1;
       onFault(session.fault, wait);
-      await delayOrAbort(wait, signal);
+      this.#hurrying = MAY_HURRY.has(session.fault.code) ? new AbortController() : null;
+      const hurried = this.#hurrying?.signal ?? signal;
+      await delayOrAbort(wait, AbortSignal.any([signal, hurried]));
+      this.#hurrying = null;
     }
   }
 
@@ -153,7 +164,6 @@ class Follower implements SlotFollower {
     }
     const startedAt = performance.now();
     this.#stream = stream;
-    this.#walsender = stream.server.pid;
     // Somebody may have paused or resumed since the start was asked for.
     if (this.#paused) stream.pause();
     else stream.resume();

@@ -71,6 +71,13 @@ export const RECONNECT: Partial<Record<ErrorCode, ReconnectPolicy>> = {
   POSTGRES_LOGIN: { leastMs: 30_000, baseMs: 30_000, capMs: 300_000 },
 };
 
+/** Waits for what may be over at any moment; whoever knows that it is may cut them short. */
+export const MAY_HURRY: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  "POSTGRES_UNREACHABLE",
+  "POSTGRES_BUSY",
+  "SLOT_ACTIVE",
+]);
+
 /**
  * Milliseconds to wait before the next connection, or null where no further attempt can help and the run has to halt.
  *

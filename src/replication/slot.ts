@@ -89,6 +89,21 @@ interface SlotRow {
 }
 
 /**
+ * Whether nobody but these walsenders follows a slot.
+ *
+ * @param walsenders process ids
+ * @throws PgsyncError as `postgresError`
+ */
+export async function isHeldBy(sql: Sql, name: string, walsenders: ReadonlySet<number>): Promise<boolean> {
+  try {
+    const pid = (await inspectSlot(sql, name))?.activePid ?? null;
+    return pid === null || walsenders.has(pid);
+  } catch (thrown) {
+    throw postgresError(thrown, errorContext(sql, "tell who follows a slot"));
+  }
+}
+
+/**
  * Refuses a slot that cannot be followed. An active one passes: see `slotActiveError`.
  *
  * @throws PgsyncError SLOT_MISSING, SLOT_MISMATCH, SLOT_LOST

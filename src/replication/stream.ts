@@ -38,8 +38,10 @@ export interface StreamSettings {
   readonly server?: ServerIdentity;
   /** Nothing is delivered before `resume()`. */
   readonly startPaused?: boolean;
-  /** Called when the session stands, before the first message. @param walsender its process id */
-  readonly onConnect?: (walsender: number) => void;
+  /** Called before the server is asked for the slot, which may take a while to be ours. @param walsender the process id of the session */
+  readonly onAsk?: (walsender: number) => void;
+  /** Called when the session stands, before the first message. */
+  readonly onConnect?: () => void;
   /** Called for each message, in order. What it throws ends the stream. It must not take long: use `pause`. */
   readonly onMessage: (message: PgoutputMessage, place: WalPlace) => void;
   /** Called when the server says how far it has read; between transactions everything before was sent. */
@@ -107,6 +109,7 @@ export class ReplicationStream {
     try {
       const found = await readStreamServer(sql, settings.slot);
       refusePosition(found, settings);
+      settings.onAsk?.(found.pid);
       const { walSenderTimeoutMs, versionNumber } = found;
       const query = sql.unsafe(startReplicationSql(settings, versionNumber)).execute();
       const duplex: unknown = await query.readable();
@@ -149,7 +152,7 @@ export class ReplicationStream {
     this.#statusTimer = setInterval(() => this.#onTimer(), timings.statusIntervalMs);
     this.#sentinel = new ShutdownSentinel(settings, (error) => this.#fail(error));
     this.#sendStatus(false);
-    settings.onConnect?.(server.pid);
+    settings.onConnect?.();
     if (settings.startPaused) this.pause();
   }
 

@@ -19,6 +19,7 @@ import { type DatabaseState, identityOf, readDatabase } from "./database_state.t
 import { DatabaseSync, type DatabaseSyncOptions } from "./database_sync.ts";
 import { DeadLetterLimit } from "./dead_letter_limit.ts";
 import { documentSource, sourceChange } from "./document_source.ts";
+import { holdOn } from "./hold_on.ts";
 import { materializedViews } from "./materialized_views.ts";
 import { openPatiently } from "./open_checkpoint.ts";
 import { Preparation, refuse, refuseSetup } from "./preparation.ts";
@@ -26,7 +27,7 @@ import { checkReplica } from "./replica_check.ts";
 import type { Remap } from "./run_signals.ts";
 import { sessionLimitWarning } from "./session_limits.ts";
 import { setupProblems } from "./setup_problems.ts";
-import { isCarried, isLoss, type Loss, recordDivergence, standsByAfter, verdict } from "./slot_loss.ts";
+import { isCarried, type Loss, recordDivergence, standsByAfter, verdict } from "./slot_loss.ts";
 import type { SlotClaim } from "./slot_claim.ts";
 import { SlotWatch } from "./slot_watch.ts";
 import { SourceKeeper } from "./source_keeper.ts";
@@ -66,8 +67,8 @@ export class DatabaseRun {
   #admin: Sql;
   /** What the run was ended by, where only that tells of a loss; until the file has noted it. */
   #carried: PgsyncError | null = null;
-  /** The process ids of the walsenders that the server has given us. */
-  readonly #walsenders = new Set<number>();
+  /** The process ids of the sessions that the slot was asked for with. */
+  readonly #walsenders: Set<number>;
 
   constructor(
     private readonly database: string,
@@ -77,6 +78,7 @@ export class DatabaseRun {
     private readonly hold: SlotClaim | null = null,
   ) {
     const { run, search } = shared;
+    this.#walsenders = hold?.walsenders ?? new Set();
     this.#slotName = slotName(run.slot, database);
     this.#preparation = new Preparation({
       run,
@@ -136,7 +138,11 @@ export class DatabaseRun {
         const keeper = new SourceKeeper(checkpoint);
         const options = { ...this.shared, search, state, admin: this.#admin, walsenders: this.#walsenders };
         const held = await hold?.take(checkpoint.position() ?? 0n, identityOf(state), control.signal) ?? null;
-        const sync = new DatabaseSync({ ...options, checkpoint, keeper, changed, limit, held });
+        const going = AbortSignal.any([control.signal, over.signal]);
+        const [{ state: followed }, next] = [options, { held: null as Promise<void> | null }];
+        const holdAgain = () => next.held ??= this.#holdOn(followed, checkpoint, going);
+        const onLetGo = () => void holdAgain().catch(() => {});
+        const sync = new DatabaseSync({ ...options, checkpoint, keeper, changed, limit, held, onLetGo });
         const end: Restart | null = await sync.run(wanted)
           .catch((error: unknown) => this.#goOnAfter(error, checkpoint));
         if (end === null) return;
@@ -144,8 +150,9 @@ export class DatabaseRun {
         if (end.fault !== undefined) board.retry(end.fault);
         else logger.warn("{reason}", { reason: end.reason });
         if (performance.now() - began > STABLE_AFTER_MS) changes = 0;
+        // Before all waiting: others take a slot that is free for 2 s.
+        await holdAgain();
         if (changes > 0) await delay(backoffDelay(changes, REMAP_LIMITS), control.signal);
-        await this.#holdOn(state, checkpoint, control.signal);
         ({ state, changed } = await this.#readAnew(checkpoint, end.error ?? null, control.signal));
       }
     } finally {
@@ -154,14 +161,13 @@ export class DatabaseRun {
     }
   }
 
-  /** Holds the slot while the database is read anew, unless there is none to be held any more. @throws PgsyncError as `SlotClaim.hold` */
+  /** Holds the slot while the database is read anew, where others stand by for it. @throws PgsyncError as `holdOn`; the signal's reason */
   async #holdOn(state: DatabaseState, checkpoint: Checkpoint, signal: AbortSignal): Promise<void> {
-    try {
-      await this.hold?.hold(checkpoint.position() ?? 0n, identityOf(state), signal);
-    } catch (thrown) {
-      if (!(thrown instanceof PgsyncError && isLoss(thrown))) throw thrown;
-      logger.debug("the slot cannot be held: {reason}", { reason: thrown.message });
-    }
+    const { hold: claim } = this;
+    if (claim === null) return;
+    const onWait = (fault: PgsyncError) => this.shared.board.retry(fault, "replication");
+    const [position, server] = [checkpoint.position() ?? 0n, identityOf(state)];
+    await holdOn({ claim, admin: this.#admin, slotName: this.#slotName, position, server, onWait }, signal);
   }
 
   #deadLetterLimit(checkpoint: Checkpoint, daemon: boolean): DeadLetterLimit {

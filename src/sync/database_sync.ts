@@ -38,12 +38,14 @@ export interface DatabaseSyncOptions extends Omit<IndexOpening, "replaced" | "he
   /** Outlives this object: what is told once is not told again after each change of a table. */
   readonly limit: DeadLetterLimit;
   readonly health: SearchHealth;
-  /** Gets the process ids of the walsenders. */
+  /** As in `SlotHoldOptions`. */
   readonly walsenders: Set<number>;
   /** Takes what operators want done with dead letters. */
   readonly desk: DeadLetterDesk;
   /** The session that holds the slot already, where other processes stand by for it; else null. */
   readonly held: HeldSlot | null;
+  /** Called at once when the slot was let go of, and the following is to begin anew: what is tidied up after that may take long. */
+  readonly onLetGo: () => void;
 }
 
 /** Loads the indices of one database and follows its slot: the parts, joined. */
@@ -82,6 +84,8 @@ export class DatabaseSync {
     let pipeline: ChangePipeline | null = null;
     let watch: SourceWatch | null = null;
     const refresher = new ViewRefresher(this.options);
+    /** Why the following begins anew; null where it does not, or where an error tells. */
+    let remap: Remap | null = null;
     try {
       board.postgresVersion = state.mapping.catalog.server.version;
       board.searchEngine = search.describe();
@@ -91,10 +95,7 @@ export class DatabaseSync {
 
       // Nothing is compared or loaded before the slot is held, nor any index made: whoever holds it until then may refuse documents that were
       // compared here, and end.
-      const onTaken = (walsender: number) => {
-        this.options.walsenders.add(walsender);
-        source.clock.slotTaken();
-      };
+      const onTaken = () => source.clock.slotTaken();
       slot = new SlotHold({ ...this.options, keeper, onTaken, signal: leaving.signal });
       const onReplaced = async (error: PgsyncError) => {
         this.#replaced.abort();
@@ -106,10 +107,21 @@ export class DatabaseSync {
         if (error instanceof PgsyncError && error.code === "CHECKPOINT_BEHIND") void onReplaced(error);
         else onFailure(error);
       });
-      if (this.options.held !== null) void watchHolder(admin, state.slotName, slot, onReplaced, watching);
+      if (this.options.held !== null) {
+        const watched = {
+          admin,
+          slotName: state.slotName,
+          follower: slot,
+          walsenders: this.options.walsenders,
+        };
+        void watchHolder({ ...watched, onReplaced }, watching);
+      }
       await slot.taken(ending);
       const indices = await this.#open(ending, control.daemon);
-      if (indices instanceof PgsyncError) return { reason: indices.message, fault: indices };
+      if (indices instanceof PgsyncError) {
+        remap = { reason: indices.message, fault: indices };
+        return remap;
+      }
       this.#indices = indices;
       await source.untilDone(() => source.clock.takeOver(ending), "tell how far it is", ending);
 
@@ -126,7 +138,7 @@ export class DatabaseSync {
       });
       using _ = desk.writes({ pipeline, documents: state.mapping.documents });
       const collector = new ChangeCollector(state.mapping.sources, () => loop.soon());
-      const consumer = new StreamConsumer(collector, pipeline, observe);
+      const consumer = new StreamConsumer(collector, pipeline, observe, keeper.stored);
       const renewStream = async () => {
         // Not before the stream is past what misleads it: the new session begins where this one has come to.
         const lsn = await source.untilDone(() => source.clock.position(), "tell its WAL position", ending);
@@ -154,7 +166,10 @@ export class DatabaseSync {
       leaving.abort();
       await slot.done;
       working.throwIfAborted();
-      if (this.#signals.remap !== null && !control.signal.aborted) return this.#signals.remap;
+      if (this.#signals.remap !== null && !control.signal.aborted) {
+        remap = this.#signals.remap;
+        return remap;
+      }
       if (!control.daemon && !control.signal.aborted) limit.refuse();
       board.phase = "stopped";
       return null;
@@ -164,7 +179,8 @@ export class DatabaseSync {
       if (control.signal.aborted && !(thrown instanceof PgsyncError)) return null;
       const explanation = this.#signals.remap ?? await watch?.explain(error) ?? null;
       if (explanation !== null && !(explanation instanceof PgsyncError)) {
-        return control.signal.aborted ? null : explanation;
+        if (!control.signal.aborted) remap = explanation;
+        return remap;
       }
       const fault = explanation ?? error;
       // At once: what is still to be tidied up may wait for a server.
@@ -179,6 +195,7 @@ export class DatabaseSync {
       // Its own error, if any, has been told; what counts here is that the slot is free.
       await slot?.done.catch((error: unknown) => logger.debug("the stream ended with {error}", { error }));
       await this.options.held?.release();
+      if (remap !== null) this.options.onLetGo();
       await refresher[Symbol.asyncDispose]();
       await source[Symbol.asyncDispose]();
       // Nobody else writes to the checkpoint file when this returns, nor to an index.

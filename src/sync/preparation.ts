@@ -4,7 +4,7 @@ import type { ErrorCode } from "../errors/codes.ts";
 import { PgsyncError } from "../errors/error.ts";
 import { errorContext, type Sql } from "../postgres/connect.ts";
 import { postgresError } from "../postgres/errors.ts";
-import { inspectSlot } from "../replication/slot.ts";
+import { inspectSlot, isHeldBy } from "../replication/slot.ts";
 import { dropSlot, refuseFollowed } from "../replication/slot_drop.ts";
 import { orAborted } from "../retry/abort.ts";
 import type { SearchClient } from "../search/client.ts";
@@ -242,15 +242,6 @@ export class Preparation {
 export function refuseSetup(state: DatabaseState, run: RunOptions): void {
   if (!mayResync(run)) refuse(setupProblems(state, run.bootstrap));
   else refuse(setupProblems(state, true).filter(({ code }) => !SETUP_LOSSES.has(code)));
-}
-
-async function isHeldBy(admin: Sql, slotName: string, walsenders: ReadonlySet<number>): Promise<boolean> {
-  try {
-    const slot = await inspectSlot(admin, slotName);
-    return slot?.activePid === null || slot?.activePid === undefined || walsenders.has(slot.activePid);
-  } catch (thrown) {
-    throw postgresError(thrown, errorContext(admin, "tell who follows a slot"));
-  }
 }
 
 /** @throws PgsyncError the first of the problems */

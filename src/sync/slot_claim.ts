@@ -5,7 +5,7 @@ import type { Lsn } from "../replication/lsn.ts";
 import { MakingLock } from "./making_lock.ts";
 
 /** Which slot, of which server. */
-export type SlotAddress = Omit<HeldSlotSettings, "startLsn" | "server">;
+export type SlotAddress = Omit<HeldSlotSettings, "startLsn" | "server" | "onAsk">;
 
 /**
  * The slot in the hands of a process that was started as a standby: it is held from before anything is written, and between two
@@ -15,6 +15,8 @@ export class SlotClaim implements AsyncDisposable {
   #held: HeldSlot | null = null;
   #making: MakingLock | null = null;
   readonly #lost = new AbortController();
+  /** Gets the process ids of all sessions that the slot is asked for with, those of the followers too. */
+  readonly walsenders = new Set<number>();
 
   constructor(private readonly address: SlotAddress) {}
 
@@ -37,7 +39,12 @@ export class SlotClaim implements AsyncDisposable {
    */
   async hold(position: Lsn, server: ServerIdentity | null, signal: AbortSignal): Promise<void> {
     if (this.isHeld) return;
-    const settings = { ...this.address, startLsn: position, ...(server === null ? {} : { server }) };
+    const settings = {
+      ...this.address,
+      startLsn: position,
+      onAsk: (walsender: number) => this.walsenders.add(walsender),
+      ...(server === null ? {} : { server }),
+    };
     const onLost = () => this.#lost.abort(sessionLost(`held the slot "${this.address.slot}"`));
     this.#held = await HeldSlot.take(settings, onLost, signal);
     // Whoever looks for a slot finds it from now on.

@@ -20,8 +20,10 @@ export interface SlotHoldOptions {
   readonly keeper: PositionKeeper;
   /** A session that holds the slot already, to be followed; null: none. */
   readonly held: HeldSlot | null;
-  /** Called whenever a session of the stream stands: another process may have had the slot until then. @param walsender as `FollowSettings.onConnect` */
-  readonly onTaken: (walsender: number) => void;
+  /** Gets the process ids of all sessions that the slot is asked for with. */
+  readonly walsenders: Set<number>;
+  /** Called whenever a session of the stream stands: another process may have had the slot until then. */
+  readonly onTaken: () => void;
   /** An abort lets go of it. */
   readonly signal: AbortSignal;
 }
@@ -36,7 +38,7 @@ export class SlotHold {
   #consumer: StreamConsumer | null = null;
 
   constructor(private readonly options: SlotHoldOptions) {
-    const { run, state, board, keeper, held, onTaken, signal } = options;
+    const { run, state, board, keeper, held, walsenders, onTaken, signal } = options;
     const { systemIdentifier, timeline } = state.mapping.catalog.server;
     this.#follower = followSlot({
       options: run.postgres,
@@ -46,8 +48,9 @@ export class SlotHold {
       server: { systemIdentifier, timeline },
       startFrom: () => keeper.stored,
       held,
-      onConnect: (walsender) => {
-        onTaken(walsender);
+      onAsk: (walsender) => walsenders.add(walsender),
+      onConnect: () => {
+        onTaken();
         this.#consumer?.onConnect();
         this.#taken.resolve();
       },
@@ -76,11 +79,6 @@ export class SlotHold {
   /** As `SlotFollower.connected`. */
   get connected(): boolean {
     return this.#follower.connected;
-  }
-
-  /** As `SlotFollower.walsender`. */
-  get walsender(): number | null {
-    return this.#follower.walsender;
   }
 
   /** As `SlotFollower.done`. */
@@ -114,6 +112,11 @@ export class SlotHold {
   /** As `SlotFollower.confirm`. */
   confirm(...position: Parameters<SlotFollower["confirm"]>): void {
     this.#follower.confirm(...position);
+  }
+
+  /** As `SlotFollower.hurry`. */
+  hurry(): void {
+    this.#follower.hurry();
   }
 
   /** As `SlotFollower.renew`. */

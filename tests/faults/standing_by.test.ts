@@ -1,5 +1,6 @@
 /** Processes that stand by (`--standby`): who follows the slot, when several could, and what the others do meanwhile. */
 import assert from "node:assert/strict";
+import process from "node:process";
 import { test } from "node:test";
 import { eventually } from "../support/eventually.ts";
 import { pgsyncHome, type PgsyncProcess } from "../support/pgsync_process.ts";
@@ -92,8 +93,60 @@ test("whose session is cut comes back to its slot, and nobody takes it; also whi
   await pair.sql.end();
 });
 
+test("whose tables change again and again, so that it waits longer each time, keeps its slot", async () => {
+  const pair = await makePair("two folders", 100);
+  const [one, two] = pair.homes;
+  const first = await pair.start(one);
+  await first.ready();
+  const second = await pair.start(two);
+  await standsBy(second);
+  for (const [at, type] of ["bigint", "numeric", "bigint", "numeric", "bigint"].entries()) {
+    await pair.sql.unsafe(`ALTER TABLE item ALTER COLUMN amount TYPE ${type}`);
+    await eventually(() => {
+      const times = first.stderr().match(/mapped and compared anew/g) ?? [];
+      assert.ok(times.length > at);
+    }, { what: `change ${at} to be noticed`, timeout: 60_000 });
+    await first.ready();
+  }
+  await pair.assertEqual(first);
+  assert.doesNotMatch(first.stderr(), /was replaced/);
+  assert.doesNotMatch(second.stderr(), /is free/);
+  for (const run of [second, first]) assert.equal((await run.end("SIGTERM")).code, 0);
+  await pair.sql.end();
+});
+
+test("a walsender of ours that has not ended yet is no other process: it is waited for", async () => {
+  const server = await ownPostgres();
+  const pair = await makePair("two folders", 100, databasesOf(server));
+  const [one, two] = pair.homes;
+  const first = await pair.start(one);
+  await first.ready();
+  const second = await pair.start(two);
+  await standsBy(second);
+  const holder = await pair.holder();
+  assert.ok(holder !== null);
+  // It does not notice that its client has gone, as one that is decoding a large transaction.
+  process.kill(holder, "SIGSTOP");
+  try {
+    // In the stream nothing tells of it.
+    await pair.sql`ALTER TABLE item ALTER COLUMN amount TYPE bigint`;
+    await first.logged(/mapped and compared anew/, 60_000);
+    await first.logged(new RegExp(`in use by process ${holder} `), 60_000);
+    assert.equal(await pair.holder(), holder);
+  } finally {
+    process.kill(holder, "SIGCONT");
+  }
+  await pair.assertEqual(first);
+  assert.notEqual(await pair.holder(), holder);
+  assert.doesNotMatch(first.stderr(), /was replaced/);
+  assert.doesNotMatch(second.stderr(), /is free/);
+  for (const run of [second, first]) assert.equal((await run.end("SIGTERM")).code, 0);
+  await pair.sql.end();
+  await pair.database.drop();
+});
+
 for (const folders of ["one folder", "two folders"] as const) {
-  test(`PostgreSQL is restarted while one stands by, ${folders}: afterwards one of both follows, the other stands by`, async () => {
+  test(`PostgreSQL is restarted while one stands by, ${folders}: the first keeps its slot, the other stands by`, async () => {
     const server = await ownPostgres();
     const pair = await makePair(folders, 500, databasesOf(server));
     const [one, two] = pair.homes;
@@ -105,17 +158,22 @@ for (const folders of ["one folder", "two folders"] as const) {
     await server.halt("fast");
     await notReady(second, /"status":"not-ready".*could not take over now: PostgreSQL/);
     await notReady(first, /not connected/);
+    // By then it waits for seconds between two attempts, longer than the slot has to be free.
+    await eventually(async () => {
+      const { databases: [database] } = await first.status();
+      assert.ok((database?.stream.reconnects ?? 0) >= 6, `${database?.stream.reconnects} attempts`);
+    }, { what: "attempts in vain", timeout: 60_000 });
     await server.start();
-    const leader = await oneLeads([first, second]);
+    assert.equal(await oneLeads([first, second]), first, "the first one is back at once");
+    assert.doesNotMatch(second.stderr(), /is free/);
     const sql = connect(pair.database.url);
     await sql`UPDATE item SET amount = amount + 1 WHERE id <= 100`;
-    await pair.assertEqual(leader);
-    const other = leader === first ? second : first;
-    await leader.end("SIGKILL");
+    await pair.assertEqual(first);
+    await first.end("SIGKILL");
     await sql`DELETE FROM item WHERE id <= 10`;
-    await other.ready();
-    await pair.assertEqual(other);
-    assert.equal((await other.end("SIGTERM")).code, 0);
+    await second.ready();
+    await pair.assertEqual(second);
+    assert.equal((await second.end("SIGTERM")).code, 0);
     await sql.end();
     await pair.database.drop();
   });
