@@ -11,15 +11,16 @@ export interface TestResult {
 /** Counts the test cases of a JUnit report; those skipped count as neither. */
 export function readReport(xml: string): TestResult {
   let passed = 0;
+  let file = "?";
   const failures: string[] = [];
   for (
-    const [, attributes = "", body = ""] of xml.matchAll(
-      /<testcase\b((?:"[^"]*"|[^">/])*)(?:\/>|>([\s\S]*?)<\/testcase>)/g,
+    const [, suite, attributes = "", body = ""] of xml.matchAll(
+      /<testsuite\b((?:"[^"]*"|[^">])*)>|<testcase\b((?:"[^"]*"|[^">/])*)(?:\/>|>([\s\S]*?)<\/testcase>)/g,
     )
   ) {
-    if (/<(failure|error)\b/.test(body)) {
-      failures.push(`${attribute(attributes, "classname")}: ${attribute(attributes, "name")}`);
-    } else if (!/<skipped\b/.test(body)) passed++;
+    if (suite !== undefined) file = attribute(suite, "name");
+    else if (/<(failure|error)\b/.test(body)) failures.push(`${file}: ${attribute(attributes, "name")}`);
+    else if (!/<skipped\b/.test(body)) passed++;
   }
   return { passed, failed: failures.length, failures };
 }

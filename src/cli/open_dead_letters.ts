@@ -7,7 +7,6 @@ import { openStoredDeadLetters } from "../sync/stored_dead_letters.ts";
 import { runAddress } from "./ask_status.ts";
 import { DeadLetterClient } from "./dead_letter_client.ts";
 import type { Flags } from "./flags.ts";
-import { isLoopback } from "./loopback.ts";
 import { readRunToken } from "./run_token.ts";
 import { given } from "./values.ts";
 import type { Environment } from "./variables.ts";
@@ -86,10 +85,7 @@ export function deadLettersOfRun(
   environment: Environment,
 ): DeadLetterClient {
   const { url, token } = runAddress(flags, environment);
-  // The token of this folder is not for other machines to see.
-  const isHere = !isElsewhere(flags, environment) || isLoopback(new URL(url).hostname);
-  const own = token === null && isHere ? readRunToken(run.checkpointFolder) : null;
-  return new DeadLetterClient({ url, token: token ?? own });
+  return new DeadLetterClient({ url, token: token ?? readRunToken(run.checkpointFolder, url) });
 }
 
 function isElsewhere({ url }: AddressFlags, environment: Environment): boolean {

@@ -23,11 +23,43 @@ export interface PostgresUrl {
   readonly password: string | null;
   readonly sslmode: string | null;
   readonly sslrootcert: string | null;
+  /** `channel_binding=require`; it stands among the unused ones, too. */
+  readonly demandsChannelBinding: boolean;
   /** Run-time settings of the parameter `options`, by lower-case name (`-c TimeZone=UTC`). */
   readonly settings: ReadonlyMap<string, string>;
   /** Parameters that mean nothing here. */
   readonly unused: readonly string[];
 }
+
+interface Demand {
+  readonly why: string;
+  readonly remedy: string;
+}
+
+const CLIENT_CERTIFICATE: Demand = {
+  why: "client certificates are not in this version",
+  remedy: "Log in with a password.",
+};
+const REVOKED: Demand = {
+  why: "lists of revoked certificates are not in this version",
+  remedy: "Leave it out.",
+};
+
+/** Parameters of libpq that demand more of the connection than is in this version; to pass over them would weaken it unseen. */
+const DEMANDS: ReadonlyMap<string, Demand> = new Map([
+  ["sslcert", CLIENT_CERTIFICATE],
+  ["sslkey", CLIENT_CERTIFICATE],
+  ["sslcertmode=require", CLIENT_CERTIFICATE],
+  ["sslcrl", REVOKED],
+  ["sslcrldir", REVOKED],
+  ["ssl_min_protocol_version", { why: "the least is always TLS 1.2", remedy: "Leave it out." }],
+  ["require_auth", {
+    why: "the server chooses how to log in",
+    remedy: "Leave it out, and use sslmode=verify-full, so that it is the server who chooses.",
+  }],
+  ["requirepeer", { why: "nobody looks at the user of the server's process", remedy: "Leave it out." }],
+  ["gssencmode=require", { why: "GSSAPI is not in this version", remedy: "Use TLS: sslmode=verify-full." }],
+]);
 
 /**
  * Lenient about a password that should have been percent-encoded, as PGSync's reader of URLs is: it may hold `@`,
@@ -63,24 +95,23 @@ export function parsePostgresUrl({ where, value }: Given): PostgresUrl {
     parameters.delete(name);
     return found === "" ? null : found;
   };
-  for (const name of ["sslcert", "sslkey"]) {
-    if (parameters.has(name)) {
-      throw new PgsyncError(
-        "USAGE",
-        `${where} has the parameter ${name}: client certificates are not in this version.`,
-        {
-          remedy: "Log in with a password.",
-        },
-      );
+  for (const [name, value] of parameters) {
+    const demand = DEMANDS.get(name) ?? DEMANDS.get(`${name}=${value}`);
+    if (demand !== undefined && value !== "") {
+      const { why, remedy } = demand;
+      throw new PgsyncError("USAGE", `${where} has the parameter ${name}: ${why}.`, { remedy });
     }
   }
+  // As libpq takes JDBC's.
+  const ssl = parameter("ssl") === "true" ? "require" : null;
   return {
     host: parameter("host") ?? nonEmpty(percentDecoded(host.replace(/^\[(.*)\]$/, "$1"))),
     port: parameter("port") ?? nonEmpty(port),
     user: parameter("user") ?? nonEmpty(percentDecoded(user ?? "")),
     password: parameter("password") ?? nonEmpty(percentDecoded(password ?? "")),
-    sslmode: parameter("sslmode"),
+    sslmode: parameter("sslmode") ?? ssl,
     sslrootcert: parameter("sslrootcert"),
+    demandsChannelBinding: parameters.get("channel_binding") === "require",
     settings: parseServerSettings(parameter("options") ?? ""),
     unused: [...parameters.keys()],
   };
@@ -100,6 +131,7 @@ export function parseServerSettings(options: string): Map<string, string> {
  *
  * @param password what was typed at the prompt of `--password`, or null
  * @param notes receives a sentence for each thing that has no effect
+ * @param warnings receives one where that makes the connection less safe
  * @throws PgsyncError USAGE
  */
 export function postgresOptions(
@@ -107,6 +139,7 @@ export function postgresOptions(
   environment: Environment,
   password: string | null,
   notes: string[],
+  warnings: string[],
 ): PostgresOptions {
   const urlGiven = given(environment, "PG_URL");
   const url = urlGiven === null ? null : parsePostgresUrl(urlGiven);
@@ -124,6 +157,8 @@ export function postgresOptions(
   const sslmode = given({}, [], { name: "--sslmode", value: flags.sslmode }) ??
     inUrl("sslmode", url?.sslmode) ??
     given(environment, ["PG_SSLMODE", "PGSSLMODE"]);
+  const sslrootcert = flags.sslrootcert ?? url?.sslrootcert ??
+    given(environment, ["PG_SSLROOTCERT", "PGSSLROOTCERT"])?.value ?? null;
 
   const settings = new Map(url?.settings);
   const setting = (name: string) => {
@@ -137,18 +172,60 @@ export function postgresOptions(
   settings.delete("work_mem");
   for (const name of settings.keys()) notes.push(`PG_URL: the setting ${name} of options is not used`);
   for (const name of url?.unused ?? []) notes.push(`PG_URL: the parameter ${name} is not used`);
+  const tls = tlsSettings(sslmode, sslrootcert, "prefer");
+  if (url !== null) warnings.push(...channelBindingWarnings("PG_URL", url, tls.sslmode));
 
   return {
     host: flags.host ?? url?.host ?? textOf(environment, "PG_HOST") ?? "localhost",
     port: port === null ? 5432 : wholeNumber(port, 1, 65_535),
     user,
     password: password ?? url?.password ?? textOf(environment, "PG_PASSWORD"),
-    sslmode: sslmode === null ? "prefer" : choice(sslmode, SSL_MODES),
-    sslrootcert: flags.sslrootcert ?? url?.sslrootcert ??
-      given(environment, ["PG_SSLROOTCERT", "PGSSLROOTCERT"])?.value ?? null,
+    ...tls,
     timeZone,
     workMem,
   };
+}
+
+/**
+ * The mode and the authorities, as far as they go together: as in libpq, `system` (authorities that sign for everybody) makes verify-full the
+ * default and goes with no other mode; nor does verify-ca, which looks at no name, do with authorities that nobody has named.
+ *
+ * @param otherwise the mode where none is given
+ * @throws PgsyncError USAGE
+ */
+export function tlsSettings(
+  given: Given | null,
+  sslrootcert: string | null,
+  otherwise: SslMode,
+): { readonly sslmode: SslMode; readonly sslrootcert: string | null } {
+  if (given === null) return { sslmode: sslrootcert === "system" ? "verify-full" : otherwise, sslrootcert };
+  const sslmode = choice(given, SSL_MODES);
+  if (sslrootcert === "system" && sslmode !== "verify-full") {
+    throw new PgsyncError(
+      "USAGE",
+      `${given.where} is ${sslmode}, but with the authorities of the system (sslrootcert=system) it must be verify-full.`,
+      {
+        remedy: "Use verify-full, or name the file of the server's authorities (PG_SSLROOTCERT).",
+      },
+    );
+  }
+  if (sslmode === "verify-ca" && sslrootcert === null) {
+    throw new PgsyncError(
+      "USAGE",
+      `${given.where} is verify-ca, which looks at no name, but no authorities are named.`,
+      { remedy: "Name the file of the server's authorities (PG_SSLROOTCERT), or use verify-full." },
+    );
+  }
+  return { sslmode, sslrootcert };
+}
+
+/** Whether somebody on the way could take the server's place, although the URL asks for what would keep him from it. */
+export function channelBindingWarnings(where: string, url: PostgresUrl, sslmode: SslMode): string[] {
+  if (!url.demandsChannelBinding || sslmode === "verify-full") return [];
+  return [
+    `${where}: channel_binding=require is not in this version, so anybody on the way can take the server's place: ` +
+    "use sslmode=verify-full",
+  ];
 }
 
 function nonEmpty(text: string | undefined): string | null {

@@ -1,8 +1,8 @@
 /** How the standby is reached that documents are read from, from flags and variables. */
 import type { PostgresOptions } from "../postgres/options.ts";
 import type { Flags } from "./flags.ts";
-import { parsePostgresUrl, SSL_MODES } from "./postgres_settings.ts";
-import { choice, type Given, given, textOf, wholeNumber } from "./values.ts";
+import { channelBindingWarnings, parsePostgresUrl, tlsSettings } from "./postgres_settings.ts";
+import { type Given, given, textOf, wholeNumber } from "./values.ts";
 import { type Environment, REPLICA_VARIABLES } from "./variables.ts";
 
 /**
@@ -10,6 +10,7 @@ import { type Environment, REPLICA_VARIABLES } from "./variables.ts";
  * roles and passwords. How values print is always as the primary's.
  *
  * @param notes receives a sentence for each thing that has no effect
+ * @param warnings receives one where that makes the connection less safe
  * @returns null where nothing speaks of a replica
  * @throws PgsyncError USAGE
  */
@@ -18,6 +19,7 @@ export function replicaOptions(
   environment: Environment,
   primary: PostgresOptions,
   notes: string[],
+  warnings: string[],
 ): PostgresOptions | null {
   const named = flags.replicaHost !== undefined || flags.replicaPort !== undefined;
   if (!named && given(environment, REPLICA_VARIABLES) === null) return null;
@@ -29,11 +31,15 @@ export function replicaOptions(
   const port = given({}, [], { name: "--replica-port", value: flags.replicaPort }) ??
     inUrl("port", url?.port) ?? given(environment, "PG_PORT_RO");
   const sslmode = inUrl("sslmode", url?.sslmode) ?? given(environment, "PG_SSLMODE_RO");
+  const sslrootcert = url?.sslrootcert ?? textOf(environment, "PG_SSLROOTCERT_RO") ??
+    (sslmode?.value === "disable" ? null : primary.sslrootcert);
   const user = url?.user ?? textOf(environment, "PG_USER_RO") ?? primary.user;
   for (const name of url?.settings.keys() ?? []) {
     if (name !== "work_mem") notes.push(`PG_URL_RO: the setting ${name} of options is not used`);
   }
   for (const name of url?.unused ?? []) notes.push(`PG_URL_RO: the parameter ${name} is not used`);
+  const tls = tlsSettings(sslmode, sslrootcert, primary.sslmode);
+  if (url !== null) warnings.push(...channelBindingWarnings("PG_URL_RO", url, tls.sslmode));
 
   return {
     host: flags.replicaHost ?? url?.host ?? textOf(environment, "PG_HOST_RO") ?? primary.host,
@@ -41,8 +47,7 @@ export function replicaOptions(
     user,
     password: url?.password ?? textOf(environment, "PG_PASSWORD_RO") ??
       (user === primary.user ? primary.password : null),
-    sslmode: sslmode === null ? primary.sslmode : choice(sslmode, SSL_MODES),
-    sslrootcert: url?.sslrootcert ?? textOf(environment, "PG_SSLROOTCERT_RO") ?? primary.sslrootcert,
+    ...tls,
     timeZone: primary.timeZone,
     workMem: url?.settings.get("work_mem") ?? primary.workMem,
   };

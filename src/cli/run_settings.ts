@@ -34,8 +34,10 @@ export function runSettings(
 ): RunSettings {
   refuseUnsupportedFlags(flags);
   const notes = [...needlessFlags(flags), ...judgeVariables(environment)];
-  const postgres = postgresOptions(flags, environment, password, notes);
+  const warnings: string[] = [];
+  const postgres = postgresOptions(flags, environment, password, notes, warnings);
   const search = searchOptions(environment);
+  warnings.push(...searchWarnings(search));
 
   const slot = given(environment, "PGSYNC_SLOT", { name: "--slot", value: flags.slot });
   const onSlotLoss = given(environment, "PGSYNC_ON_SLOT_LOSS", {
@@ -63,7 +65,7 @@ export function runSettings(
   const walWarning = given(environment, "PGSYNC_WAL_WARNING_BYTES");
   const options: Omit<RunOptions, "schema"> = {
     postgres,
-    postgresReplica: replicaOptions(flags, environment, postgres, notes),
+    postgresReplica: replicaOptions(flags, environment, postgres, notes, warnings),
     search,
     // https://www.postgresql.org/docs/current/warm-standby.html#STREAMING-REPLICATION-SLOTS-MANIPULATION
     slot: slot === null
@@ -99,7 +101,7 @@ export function runSettings(
       ? RUN_DEFAULTS.walWarningBytes
       : wholeNumber(walWarning, 0, 1024 ** 5),
   };
-  return { options, notes, warnings: searchWarnings(search) };
+  return { options, notes, warnings };
 }
 
 /** A switch that a flag or a variable turns on. @throws PgsyncError USAGE */

@@ -13,9 +13,10 @@ import type { Context } from "./context.ts";
 import type { Flags } from "./flags.ts";
 import { type ListenSetting, listenSetting, localUrl } from "./listen_address.ts";
 import { startProgress } from "./progress.ts";
+import { isLoopback } from "./loopback.ts";
 import { loadRunOptions } from "./run_options.ts";
 import { logInterval, switchedOn } from "./run_settings.ts";
-import { keepRunToken } from "./run_token.ts";
+import { keepRunToken, makeRunToken } from "./run_token.ts";
 import { SIGNAL_EXIT, stopOnSignals } from "./signals.ts";
 import { tokenSetting } from "./token.ts";
 import type { Environment } from "./variables.ts";
@@ -52,7 +53,8 @@ export async function runSync(
   const daemon = switchedOn(environment, "PGSYNC_DAEMON", flags.daemon);
   const lineSeconds = logInterval(environment);
   const wantedListen = listenSetting(flags, environment);
-  const token = tokenSetting(environment);
+  const configured = tokenSetting(environment);
+  const token = configured ?? makeRunToken();
   const options = await loadRunOptions(flags, environment);
   const stop = stopOnSignals();
 
@@ -68,11 +70,15 @@ export async function runSync(
       indices: options.schema.documents.map(({ index }) => index),
     },
     access: {
-      token: token ?? (wantedListen.address === null ? null : keepRunToken(options.checkpointFolder)),
-      guardsStatus: token !== null,
+      token,
+      guardsStatus: configured !== null,
+      isOwnName: isLoopback(wantedListen.address?.hostname ?? "") ? isLoopback : () => true,
     },
   });
   const listener = await startServer(app, wantedListen, daemon);
+  const forgetToken = listener === null || configured !== null
+    ? () => {}
+    : keepRunToken(options.checkpointFolder, localUrl(listener), token);
   const bars = process.stderr.isTTY === true && context.failureStyle.format === "text";
   const progress = startProgress(() => runner.status(), { bars, lineSeconds });
   observers.push(metrics.observe, progress.observe);
@@ -86,6 +92,7 @@ export async function runSync(
     }
   } finally {
     progress.stop();
+    forgetToken();
     await listener?.close();
   }
   const stopped = stop.received();

@@ -1,33 +1,51 @@
 /**
- * The token that a run without a configured one makes for itself: a file beside its checkpoint files, for their owner only. Who may
- * read that folder may ask the run for its dead letters, and nobody else, whatever stands between.
+ * The token of a run that has no configured one: new at each start, in a file beside its checkpoint files, for their owner only. Who
+ * may read that folder may ask the run for its dead letters, and nobody else, whatever stands between.
+ *
+ * The file is named after the machine and the address that the run listens on, and is read for that address alone: whoever sits on
+ * another port, or on this one while the run is away, is shown no token that opens anything.
  */
 import { randomBytes } from "node:crypto";
-import { chmodSync, linkSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { constants, renameSync, rmSync, writeFileSync } from "node:fs";
+import { hostname } from "node:os";
 import { join } from "node:path";
 import { getLogger } from "@logtape/logtape";
 import { PgsyncError } from "../errors/error.ts";
+import { readSmallFile } from "./small_file.ts";
 
 const logger = getLogger(["pgsync", "cli"]);
 
 const TOKEN = /^[0-9a-f]{64}$/;
 
-/** Where the token is. */
-export function runTokenFile(checkpointFolder: string): string {
-  return join(checkpointFolder, "pgsync.token");
+/** Another may be allowed to write into the folder: it is no file of his that is read, and no pipe that is waited for. */
+const AS_IT_IS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+
+/** Where the token of the run is that listens on an address of this machine. */
+export function runTokenFile(checkpointFolder: string, url: string): string {
+  const name = [hostname(), new URL(url).host].map((part) => part.replaceAll(/[^\w.]+/g, "-")).join("_");
+  return join(checkpointFolder, `pgsync_${name}.token`);
+}
+
+/** Makes a token. */
+export function makeRunToken(): string {
+  return randomBytes(32).toString("hex");
 }
 
 /**
- * Reads the token of the runs whose checkpoint files are in a folder, for whoever asks one.
+ * Reads the token of the run that listens on an address of this machine, for whoever asks it.
  *
  * @returns null where there is none
  * @throws PgsyncError USAGE where it may not be read
  */
-export function readRunToken(checkpointFolder: string): string | null {
-  const path = runTokenFile(checkpointFolder);
+export function readRunToken(checkpointFolder: string, url: string): string | null {
+  // A run speaks plain HTTP.
+  if (new URL(url).protocol !== "http:") return null;
+  const path = runTokenFile(checkpointFolder, url);
   try {
-    return tokenIn(path);
+    const text = readSmallFile(path, AS_IT_IS).trim();
+    return TOKEN.test(text) ? text : null;
   } catch (cause) {
+    if (cause instanceof Error && "code" in cause && cause.code === "ENOENT") return null;
     throw new PgsyncError("USAGE", `The token of the run cannot be read: ${path}.`, {
       remedy: "Ask as the user who runs pgsync, or set PGSYNC_TOKEN for both.",
       cause,
@@ -36,52 +54,29 @@ export function readRunToken(checkpointFolder: string): string | null {
 }
 
 /**
- * Reads the token of a run, or makes one. It stays the same from run to run.
+ * Writes the token of a run that listens on an address. Where that cannot be done, the log says why.
  *
- * @returns null where the file cannot be kept; the log says why
+ * @returns what removes it
  */
-export function keepRunToken(checkpointFolder: string): string | null {
-  const path = runTokenFile(checkpointFolder);
+export function keepRunToken(checkpointFolder: string, url: string, token: string): () => void {
+  const path = runTokenFile(checkpointFolder, url);
+  // A name that nobody foresees, and a file that was not there: nothing is written through a link, and nobody reads half of it.
+  const draft = `${path}.${randomBytes(8).toString("hex")}`;
+  const warn = (what: string, thrown: unknown) =>
+    logger.warn(`${what}: {reason}`, { reason: thrown instanceof Error ? thrown.message : String(thrown) });
   try {
-    const found = tokenIn(path);
-    if (found === null) {
-      place(`${randomBytes(32).toString("hex")}\n`, path);
-      return tokenIn(path);
-    }
-    chmodSync(path, 0o600);
-    return found;
+    writeFileSync(draft, `${token}\n`, { mode: 0o600, flag: "wx" });
+    renameSync(draft, path);
   } catch (thrown) {
-    const reason = thrown instanceof Error ? thrown.message : String(thrown);
-    logger.warn("dead letters are not to be had from the status server, for no token can be kept: {reason}", {
-      reason,
-    });
-    return null;
-  }
-}
-
-/** @returns null where there is no file, or something else in it */
-function tokenIn(path: string): string | null {
-  try {
-    const text = readFileSync(path, "utf8").trim();
-    return TOKEN.test(text) ? text : null;
-  } catch (thrown) {
-    if (thrown instanceof Error && "code" in thrown && thrown.code === "ENOENT") return null;
-    throw thrown;
-  }
-}
-
-/** Nobody reads half of it, and of two runs that begin together the first one's stays. */
-function place(text: string, path: string): void {
-  const draft = `${path}.${process.pid}`;
-  try {
-    writeFileSync(draft, text, { mode: 0o600 });
-    try {
-      linkSync(draft, path);
-    } catch {
-      // Something else is in it, or the file system knows no links. Another run's token is read then.
-      if (tokenIn(path) === null) renameSync(draft, path);
-    }
-  } finally {
     rmSync(draft, { force: true });
+    warn("dead letters are not to be had from the status server, for no token can be kept", thrown);
+    return () => {};
   }
+  return () => {
+    try {
+      rmSync(path, { force: true });
+    } catch (thrown) {
+      warn("the token of this run, which nothing takes any more, cannot be removed", thrown);
+    }
+  };
 }

@@ -9,6 +9,14 @@ import type { Environment } from "./variables.ts";
 /** A bulk request of a loaded cluster may well take longer than PGSync's 10 s, and would then be sent again. */
 const DEFAULT_TIMEOUT_SECONDS = 60;
 
+/** What has no effect without TLS. Whoever sets one of them takes the connection for a safe one. */
+const TLS_ONLY = [
+  "ELASTICSEARCH_SSL_ASSERT_FINGERPRINT",
+  "ELASTICSEARCH_CA_CERTS",
+  "ELASTICSEARCH_CLIENT_CERT",
+  "ELASTICSEARCH_CLIENT_KEY",
+] as const;
+
 /**
  * ELASTICSEARCH_CLOUD_ID or ELASTICSEARCH_URL or its parts, and how to log in.
  *
@@ -19,6 +27,13 @@ export function searchOptions(environment: Environment): SearchOptions {
   const verify = given(environment, "ELASTICSEARCH_VERIFY_CERTS");
   const compress = given(environment, "ELASTICSEARCH_HTTP_COMPRESS");
   const timeout = given(environment, "ELASTICSEARCH_TIMEOUT");
+  const forTls = TLS_ONLY.find((name) => textOf(environment, name) !== null);
+  if (forTls !== undefined && !address.urls.some((url) => url.startsWith("https:"))) {
+    throw new PgsyncError("USAGE", `${forTls} is set, but the search engine is spoken to without TLS.`, {
+      remedy:
+        `Write its address with https:// (ELASTICSEARCH_URL, or ELASTICSEARCH_SCHEME), or unset ${forTls}.`,
+    });
+  }
   return {
     urls: address.urls,
     login: explicitLogin(environment) ?? address.login ?? { kind: "none" },

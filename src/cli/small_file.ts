@@ -14,11 +14,12 @@ export class TooLarge extends Error {
  * Reads a file of UTF-8 text, and no more of it than it may hold: the path may also lead to a device without end. (What `stat` tells of
  * a size would not hold for it, nor for a pipe.)
  *
+ * @param flags as for `open`
  * @throws TooLarge; the system's error where it cannot be read
  */
-export function readSmallFile(path: string): string {
+export function readSmallFile(path: string, flags: string | number = "r"): string {
   const buffer = Buffer.alloc(MOST_SMALL_FILE_BYTES + 1);
-  const file = openSync(path, "r");
+  const file = openSync(path, flags);
   try {
     let length = 0;
     while (length < buffer.length) {

@@ -7,6 +7,8 @@ export interface Overflow {
   readonly documents: number;
   /** The room that the next one would have needed by itself. */
   readonly room: number;
+  /** Of which key that is. */
+  readonly key?: RootKey;
 }
 
 /** How the documents of keys are worked on in bounded memory. */
@@ -33,23 +35,48 @@ export async function inPortions(
   { share, roomOf, work }: PortionOptions,
   signal: AbortSignal,
 ): Promise<void> {
-  const left = [{ keys, room: roomOf(keys.length) }];
+  const left: Portion[] = [{ keys, room: roomOf(keys.length) }];
   for (let portion = left.pop(); portion !== undefined; portion = left.pop()) {
     using held = await share.acquire(portion.room, signal);
     const overflow = await work(portion.keys, held);
     if (overflow === null) continue;
-    const { length } = portion.keys;
-    if (length === 1) {
-      // It may have grown again meanwhile, or be several (rows of a view that share a key).
-      const room = overflow.room > portion.room ? overflow.room : 2 * portion.room;
-      left.push({ keys: portion.keys, room });
-      continue;
-    }
-    // Half of what had room, for those that follow may be larger; and fewer than there were in any case.
-    const size = Math.max(1, Math.min(Math.ceil(overflow.documents / 2), Math.ceil(length / 2)));
-    for (let to = length; to > 0; to -= size) {
-      const part = portion.keys.slice(Math.max(0, to - size), to);
-      left.push({ keys: part, room: roomOf(part.length) });
-    }
+    left.push(...parts(portion, overflow, roomOf));
   }
+}
+
+/** How a portion that has overflowed is worked on, the last one first. */
+function parts(
+  { keys, room }: Portion,
+  overflow: Overflow,
+  roomOf: PortionOptions["roomOf"],
+): readonly Portion[] {
+  const { length } = keys;
+  if (length === 1) {
+    // It may have grown again meanwhile, or be several (rows of a view that share a key).
+    return [{ keys, room: overflow.room > room ? overflow.room : 2 * room }];
+  }
+  const half = Math.ceil(length / 2);
+  const { key } = overflow;
+  if (key !== undefined && overflow.room > roomOf(1) && keys.includes(key)) {
+    // One that is large by itself says nothing of the others.
+    const others = cut(keys.filter((each) => each !== key), half, roomOf);
+    return [...others, { keys: [key], room: overflow.room }];
+  }
+  // Half of what had room, for those that follow may be larger; and fewer than there were in any case.
+  return cut(keys, Math.max(1, Math.min(Math.ceil(overflow.documents / 2), half)), roomOf);
+}
+
+/** Pieces of so many keys, the last one first. */
+function cut(keys: readonly RootKey[], size: number, roomOf: PortionOptions["roomOf"]): Portion[] {
+  const pieces: Portion[] = [];
+  for (let to = keys.length; to > 0; to -= size) {
+    const piece = keys.slice(Math.max(0, to - size), to);
+    pieces.push({ keys: piece, room: roomOf(piece.length) });
+  }
+  return pieces;
+}
+
+interface Portion {
+  readonly keys: readonly RootKey[];
+  readonly room: number;
 }

@@ -2,7 +2,6 @@ import { havePassed } from "./garbage.ts";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import type { DeadLetterEntry } from "../checkpoint/types.ts";
 import { PgsyncError } from "../errors/error.ts";
-import { reached } from "../fault_points.ts";
 import type { MappedDocument } from "../mapping/tree.ts";
 import type { BulkRequest } from "../search/bulk_body.ts";
 import type { BulkWriter } from "../search/bulk_writer.ts";
@@ -27,6 +26,12 @@ export interface SentRequest {
   /** False where the documents grew too old to be sent: they must be built again. */
   readonly done: boolean;
   /** Of the documents that were refused and are to be there, those that the index does not hold at all. */
+  readonly absent: readonly string[];
+}
+
+/** What was refused, and is to be kept; and of that the ids of documents that the index does not hold. */
+interface Judged {
+  readonly refusals: readonly RefusedItem[];
   readonly absent: readonly string[];
 }
 
@@ -100,17 +105,18 @@ export class IndexWriter {
     signal: AbortSignal,
   ): Promise<SentRequest> {
     const { bulk, checkpoint, observe } = this.options;
-    const outcome = await bulk.send(request, signal);
-    reached("after-bulk");
+    let judged: Judged = { refusals: [], absent: [] };
+    const outcome = await bulk.send(request, signal, async ({ refused }) => {
+      judged = await this.#judge(
+        refused.filter(({ id, operation }) => operation === "index" || id !== NO_ID),
+        request,
+        signal,
+      );
+      if (judged.refusals.length > 0 || checkpoint.deadLetterCount(this.index) > 0) {
+        this.#settle(request, judged.refusals, position);
+      }
+    });
     if (outcome.stale) return { done: false, absent: [] };
-    const { refusals, absent } = await this.#judge(
-      outcome.refused.filter(({ id, operation }) => operation === "index" || id !== NO_ID),
-      request,
-      signal,
-    );
-    if (refusals.length > 0 || checkpoint.deadLetterCount(this.index) > 0) {
-      this.#settle(request, refusals, position);
-    }
     if (outcome.conflicts.length > 0) await this.#checkVersions(outcome.conflicts, signal);
     const { length } = request.items;
     if (length > 0) this.#weigh(request.body.length / length, length / 200);
@@ -124,11 +130,11 @@ export class IndexWriter {
       indexed: outcome.indexed,
       deleted: outcome.deleted,
       conflicts: outcome.conflicts.length,
-      deadLetters: refusals.length,
+      deadLetters: judged.refusals.length,
       bytes: request.body.length,
       seconds: outcome.seconds,
     });
-    return { done: true, absent };
+    return { done: true, absent: judged.absent };
   }
 
   /**
@@ -217,7 +223,7 @@ export class IndexWriter {
     refusals: readonly RefusedItem[],
     request: BulkRequest,
     signal: AbortSignal,
-  ): Promise<{ readonly refusals: readonly RefusedItem[]; readonly absent: readonly string[] }> {
+  ): Promise<Judged> {
     if (refusals.length === 0) return { refusals, absent: [] };
     const { client, generation } = this.options;
     const sent = new Map(request.items.map(({ id, version }) => [id, version]));

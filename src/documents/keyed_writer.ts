@@ -138,10 +138,12 @@ export class KeyedWriter {
       const { pipeline } = this.index.mapped.schema;
       const portion = new PortionOfRequests(this.memory, held, keys.length, version, pipeline);
       const unmakeable = await this.#builder.collect(keys, moment, () => portion.begin(), signal);
-      if (portion.overflow !== null) {
+      const { overflow } = portion;
+      if (overflow !== null) {
         this.index.hasWeighed(portion.documents, portion.bytes);
         portion.discard();
-        return portion.overflow;
+        const [key] = keysOf([overflow.id], this.index.mapped);
+        return key === undefined ? overflow : { ...overflow, key };
       }
       this.index.refuse(unmakeable, version, write.source, write.position);
       const requests = portion.requests(builtAt);

@@ -10,29 +10,30 @@ const MOST_BODIES = 3;
 /** The documents of one portion on their way into requests, in the memory that is held for it. */
 export class PortionOfRequests {
   readonly #bodies: BulkBody[] = [];
-  /** Room that the bodies take. */
+  /** Room that is spoken for: that of the items, and what the bodies take. */
   #taken: number;
-  #overflow: Overflow | null = null;
+  #documents = 0;
+  #overflow: (Overflow & { readonly id: string }) | null = null;
 
-  /** @param held room for the documents' items and at least one body @param documents how many there are at most */
+  /** @param held room for the documents' items and at least one body @param keys of how many keys they are: the rows of a view may share them */
   constructor(
     private readonly memory: WorkMemory,
     private readonly held: Held,
-    documents: number,
+    private readonly keys: number,
     private readonly version: bigint,
     private readonly pipeline: string | null,
   ) {
-    this.#taken = documents * BYTES_AN_ITEM;
+    this.#taken = keys * BYTES_AN_ITEM;
   }
 
-  /** What did not have room; null where all did. */
-  get overflow(): Overflow | null {
+  /** What did not have room, with the id of the first such document; null where all did. */
+  get overflow(): (Overflow & { readonly id: string }) | null {
     return this.#overflow;
   }
 
   /** Documents that had room. */
   get documents(): number {
-    return this.#bodies.reduce((sum, body) => sum + body.count, 0);
+    return this.#documents;
   }
 
   /** Their bytes. */
@@ -43,14 +44,16 @@ export class PortionOfRequests {
   /** Takes the documents of one statement; what it discards leaves those of the statements before. Statements come one after the other. */
   begin(): DocumentCollector {
     const bodies = this.#bodies.length;
-    const documents = this.#bodies.at(-1)?.count ?? 0;
+    const inLast = this.#bodies.at(-1)?.count ?? 0;
+    const documents = this.#documents;
     const taken = this.#taken;
     const overflow = this.#overflow;
     return {
       add: (id, document) => this.#add(id, document),
       discard: () => {
         for (const body of this.#bodies.splice(bodies)) body.take(0).release?.();
-        this.#bodies.at(-1)?.truncate(documents);
+        this.#bodies.at(-1)?.truncate(inLast);
+        this.#documents = documents;
         this.#taken = taken;
         this.#overflow = overflow;
       },
@@ -71,6 +74,7 @@ export class PortionOfRequests {
     if (this.#overflow !== null) return;
     const body = this.#bodyFor(id, document);
     if (body === null) return;
+    this.#documents++;
     if (document === null) body.delete(id, this.version);
     else body.index(id, this.version, document);
   }
@@ -81,15 +85,21 @@ export class PortionOfRequests {
     const last = this.#bodies.at(-1);
     const body = last ?? new BulkBody(this.pipeline, bodies);
     const bytes = body.mostBytes(id, document?.length ?? null);
+    // Room for an item of each key is spoken for.
+    const item = this.#documents < this.keys ? 0 : BYTES_AN_ITEM;
     if (last !== undefined && last.byteLength + bytes <= bodies.roomFor(0)) {
-      if (last.count === 0 || (last.byteLength < bulkBytes && last.count < bulkDocuments)) return last;
+      if (last.count === 0 || (last.byteLength < bulkBytes && last.count < bulkDocuments)) {
+        if (item === 0 || this.#takeRoom(item)) return last;
+      }
     }
-    if (this.#bodies.length < MOST_BODIES && this.#takeRoom(bodies.roomFor(bytes))) {
+    // The rows that share a key cannot be divided.
+    const mayBegin = this.#bodies.length < MOST_BODIES || this.keys === 1;
+    if (mayBegin && this.#takeRoom(bodies.roomFor(bytes) + item)) {
       const next = last === undefined ? body : new BulkBody(this.pipeline, bodies);
       this.#bodies.push(next);
       return next;
     }
-    this.#overflow = { documents: this.documents, room: this.memory.roomOfRequest(1, bytes) };
+    this.#overflow = { id, documents: this.documents, room: this.memory.roomOfRequest(1, bytes) };
     return null;
   }
 

@@ -400,8 +400,8 @@ export const ERRORS = {
   STATUS_LOGIN: {
     meaning: "The status server of the running pgsync wants a token, and got none or another one.",
     remedy:
-      "Set PGSYNC_TOKEN or PGSYNC_TOKEN_FILE as it is set for the run. Where it is not, the run's token is in the file pgsync.token " +
-      "beside its checkpoint files: name their folder with --checkpoint, or the file with PGSYNC_TOKEN_FILE.",
+      "Set PGSYNC_TOKEN or PGSYNC_TOKEN_FILE as it is set for the run. Where it is not, the run keeps one of its own " +
+      "beside its checkpoint files: name their folder with --checkpoint, and the address as the run's log does (status at …).",
     next: "halt",
     exitCode: EXIT.connection,
   },

@@ -212,27 +212,25 @@ class ChunkReader {
   /** @param session reserved before anything is dated: to wait for one would make the documents look older than they are */
   async #readFrom(session: Session, chunk: LoadChunkProgress): Promise<void> {
     const { clock, memory } = this.options;
-    // Memory for the first request is waited for before any lock is held, and before anything is dated, too.
-    const held = await memory.documents.acquire(memory.roomOfRequest(this.#mostDocuments()), this.signal);
-    this.#collected = this.#collect(held, this.#mostDocuments());
+    // Until there is room for the first request: here no lock is held, and nothing is dated. It is taken when a row comes, for PostgreSQL may
+    // have us wait for one.
+    (await memory.documents.acquire(memory.roomOfRequest(this.#mostDocuments()), this.signal)).release();
+    const moment = await clock.now(session, this.signal);
+    this.#version = documentVersion({ ...moment, fromStream: false });
+    this.#builtAt = Date.now();
+    const work = new CopyWork(REQUESTS_UNDER_WAY);
     try {
-      const moment = await clock.now(session, this.signal);
-      this.#version = documentVersion({ ...moment, fromStream: false });
-      this.#builtAt = Date.now();
-      const work = new CopyWork(REQUESTS_UNDER_WAY);
-      try {
-        await copyDocuments(session, this.index.mapped, chunkRange(chunk), {
-          onDocument: (id, document) => void this.#arrived.push({ id, document }),
-          onPiece: () => this.#take(work),
-        }, this.signal);
-        this.#flush(work);
-      } finally {
-        await work.end();
-      }
-      work.throwFailure();
+      await copyDocuments(session, this.index.mapped, chunkRange(chunk), {
+        onDocument: (id, document) => void this.#arrived.push({ id, document }),
+        onPiece: () => this.#take(work),
+      }, this.signal);
+      this.#flush(work);
     } finally {
+      // First, for what is under way may have to be built again, and wait for this very memory.
       this.#discard();
+      await work.end();
     }
+    work.throwFailure();
   }
 
   /** @returns a promise only where the COPY has to wait, for nearly every piece is a row */
@@ -280,12 +278,7 @@ class ChunkReader {
     const room = memory.roomOfRequest(most, bytes);
     const held = memory.documents.tryAcquire(room) ??
       await work.patiently((late) => memory.documents.acquire(room, AbortSignal.any([late, this.signal])));
-    return this.#collect(held, most);
-  }
-
-  #collect(held: Held, most: number): Collected {
-    const body = new BulkBody(this.index.mapped.schema.pipeline, this.options.memory.bodies);
-    return { body, held, most };
+    return { body: new BulkBody(this.index.mapped.schema.pipeline, memory.bodies), held, most };
   }
 
   /** As many documents as a request holds where they are of the size that they were lately, or somewhat smaller. */

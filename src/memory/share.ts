@@ -40,7 +40,7 @@ export class MemoryShare {
   /**
    * Waits until the bytes are free. More than the whole share is given when nobody else holds any: it passes alone.
    *
-   * @throws the signal's reason, where it is or becomes aborted
+   * @throws the signal's reason, where it is or becomes aborted; RangeError where that is no number of bytes
    */
   async acquire(bytes: number, signal?: AbortSignal): Promise<Held> {
     signal?.throwIfAborted();
@@ -52,6 +52,8 @@ export class MemoryShare {
 
   /** The bytes, where they are free and nobody waits; else null. */
   tryAcquire(bytes: number): Held | null {
+    // What is not finite could never be given back.
+    if (!(bytes >= 0 && bytes < Infinity)) throw new RangeError(`not a number of bytes: ${bytes}`);
     if (this.#waiting.size > 0 || !this.#fits(bytes)) return null;
     this.#change(bytes);
     return this.#give(bytes);

@@ -51,6 +51,10 @@ export class PostgresJsSocket extends EventEmitter {
     this.#socket = opened;
     opened.on("data", (chunk: Buffer) => {
       this.#tap.push(chunk);
+      if (this.#tap.overlong) {
+        this.#failure ??= opener.notPostgres();
+        opened.destroy();
+      }
       if (this.#backend === null && this.#tap.ready) this.#loggedIn(opened, opener);
     });
     opened.on("drain", () => this.emit("drain"));

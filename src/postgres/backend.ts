@@ -20,6 +20,8 @@ const ROW_DESCRIPTION = 0x54; // T
 const DATA_ROW = 0x44; // D
 const COMMAND_COMPLETE = 0x43; // C
 const HEADER_BYTES = 5;
+/** Before the login, anybody may be at the other end. libpq takes 30,000 bytes. */
+const MAX_LOGIN_MESSAGE_BYTES = 65_536;
 
 /** What the answer to a question is made of. */
 const ANSWER: ReadonlySet<number> = new Set([ROW_DESCRIPTION, DATA_ROW, COMMAND_COMPLETE]);
@@ -40,6 +42,8 @@ export class BackendTap {
   fatal: Error | null = null;
   /** True once the login is complete (the first ReadyForQuery). */
   ready = false;
+  /** True where a message before that is longer than any of PostgreSQL's; then nothing more is to be pushed. */
+  overlong = false;
 
   #header = Buffer.alloc(HEADER_BYTES);
   #headerLength = 0;
@@ -86,6 +90,7 @@ export class BackendTap {
         this.#headerLength += taken;
         position += taken;
         if (this.#headerLength === HEADER_BYTES) this.#headerEnds();
+        if (this.overlong) return;
       }
       if (this.#kept !== null) this.#kept.push(Buffer.from(chunk.subarray(from, position)));
       if (withheld) unsent = position;
@@ -104,6 +109,7 @@ export class BackendTap {
     this.#headerLength = 0;
     // The length counts itself. One below 4 cannot be; postgres.js stops on it, so here it only must not loop.
     this.#bodyLeft = Math.max(0, this.#header.readUInt32BE(1) - 4);
+    this.overlong = !this.ready && this.#bodyLeft > MAX_LOGIN_MESSAGE_BYTES;
     if (this.#header[0] === BACKEND_KEY_DATA) this.#kept = [];
   }
 

@@ -10,7 +10,7 @@ const logger = getLogger(["pgsync", "postgres"]);
  * is paused and the server waits. A chunk is what one CopyData message held: in practice a row (the binary
  * format's header comes with the first). The bytes of a chunk may be kept; they are never written to again.
  *
- * The connection is usable afterwards, also after an error or an abort. In a pool it is reserved meanwhile; inside `sql.begin` and on
+ * When it returns or throws, no call of `onChunk` is unfinished, and none comes any more. The connection is usable afterwards, also after an error or an abort. In a pool it is reserved meanwhile; inside `sql.begin` and on
  * a reserved connection the COPY runs on that one.
  *
  * @param statement the whole COPY statement
@@ -54,6 +54,8 @@ async function copyOnSession(
 class ChunkConsumer {
   #readable: Readable | null = null;
   #stopped: { readonly reason: unknown } | null = null;
+  /** The call that is unfinished, or the last one; it never rejects. */
+  #working: Promise<void> | undefined;
   #cancelling: Promise<void> | undefined;
 
   constructor(
@@ -70,37 +72,35 @@ class ChunkConsumer {
 
   /** @param starting resolves with the first data: a statement that computes for long does not even begin the COPY before */
   async consume(starting: Promise<Readable>): Promise<void> {
-    let working: Promise<void> | undefined;
     try {
       const readable = await starting;
       this.#readable = readable;
       await new Promise<void>((resolve, reject) => {
-        readable.on("data", (chunk: Buffer) => {
-          working = this.#take(readable, chunk);
-        });
+        readable.on("data", (chunk: Buffer) => this.#take(readable, chunk));
         readable.once("end", resolve);
         readable.once("error", reject);
         if (this.#stopped !== null) this.#abandon();
       });
-      await working;
     } catch (error) {
       if (this.#stopped === null) throw error;
+    } finally {
+      // Where the connection has died, or the COPY was stopped, a call may go on still. The caller clears up when all is over.
+      await this.#working;
     }
     // A late request to cancel must not hit the next statement of this connection.
     await this.#cancelling;
     if (this.#stopped !== null) throw this.#stopped.reason;
   }
 
-  #take(readable: Readable, chunk: Buffer): Promise<void> | undefined {
-    if (this.#stopped !== null) return undefined;
+  #take(readable: Readable, chunk: Buffer): void {
+    if (this.#stopped !== null) return;
     try {
       const pending = this.onChunk(chunk);
-      if (pending === undefined) return undefined;
+      if (pending === undefined) return;
       readable.pause();
-      return pending.then(() => void readable.resume(), (error) => this.stop(error));
+      this.#working = pending.then(() => void readable.resume(), (error) => this.stop(error));
     } catch (error) {
       this.stop(error);
-      return undefined;
     }
   }
 

@@ -1,4 +1,5 @@
 import { PgsyncError } from "../errors/error.ts";
+import { errorCode, whyUnreachable } from "./network_errors.ts";
 import type { PostgresOptions } from "./options.ts";
 import { addressOf } from "./socket.ts";
 
@@ -12,28 +13,6 @@ export interface PostgresErrorContext {
 
 /** Classes begin with a digit, F0, HV, P0 or XX; so no code of the operating system (`EPERM`) is taken for one. */
 const SQLSTATE = /^(?:[0-9][0-9A-Z]|F0|HV|P0|XX)[0-9A-Z]{3}$/;
-
-/** What the codes of Node's net and dns modules mean to an operator. */
-const UNREACHABLE: Readonly<Record<string, string>> = {
-  ECONNREFUSED: "the connection was refused",
-  ECONNRESET: "the connection was cut",
-  ECONNABORTED: "the connection was cut",
-  EPIPE: "the connection was cut",
-  ETIMEDOUT: "it did not answer in time",
-  EHOSTUNREACH: "there is no route to the host",
-  ENETUNREACH: "there is no route to the network",
-  EHOSTDOWN: "the host is down",
-  ENETDOWN: "the network is down",
-  ENOTFOUND: "the host name is not known",
-  EAI_AGAIN: "the host name could not be resolved",
-  EAI_FAIL: "the host name could not be resolved",
-  ENOENT: "there is no such socket",
-  EACCES: "the socket may not be used",
-  CONNECTION_CLOSED: "the connection was closed",
-  CONNECTION_DESTROYED: "the connection was closed",
-  CONNECTION_ENDED: "the connection was closed",
-  CONNECT_TIMEOUT: "it did not answer in time",
-};
 
 /**
  * Makes our error of what postgres.js, a socket or the server threw. It decides by SQLSTATE and by the system's error codes,
@@ -57,8 +36,8 @@ export function postgresError(thrown: unknown, context: PostgresErrorContext): P
   const code = errorCode(thrown);
   const details = { cause: thrown };
   if (code === null) return new PgsyncError("INTERNAL", said, details);
-  const unreachable = UNREACHABLE[code];
-  if (unreachable !== undefined) {
+  const unreachable = whyUnreachable(thrown);
+  if (unreachable !== null) {
     return new PgsyncError("POSTGRES_UNREACHABLE", `${server} cannot be reached: ${unreachable}.`, details);
   }
   if (!SQLSTATE.test(code)) return new PgsyncError("INTERNAL", said, details);
@@ -209,11 +188,6 @@ export function rowFaultOf(thrown: unknown): RowFault | null {
   const sqlState = sqlStateOf(thrown);
   if (sqlState === null || !["22", "54"].includes(sqlState.slice(0, 2))) return null;
   return { sqlState, reason: `${messageOf(thrown)}${detailOf(thrown)}` };
-}
-
-function errorCode(thrown: unknown): string | null {
-  if (typeof thrown !== "object" || thrown === null || !("code" in thrown)) return null;
-  return typeof thrown.code === "string" ? thrown.code : null;
 }
 
 /** The message without the full stop that the sentence adds itself. */

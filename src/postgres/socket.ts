@@ -1,8 +1,10 @@
 import { readFile } from "node:fs/promises";
 import { connect as connectTcp, isIP, type Socket } from "node:net";
-import { connect as connectTls, type ConnectionOptions } from "node:tls";
+import { connect as connectTls, type ConnectionOptions, TLSSocket } from "node:tls";
+import { getLogger } from "@logtape/logtape";
 import { PgsyncError } from "../errors/error.ts";
 import { readErrorFields } from "./backend.ts";
+import { whyUnreachable } from "./network_errors.ts";
 import type { PostgresOptions } from "./options.ts";
 
 /**
@@ -18,8 +20,11 @@ const SSL_REQUEST = Buffer.from([0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f]);
 const CANCEL_REQUEST_CODE = 80_877_102;
 const PROTOCOL_3_0 = 196_608;
 
+const logger = getLogger(["pgsync", "postgres"]);
+
 /** Opens sockets to one server, and remembers what it learned about TLS there. */
 export class SocketOpener {
+  /** Null: to be found out. What `prefer` falls back on is never kept, so that the next connection may have TLS. */
   #settled: "plain" | "tls" | null = null;
   #tlsOptions: ConnectionOptions | null = null;
 
@@ -28,19 +33,21 @@ export class SocketOpener {
   /**
    * Opens a socket on which the startup message can be sent.
    *
-   * @throws PgsyncError POSTGRES_LOGIN where TLS is asked for and cannot be had; else the system's error, with its `code`
+   * @throws PgsyncError POSTGRES_LOGIN where TLS is asked for and cannot be had; POSTGRES_UNREACHABLE; else the system's error, with its
+   *   `code`
    */
   async open(): Promise<Socket> {
-    if (isUnixSocket(this.options.host)) return await openPlain(this.options);
+    const socket = await this.#open();
+    if (!(socket instanceof TLSSocket)) warnOfPlain(this.options, socket);
+    return socket;
+  }
+
+  async #open(): Promise<Socket> {
+    const { host, sslmode } = this.options;
+    if (isUnixSocket(host)) return await openPlain(this.options);
+    if (sslmode === "prefer" && this.#settled === null) return await this.#preferTls();
     this.#settled ??= await this.#settle();
-    if (this.#settled === "plain") return await openPlain(this.options);
-    const socket = await this.#openTls();
-    if (socket !== "refused") return socket;
-    throw new PgsyncError(
-      "POSTGRES_LOGIN",
-      `PostgreSQL at ${addressOf(this.options)} offers no TLS, but sslmode is ${this.options.sslmode}.`,
-      { remedy: "Switch TLS on in the server (ssl = on), or choose another sslmode (PG_SSLMODE)." },
-    );
+    return this.#settled === "plain" ? await openPlain(this.options) : await this.#openTls();
   }
 
   /**
@@ -67,25 +74,36 @@ export class SocketOpener {
     }
   }
 
-  /** Decides between plain and TLS. Only `allow` and `prefer` need the server for that. */
+  /** Decides between plain and TLS. Only `allow` needs the server for that; `prefer` does not come here. */
   async #settle(): Promise<"plain" | "tls"> {
     const { sslmode } = this.options;
     if (sslmode === "disable") return "plain";
-    if (sslmode === "allow") {
-      const refused = await this.#isRefused(await openPlain(this.options));
-      return refused ? "tls" : "plain";
+    if (sslmode !== "allow") return "tls";
+    const refused = await this.#isRefused(await openPlain(this.options));
+    return refused ? "tls" : "plain";
+  }
+
+  /**
+   * TLS where it comes about, else plain, for this connection. A connection that is cut in the handshake is an error like any other: it says
+   * nothing of TLS, but something of the network, or of a server that goes down.
+   */
+  async #preferTls(): Promise<Socket> {
+    const tls = await this.#tls();
+    const { plain, offered } = await this.#requestTls();
+    if (!offered) {
+      plain.resume();
+      return plain;
     }
-    if (sslmode !== "prefer") return "tls";
-    let socket: Socket | "refused";
+    let secure: Socket;
     try {
-      socket = await this.#openTls();
+      secure = await handshake(plain, tls, this.options);
     } catch (error) {
-      // A failed handshake is what `prefer` falls back on; a server that is not there is not there in plain either.
-      if (error instanceof PgsyncError) return "plain";
+      if (error instanceof PgsyncError) return await openPlain(this.options);
       throw error;
     }
-    if (socket === "refused") return "plain";
-    return await this.#isRefused(socket) ? "plain" : "tls";
+    if (await this.#isRefused(secure)) return await openPlain(this.options);
+    this.#settled = "tls";
+    return await this.#openTls();
   }
 
   /**
@@ -107,25 +125,61 @@ export class SocketOpener {
     return readErrorFields(answer.subarray(5)).get("C") === "28000";
   }
 
-  async #openTls(): Promise<Socket | "refused"> {
-    this.#tlsOptions ??= await tlsOptions(this.options);
+  async #openTls(): Promise<Socket> {
+    const tls = await this.#tls();
+    const { plain, offered } = await this.#requestTls();
+    if (offered) return await handshake(plain, tls, this.options);
+    plain.destroy();
+    throw new PgsyncError(
+      "POSTGRES_LOGIN",
+      `PostgreSQL at ${addressOf(this.options)} offers no TLS, but sslmode is ${this.options.sslmode}.`,
+      { remedy: "Switch TLS on in the server (ssl = on), or choose another sslmode (PG_SSLMODE)." },
+    );
+  }
+
+  async #tls(): Promise<ConnectionOptions> {
+    return this.#tlsOptions ??= await tlsOptions(this.options);
+  }
+
+  /** Asks for TLS on a new socket, which is paused then. Where it is not offered, the startup message may be sent in plain. */
+  async #requestTls(): Promise<{ readonly plain: Socket; readonly offered: boolean }> {
     const plain = await openPlain(this.options);
     plain.write(SSL_REQUEST);
     const answer = await firstBytes(plain);
-    if (answer[0] === 0x4e) { // N
-      plain.destroy();
-      return "refused";
-    }
     // Bytes after the S would have been put there before encryption, by somebody in between (CVE-2021-23222).
-    if (answer[0] !== 0x53 || answer.length > 1) { // S
-      plain.destroy();
+    if (answer.length === 1 && answer[0] === 0x53) return { plain, offered: true }; // S
+    if (answer.length === 1 && answer[0] === 0x4e) return { plain, offered: false }; // N
+    plain.destroy();
+    // What the server says here anybody could have said (CVE-2024-10977).
+    if (answer[0] === 0x45) { // E
       throw new PgsyncError(
-        "POSTGRES_LOGIN",
-        `What listens at ${addressOf(this.options)} does not speak PostgreSQL's protocol.`,
+        "POSTGRES_UNREACHABLE",
+        `PostgreSQL at ${addressOf(this.options)} has no resources to begin a session.`,
       );
     }
-    return await handshake(plain, this.#tlsOptions, this.options);
+    throw this.notPostgres();
   }
+
+  /** The error where what answers cannot be PostgreSQL. */
+  notPostgres(): PgsyncError {
+    return new PgsyncError(
+      "POSTGRES_LOGIN",
+      `What listens at ${addressOf(this.options)} does not speak PostgreSQL's protocol.`,
+    );
+  }
+}
+
+const hasBeenWarnedOf = new WeakSet<PostgresOptions>();
+
+/** Says, once for a server, that a login leaves this machine without encryption. */
+function warnOfPlain(options: PostgresOptions, { remoteAddress }: Socket): void {
+  if (options.password === null || hasBeenWarnedOf.has(options)) return;
+  if (remoteAddress === undefined || /^(::ffff:)?127\.|^::1$/.test(remoteAddress)) return;
+  hasBeenWarnedOf.add(options);
+  logger.warn(
+    "The login to PostgreSQL goes to {server} without encryption: use --sslmode require, or better verify-full",
+    { server: addressOf(options) },
+  );
 }
 
 /** `host:port`, or the path of the Unix socket, for messages. */
@@ -194,12 +248,14 @@ function firstBytes(socket: Socket): Promise<Buffer> {
   });
 }
 
+/** @throws PgsyncError POSTGRES_LOGIN where TLS fails; else the system's error, with its `code` */
 async function handshake(plain: Socket, tls: ConnectionOptions, options: PostgresOptions): Promise<Socket> {
   const secure = connectTls({ ...tls, socket: plain });
   try {
     return await settled(secure, "secureConnect", () => secure);
   } catch (error) {
     plain.destroy();
+    if (whyUnreachable(error) !== null) throw error;
     const reason = error instanceof Error ? error.message : String(error);
     throw new PgsyncError(
       "POSTGRES_LOGIN",

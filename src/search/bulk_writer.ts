@@ -5,7 +5,7 @@ import type { MemoryShare } from "../memory/share.ts";
 import { backoffDelay, delay } from "../retry/backoff.ts";
 import { BULK_FILTER, readBulkAnswer } from "./bulk_answer.ts";
 import type { BulkItem, BulkRequest } from "./bulk_body.ts";
-import { type BulkOutcome, Delivery } from "./bulk_delivery.ts";
+import { type BulkOutcome, Delivery, type WrittenOutcome } from "./bulk_delivery.ts";
 import type { SearchClient } from "./client.ts";
 import { engineError } from "./errors.ts";
 import { writeAlias } from "./generation.ts";
@@ -72,10 +72,16 @@ export class BulkWriter {
    * Sends documents until each is written or refused for good. Everything temporary (no answer, overload, a blocked
    * index) is tried again without end; a request that is too large is divided.
    *
-   * @throws PgsyncError SEARCH_LOGIN, INDEX_MISSING or SEARCH_REFUSED
+   * @param settle keeps what became of the documents, before any of them is in another request: what is told of a newer build must not be
+   *   kept before what is told of an older one
+   * @throws PgsyncError SEARCH_LOGIN, INDEX_MISSING or SEARCH_REFUSED; as `settle`
    * @throws the signal's reason, where it is aborted
    */
-  async send(request: BulkRequest, signal: AbortSignal): Promise<BulkOutcome> {
+  async send(
+    request: BulkRequest,
+    signal: AbortSignal,
+    settle: (outcome: WrittenOutcome) => Promise<void> = () => Promise.resolve(),
+  ): Promise<BulkOutcome> {
     signal.throwIfAborted();
     if (request.items.length === 0) {
       return new Delivery(request, this.#faults, this.#now()).written(this.#now());
@@ -83,14 +89,21 @@ export class BulkWriter {
     // The documents first, then the turn: whoever has a turn must not wait for one that has none.
     const giveBack = await this.#inFlight.acquire(request.items.map((item) => item.id), signal);
     try {
-      const endTurn = await this.#options.semaphore.acquire(signal);
-      try {
-        return await this.#deliver(new Delivery(request, this.#faults, this.#now()), signal);
-      } finally {
-        endTurn();
-      }
+      const outcome = await this.#inTurn(request, signal);
+      reached("after-bulk");
+      if (!outcome.stale) await settle(outcome);
+      return outcome;
     } finally {
       giveBack();
+    }
+  }
+
+  async #inTurn(request: BulkRequest, signal: AbortSignal): Promise<BulkOutcome> {
+    const endTurn = await this.#options.semaphore.acquire(signal);
+    try {
+      return await this.#deliver(new Delivery(request, this.#faults, this.#now()), signal);
+    } finally {
+      endTurn();
     }
   }
 

@@ -9,6 +9,7 @@ import { detect, type Engine } from "./detect.ts";
 import { unanswered } from "./errors.ts";
 import type { SearchLogin, SearchOptions } from "./options.ts";
 import { pinnedAuthority } from "./pinned_authority.ts";
+import { AnswerTooLargeError, readAnswer } from "./read_answer.ts";
 import type { SearchRequest } from "./request.ts";
 import { SearchResponse } from "./response.ts";
 
@@ -25,6 +26,7 @@ export interface SearchClient {
    * Sends a request; answers of every status are returned.
    *
    * @throws PgsyncError SEARCH_UNREACHABLE where no answer came
+   * @throws AnswerTooLargeError where the answer has more bytes than the request says
    * @throws the signal's reason, where it is aborted
    */
   request(request: SearchRequest): Promise<SearchResponse>;
@@ -157,6 +159,7 @@ class Sender {
       return await answer;
     } catch (error) {
       signal?.throwIfAborted();
+      if (error instanceof AnswerTooLargeError) throw error;
       if (exchange.signal.aborted) {
         throw unanswered(new Error(`no answer within ${timeoutSeconds} s`), this.#server);
       }
@@ -190,8 +193,9 @@ class Sender {
       },
       { asStream: true, meta: true, signal, headers, ...(request.singleAttempt ? { maxRetries: 0 } : {}) },
     );
-    const bytes = await readBytes(result.body, signal);
-    return new SearchResponse(result.statusCode ?? 0, bytes, result.headers ?? {}, request.doing);
+    const told = result.headers ?? {};
+    const bytes = await readAnswer(result.body, told, request.mostBytes ?? Infinity, signal);
+    return new SearchResponse(result.statusCode ?? 0, bytes, told, request.doing);
   }
 
   async close(): Promise<void> {
@@ -201,25 +205,6 @@ class Sender {
     await Promise.allSettled(open.map(([, answer]) => answer));
     await this.#pool.empty();
   }
-}
-
-/** Reads a body to its end. @throws Error where it ends early or the signal is aborted */
-async function readBytes(stream: Readable, signal: AbortSignal): Promise<Buffer> {
-  const abort = () => stream.destroy(new Error("aborted while the answer was read"));
-  if (signal.aborted) abort();
-  signal.addEventListener("abort", abort, { once: true });
-  const chunks: Buffer[] = [];
-  try {
-    for await (const chunk of stream) chunks.push(Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk));
-  } catch (cause) {
-    // Of a connection that was cut the runtimes say no more than "aborted".
-    throw new Error("the connection was lost in the middle of the answer", { cause });
-  } finally {
-    signal.removeEventListener("abort", abort);
-  }
-  // Some runtimes end the stream without an error when it is destroyed.
-  if (signal.aborted) throw new Error("aborted while the answer was read");
-  return Buffer.concat(chunks);
 }
 
 function encodeBody(body: SearchRequest["body"]): Buffer | undefined {

@@ -19,15 +19,20 @@ export interface StoredDocument {
  * bytes.
  *
  * @param wanted `source`: with their contents; `expected`: what these should be, in the order of `ids`, which saves most of
- * the reading where they are
+ * the reading where they are; `mostBytes`: so many bytes of the answer have room
  * @returns in the order of `ids`; null for one that is not there
  * @throws PgsyncError of the search engine; INDEX_MISSING
+ * @throws AnswerTooLargeError where the answer has more bytes than have room
  */
 export async function getDocuments(
   client: SearchClient,
   generation: string,
   ids: readonly string[],
-  wanted: { readonly source: boolean; readonly expected?: readonly (Buffer | null)[] },
+  wanted: {
+    readonly source: boolean;
+    readonly expected?: readonly (Buffer | null)[];
+    readonly mostBytes?: number;
+  },
   signal?: AbortSignal,
 ): Promise<(StoredDocument | null)[]> {
   // No document has the empty id, and the engine refuses to look for it; the row that has it must not hold up the others.
@@ -46,6 +51,7 @@ export async function getDocuments(
     path: `/${encodeURIComponent(generation)}/_mget`,
     ...(wanted.source ? {} : { query: { _source: false } }),
     body: { ids },
+    ...(wanted.mostBytes === undefined ? {} : { mostBytes: wanted.mostBytes }),
     doing: `read documents of "${generation}"`,
     signal,
   });

@@ -13,6 +13,8 @@ export interface SearchRequest {
   readonly signal?: AbortSignal | undefined;
   /** For the whole exchange, the answer's last byte included; that of the options unless given. */
   readonly timeoutSeconds?: number;
+  /** Bytes of the answer that there is room for; no limit unless given. */
+  readonly mostBytes?: number;
   /** Do not send it again, to this node or another, when no answer comes: each sending has an effect of its own. */
   readonly singleAttempt?: boolean;
 }

@@ -3,7 +3,7 @@ import { Hono } from "hono";
 import type { Registry } from "prom-client";
 import type { RunStatus } from "../status/status.ts";
 import { deadLetterRoutes, type DeadLetterSource, refusalOf } from "./dead_letter_routes.ts";
-import { type AccessRules, demandToken } from "./guard.ts";
+import { type AccessRules, demandOwnName, demandToken, mayReadStatus } from "./guard.ts";
 import { statusPage } from "./page.ts";
 import { toStatusJson } from "./status_json.ts";
 
@@ -29,11 +29,21 @@ const SECURITY_HEADERS = {
   "X-Frame-Options": "DENY",
 };
 
+/** Why a run is not ready, without what a server has said: that may be a value of a row, or the name of a host. */
+function inCodes({ ready, databases }: RunStatus): readonly string[] {
+  if (ready) return [];
+  if (databases.length === 0) return ["starting"];
+  return databases.filter((database) => !database.ready).map(({ phase, faults }) => {
+    const last = faults.at(-1);
+    return last === undefined ? phase : `${phase}, last fault: ${last.code}`;
+  });
+}
+
 /**
  * The HTTP interface of a run. It tells no secret, for it knows none but the token that it asks for.
  *
  * - `GET /health`: 200 while the process lives
- * - `GET /ready`: 200 when every database is ready, else 503 with the reasons; `?standby=ok`: 200 also for a process that stands by
+ * - `GET /ready`: 200 when every database is ready, else 503 with the reasons (phases and codes to whoever may not read the status); `?standby=ok`: 200 also for a process that stands by
  * - `GET /metrics`: Prometheus' text format
  * - `GET /status`: everything as JSON
  * - `GET /`: the same for people
@@ -46,12 +56,15 @@ export function createApp(source: StatusSource): Hono {
     for (const [name, value] of Object.entries(SECURITY_HEADERS)) context.header(name, value);
   });
   const { access } = source;
-  const guarded = ["/dead-letters", "/dead-letters/*", ...access.guardsStatus ? ["/", "/status"] : []];
-  for (const path of guarded) app.use(path, demandToken(access));
+  for (const path of ["/dead-letters", "/dead-letters/*"]) app.use(path, demandToken(access));
+  if (access.guardsStatus) { for (const path of ["/", "/status"]) app.use(path, demandToken(access)); }
+  else for (const path of ["/", "/status", "/metrics"]) app.use(path, demandOwnName(access));
   app.route("/dead-letters", deadLetterRoutes(source.deadLetters));
   app.get("/health", (context) => context.json({ status: "alive" }));
   app.get("/ready", (context) => {
-    const { ready, standby, notReady } = source.status();
+    const run = source.status();
+    const { ready, standby } = run;
+    const notReady = mayReadStatus(access, context) ? run.notReady : inCodes(run);
     const isWell = ready || standby && context.req.query("standby") === "ok";
     const status = ready ? "ready" : standby ? "standby" : "not-ready";
     return context.json({ status, ready, notReady }, isWell ? 200 : 503);

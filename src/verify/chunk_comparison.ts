@@ -198,8 +198,10 @@ class ChunkReader {
   }
 
   async #comparePage({ documents, held }: Page): Promise<void> {
+    const { comparison, memory } = this.options;
     try {
-      this.#differences.push(...await this.options.comparison.built(documents, this.signal));
+      const most = memory.pageOfRoom(PAGE_DOCUMENTS, held.bytes);
+      this.#differences.push(...await comparison.built(documents, most, this.signal));
       this.#found.resize(bytesOfDifferences(this.#differences.length));
     } finally {
       held.release();

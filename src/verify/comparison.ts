@@ -8,7 +8,7 @@ import { havePassed } from "../documents/garbage.ts";
 import { inPortions, type Overflow } from "../documents/in_portions.ts";
 import { joinKey, keyColumns, type RootKey } from "../documents/root_keys.ts";
 import type { SourceSession } from "../documents/source_session.ts";
-import type { WorkMemory } from "../documents/work_memory.ts";
+import { BYTES_AN_ITEM, type WorkMemory } from "../documents/work_memory.ts";
 import { existingIdsSql } from "../mapping/document_sql.ts";
 import { splitId } from "../mapping/id_sql.ts";
 import type { MappedDocument } from "../mapping/tree.ts";
@@ -17,6 +17,7 @@ import { rowFaultOf } from "../postgres/errors.ts";
 import type { OnFault } from "../retry/patience.ts";
 import type { SearchClient } from "../search/client.ts";
 import { getDocuments, type StoredDocument } from "../search/multi_get.ts";
+import { AnswerTooLargeError } from "../search/read_answer.ts";
 import { type ValueDifference, valueDifferences } from "./value_differences.ts";
 
 /** A document that is not in the index as PostgreSQL has it. */
@@ -60,6 +61,8 @@ export interface ComparisonOptions {
 const MOST_AT_ONCE = 500;
 /** What a document is taken to weigh before the first one was seen. */
 const FIRST_GUESS_BYTES = 4 * 1024;
+/** Of an answer with documents of the index, besides these and what is counted of each: what the engine may say of it. */
+const BYTES_AN_ANSWER = 16 * 1024;
 /** How many documents' worth of garbage a comparison leaves: the document, what the index has of it, the answer they came in. */
 const GARBAGE_A_COMPARISON = 6;
 /** The same for an id that is looked for: its place in a listing, its row, its mark. */
@@ -74,6 +77,8 @@ export class Comparison {
   readonly #existing: string;
   /** The size of a document, as it was lately. */
   #averageBytes = FIRST_GUESS_BYTES;
+  /** So many documents of the index had room in an answer lately. */
+  #storedAtOnce = Infinity;
 
   constructor(private readonly options: ComparisonOptions) {
     this.#builder = new DocumentBuilder(options.mapped, options.session, options.onFault);
@@ -81,15 +86,32 @@ export class Comparison {
   }
 
   /**
-   * Compares documents that were built. What they and those of the index take is held by the caller.
+   * Compares documents that were built. What they and those of the index take is held by the caller. What the index holds may be larger than
+   * they are by any amount: it is read in parts that have room. One that has none by itself differs, for it has room for what was built.
    *
+   * @param most bytes of the index's documents that have room, at least as many as those that were built have
    * @throws PgsyncError of the search engine; the signal's reason
    */
-  async built(documents: readonly BuiltDocument[], signal: AbortSignal): Promise<Difference[]> {
-    const ids = documents.map(({ id }) => id);
-    const stored = await this.#stored(ids, documents.map(({ document }) => document), signal);
+  async built(
+    documents: readonly BuiltDocument[],
+    most: number,
+    signal: AbortSignal,
+  ): Promise<Difference[]> {
+    const found: Difference[] = [];
+    for (let from = 0; from < documents.length;) {
+      const part = documents.slice(from, from + this.#storedAtOnce);
+      const ids = part.map(({ id }) => id);
+      const stored = await this.#stored(ids, part.map(({ document }) => document), most, signal);
+      if (stored === null && part.length > 1) continue;
+      found.push(
+        ...part.flatMap((built, at) =>
+          stored === null ? this.#tooLarge(built) : this.#compare(built, stored[at] ?? null, null)
+        ),
+      );
+      from += part.length;
+    }
     havePassed(documents.length * GARBAGE_A_COMPARISON);
-    return documents.flatMap((built, at) => this.#compare(built, stored[at] ?? null, null));
+    return found;
   }
 
   /** Compares the documents of root keys. @throws PgsyncError of PostgreSQL or the search engine; the signal's reason */
@@ -101,7 +123,7 @@ export class Comparison {
         if (overflow !== null) return overflow;
         found.push(
           ...unmakeable.map((each) => this.#unmakeable(each)),
-          ...await this.built(documents, signal),
+          ...await this.built(documents, most, signal),
         );
         return null;
       }, signal);
@@ -138,7 +160,7 @@ export class Comparison {
   /** As many documents as should have room in a page. */
   #atOnce(): number {
     const fitting = Math.floor(this.options.memory.pageBytes / 2 / this.#averageBytes);
-    return Math.max(1, Math.min(MOST_AT_ONCE, fitting));
+    return Math.max(1, Math.min(MOST_AT_ONCE, this.#storedAtOnce, fitting));
   }
 
   /** @param work told the most bytes of documents that have room */
@@ -160,7 +182,10 @@ export class Comparison {
     most: number,
     signal: AbortSignal,
   ): Promise<Difference[] | Overflow> {
-    const stored = await this.#stored(ids, [], signal);
+    const stored = await this.#stored(ids, [], most, signal);
+    if (stored === null) {
+      return { documents: ids.length, room: this.options.memory.roomOfPage(1, 2 * most) };
+    }
     const { marks, impossible } = await this.#rows(ids, signal);
     const keys = ids.flatMap((id) => marks.has(id) ? this.#key(id) ?? [] : []);
     const { documents, unmakeable, overflow } = await this.#build(keys, most, signal);
@@ -198,6 +223,13 @@ export class Comparison {
     return changes.length === 0 ? [] : { ...common, kind: "different", changes, version };
   }
 
+  /** What the index holds has more bytes than all that was built may have. */
+  #tooLarge({ id, document }: BuiltDocument): Difference {
+    if (document === null) return this.#extra(id, null, NONE);
+    const key = this.#key(id);
+    return { id, key, kind: "different", changes: [], reason: null, version: null, mark: null };
+  }
+
   /** @param impossible keys of which `#rows` has found that they are none */
   #extra(id: string, version: bigint | null, impossible: ReadonlySet<RootKey>): Difference {
     const text = this.#key(id);
@@ -216,18 +248,32 @@ export class Comparison {
     return values === null || id.includes("\0") ? null : joinKey(values);
   }
 
-  /** @param expected what PostgreSQL has of them, as far as that is known */
+  /**
+   * @param expected what PostgreSQL has of them, as far as that is known
+   * @param most bytes of their contents that have room
+   * @returns null where the index has more
+   */
   async #stored(
     ids: readonly string[],
     expected: readonly (Buffer | null)[],
+    most: number,
     signal: AbortSignal,
-  ): Promise<(StoredDocument | null)[]> {
+  ): Promise<(StoredDocument | null)[] | null> {
     const { search, generation, contents } = this.options;
-    return await this.#patiently(
-      () => getDocuments(search, generation, ids, { source: contents, expected }, signal),
+    const mostBytes = most + ids.length * BYTES_AN_ITEM + BYTES_AN_ANSWER;
+    const wanted = { source: contents, expected, ...(contents ? { mostBytes } : {}) };
+    const stored = await this.#patiently(
+      () => getDocuments(search, generation, ids, wanted, signal).catch(nullIfTooLarge),
       "compare documents",
       signal,
     );
+    if (stored === null) {
+      this.#storedAtOnce = Math.ceil(ids.length / 2);
+    } else if (ids.length >= this.#storedAtOnce) {
+      const bytes = stored.reduce((sum, document) => sum + (document?.source?.length ?? 0), 0);
+      if (2 * bytes <= most) this.#storedAtOnce *= 2;
+    }
+    return stored;
   }
 
   /** Which ids have a root row, with its mark, and which keys no row can have. */
@@ -329,6 +375,11 @@ class DocumentList {
     this.documents.push({ id, document });
     this.bytes += size;
   }
+}
+
+function nullIfTooLarge(error: unknown): null {
+  if (error instanceof AnswerTooLargeError) return null;
+  throw error;
 }
 
 const EMPTY_DOCUMENT = Buffer.from("{}");

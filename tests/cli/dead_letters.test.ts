@@ -1,13 +1,14 @@
 /** `pgsync dead-letters`: what it understands and how it speaks. What it does is tried in tests/faults/poison.test.ts. */
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
 import { localUrl } from "../../src/cli/listen_address.ts";
 import { describeDeadLetters, describeRetried } from "../../src/cli/print_dead_letters.ts";
-import { keepRunToken } from "../../src/cli/run_token.ts";
+import { keepRunToken, makeRunToken } from "../../src/cli/run_token.ts";
 import type { DeadLetter } from "../../src/checkpoint/types.ts";
 import { deadLetterPageJson } from "../../src/server/dead_letters_json.ts";
 import { listen } from "../../src/server/listen.ts";
@@ -85,11 +86,13 @@ async function served(
       return new Promise<void>(() => {});
     },
   };
+  const token = makeRunToken();
   const app = sampleApp({
     deadLetters: { access: new DeadLetters(new Map([["books", place]]), 50), indices: ["books"] },
-    access: { token: keepRunToken(folder), guardsStatus: false },
+    access: { token, guardsStatus: false, isOwnName: () => true },
   });
   const listener = await listen(app, { hostname: "127.0.0.1", port: 0 });
+  keepRunToken(folder, localUrl(listener), token);
   const env = { ...ENV, CHECKPOINT_PATH: folder, PGSYNC_LISTEN: `127.0.0.1:${listener.port}` };
   try {
     const ask = (...args: readonly string[]) =>
@@ -110,9 +113,26 @@ describe("pgsync dead-letters beside a run", () => {
       assert.match(listed.stdout, /"book 1": refused once/);
       const here = await ask("list", "--url", url);
       assert.equal(here.code, 0, here.stderr);
-      const elsewhere = await ask("list", "--url", url.replace("127.0.0.1", "[::ffff:127.0.0.1]"));
-      assert.equal(elsewhere.code, 3);
-      assert.match(elsewhere.stderr, /STATUS_LOGIN.*wants its token[^]*pgsync\.token/);
+      // Somebody else sits on another port of this machine.
+      const shown: unknown[] = [];
+      const other = createServer((request, response) => {
+        shown.push(request.headers.authorization);
+        response.writeHead(401).end();
+      });
+      await new Promise<void>((resolve) => other.listen(0, "127.0.0.1", resolve));
+      const address = other.address();
+      assert.ok(typeof address === "object" && address !== null);
+      const listen = `127.0.0.1:${address.port}`;
+      const [byUrl, byListen] = await Promise.all([
+        ask("list", "--url", `http://${listen}`),
+        ask("list", "--listen", listen),
+      ]);
+      other.close();
+      for (const elsewhere of [byUrl, byListen]) {
+        assert.equal(elsewhere.code, 3);
+        assert.match(elsewhere.stderr, /STATUS_LOGIN.*wants its token[^]*beside its checkpoint files/);
+      }
+      assert.deepEqual(shown, [undefined, undefined]);
     }));
 
   it("lists thousands, or those with some ids", () =>

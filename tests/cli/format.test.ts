@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { toJson } from "../../src/cli/format.ts";
+import { inOneLine, toJson } from "../../src/cli/format.ts";
 import { formatBytes, formatCount, formatDuration } from "../../src/status/figures.ts";
 import { RateMeter } from "../../src/status/rate.ts";
 import { table } from "../../src/cli/table.ts";
@@ -34,6 +34,23 @@ test("JSON of what JSON has no word for", () => {
     toJson({ lsn: 2n ** 63n, error: Object.assign(new TypeError("no"), { code: "E" }) }),
     '{"lsn":"9223372036854775808","error":{"name":"TypeError","code":"E","message":"no"}}',
   );
+});
+
+/** Those that command a terminal, break lines, or turn the direction of text. */
+const MARKS = "\x00\x1b\x7f\x85\x9b\x9f\u061c\u200e\u200f\u2028\u2029\u202a\u202e\u2066\u2069";
+
+test("JSON commands no terminal, and says the same", () => {
+  const value = { [`k${MARKS}`]: `a${MARKS}b ключ 😀` };
+  for (const indent of [undefined, 2]) {
+    const text = toJson(value, indent);
+    assert.doesNotMatch(text.replaceAll("\n", ""), /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/u);
+    assert.match(text, /ключ 😀/);
+    assert.deepEqual(JSON.parse(text), value);
+  }
+});
+
+test("a line is one, and commands no terminal", () => {
+  assert.equal(inOneLine(`a${MARKS}b ключ 😀`), "a b ключ 😀");
 });
 
 test("the rate is that of the last seconds, and says when the goal is reached", () => {

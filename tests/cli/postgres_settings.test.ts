@@ -17,7 +17,7 @@ const DEFAULTS = {
 };
 
 function options(environment: Environment, flags: Flags = {}, password: string | null = null) {
-  return postgresOptions(flags, environment, password, []);
+  return postgresOptions(flags, environment, password, [], []);
 }
 
 test("a user is enough; the rest has defaults", () => {
@@ -62,6 +62,13 @@ const URLS: Record<string, Partial<ReturnType<typeof options>>> = {
   "postgresql://me@[::1]:6432/shop": { host: "::1", port: 6432 },
   "postgresql:///shop?host=/run/postgresql&user=me": { host: "/run/postgresql" },
   "postgresql://me@%2Frun%2Fpostgresql/shop": { host: "/run/postgresql" },
+  "postgresql://me@db/shop?ssl=true": { host: "db", sslmode: "require" },
+  "postgresql://me@db/shop?ssl=true&sslmode=verify-full": { host: "db", sslmode: "verify-full" },
+  "postgresql://me@db/shop?sslrootcert=system": {
+    host: "db",
+    sslmode: "verify-full",
+    sslrootcert: "system",
+  },
   "postgresql://me@db/shop?sslmode=verify-ca&sslrootcert=/ca.pem": {
     host: "db",
     sslmode: "verify-ca",
@@ -112,9 +119,60 @@ test("what is no URL of one PostgreSQL server is refused, and the password not r
     failsWithUsage(/percent-encoded/, () => options({ PG_URL: url }));
   }
   failsWithUsage(/MySQL or MariaDB/, () => options({ PG_URL: "mysql+pymysql://me:secret@db/shop" }));
+});
+
+const DEMANDS: Record<string, RegExp> = {
+  "sslcert=a.pem": /sslcert: client certificates/,
+  "sslcertmode=require": /sslcertmode: client certificates/,
+  "sslcrl=a.pem": /sslcrl: lists of revoked/,
+  "sslcrldir=/crl": /sslcrldir: lists of revoked/,
+  "ssl_min_protocol_version=TLSv1.3": /ssl_min_protocol_version: the least is always TLS 1\.2/,
+  "require_auth=scram-sha-256": /require_auth: the server chooses/,
+  "requirepeer=postgres": /requirepeer: nobody looks/,
+  "gssencmode=require": /gssencmode: GSSAPI/,
+};
+for (const [parameter, words] of Object.entries(DEMANDS)) {
+  test(`what PG_URL demands is not passed over: ${parameter}`, () => {
+    failsWithUsage(words, () => options({ PG_URL: `postgresql://me@db?${parameter}` }));
+  });
+}
+
+test("what demands nothing passes: gssencmode=prefer, sslcertmode=allow, a parameter without a value", () => {
+  const url = "postgresql://me@db?gssencmode=prefer&sslcertmode=allow&sslcrl=";
+  assert.equal(options({ PG_URL: url }).host, "db");
+});
+
+test("channel_binding=require is warned of, unless the server proves who it is", () => {
+  const warnings = (query: string) => {
+    const found: string[] = [];
+    postgresOptions({}, { PG_URL: `postgresql://me@db?${query}` }, null, [], found);
+    return found.join();
+  };
+  assert.match(
+    warnings("sslmode=require&channel_binding=require"),
+    /^PG_URL: channel_binding=.*sslmode=verify-full$/,
+  );
+  assert.equal(warnings("sslmode=verify-full&channel_binding=require"), "");
+  assert.equal(warnings("sslmode=require&channel_binding=prefer"), "");
+});
+
+test("the system's authorities make verify-full the default, and go with nothing less, as in libpq", () => {
+  const system = { PG_USER: "me", PG_SSLROOTCERT: "system" };
+  assert.equal(options(system).sslmode, "verify-full");
+  assert.equal(options({ ...system, PG_SSLMODE: "verify-full" }).sslmode, "verify-full");
+  for (const sslmode of ["disable", "prefer", "require", "verify-ca"]) {
+    failsWithUsage(
+      new RegExp(`^PG_SSLMODE is ${sslmode}, .* must be verify-full`),
+      () => options({ ...system, PG_SSLMODE: sslmode }),
+    );
+  }
+  failsWithUsage(/^--sslmode is require/, () => options(system, { sslmode: "require" }));
+});
+
+test("verify-ca, which looks at no name, wants authorities that are named, as in libpq", () => {
   failsWithUsage(
-    /sslcert: client certificates/,
-    () => options({ PG_URL: "postgresql://me@db?sslcert=a.pem" }),
+    /^PG_SSLMODE is verify-ca, .*\n.*PG_SSLROOTCERT/,
+    () => options({ PG_USER: "me", PG_SSLMODE: "verify-ca" }),
   );
 });
 
@@ -133,7 +191,7 @@ test("values that are not allowed are named with where they stand", () => {
 test("parameters of PG_URL that have no effect are named", () => {
   const notes: string[] = [];
   const url = "postgresql://me@db/shop?application_name=x&options=-c%20statement_timeout%3D5";
-  postgresOptions({}, { PG_URL: url }, null, notes);
+  postgresOptions({}, { PG_URL: url }, null, notes, []);
   assert.deepEqual(notes, [
     "PG_URL: the setting statement_timeout of options is not used",
     "PG_URL: the parameter application_name is not used",

@@ -4,6 +4,7 @@ import type { Flags } from "../../src/cli/flags.ts";
 import { replicaOptions } from "../../src/cli/replica_settings.ts";
 import { runSettings } from "../../src/cli/run_settings.ts";
 import type { Environment } from "../../src/cli/variables.ts";
+import type { PostgresOptions } from "../../src/postgres/options.ts";
 import { failsWithUsage } from "./fails.ts";
 
 const PRIMARY = {
@@ -18,7 +19,7 @@ const PRIMARY = {
 } as const;
 
 function replica(environment: Environment, flags: Flags = {}, notes: string[] = []) {
-  return replicaOptions(flags, environment, PRIMARY, notes);
+  return replicaOptions(flags, environment, PRIMARY, notes, []);
 }
 
 test("nothing that speaks of a replica: none", () => {
@@ -35,6 +36,14 @@ const SWITCHES: Record<string, [Environment, Partial<Record<keyof typeof PRIMARY
   "a password": [{ PG_PASSWORD_RO: "other" }, { password: "other" }],
   "a mode of TLS": [{ PG_SSLMODE_RO: "verify-full" }, { sslmode: "verify-full" }],
   "authorities": [{ PG_SSLROOTCERT_RO: "/other.pem" }, { sslrootcert: "/other.pem" }],
+  "the system's authorities": [{ PG_SSLROOTCERT_RO: "system" }, {
+    sslmode: "verify-full",
+    sslrootcert: "system",
+  }],
+  "no TLS, and no authorities then": [{ PG_SSLMODE_RO: "disable" }, {
+    sslmode: "disable",
+    sslrootcert: null,
+  }],
   "a URL": [{ PG_URL_RO: "postgresql://standby/other" }, { host: "standby" }],
   "a URL, which wins over its parts": [
     { PG_URL_RO: "postgresql://you:u@standby:1/x?sslmode=disable&sslrootcert=/u.pem", ...parts() },
@@ -89,6 +98,30 @@ test("mistakes are named with where they stand", () => {
   failsWithUsage(/^PG_URL_RO \(port\) must be/, () => replica({ PG_URL_RO: "postgresql://h:0/x" }));
   failsWithUsage(/^PG_SSLMODE_RO must be one of/, () => replica({ PG_SSLMODE_RO: "x" }));
   failsWithUsage(/^PG_URL_RO is not a URL of one/, () => replica({ PG_URL_RO: "postgresql://a,b/x" }));
+});
+
+test("modes and authorities must go together, whosever they are", () => {
+  const from = (changes: Partial<PostgresOptions>, environment: Environment) =>
+    replicaOptions({}, environment, { ...PRIMARY, ...changes }, [], []);
+  const system = { sslmode: "verify-full", sslrootcert: "system" } as const;
+  failsWithUsage(
+    /^PG_SSLMODE_RO is require, .* verify-full/,
+    () => from(system, { PG_SSLMODE_RO: "require" }),
+  );
+  failsWithUsage(
+    /^PG_URL_RO \(sslmode\) is verify-ca/,
+    () => from({ sslrootcert: null }, { PG_URL_RO: "postgresql://h/x?sslmode=verify-ca" }),
+  );
+  assert.equal(from(system, { PG_HOST_RO: "standby" })?.sslmode, "verify-full");
+  assert.equal(from(system, { PG_SSLMODE_RO: "disable" })?.sslmode, "disable");
+});
+
+test("channel_binding=require of the replica's URL is warned of", () => {
+  const warnings = runSettings({}, {
+    PG_USER: "me",
+    PG_URL_RO: "postgresql://standby/x?sslmode=require&channel_binding=require",
+  }).warnings;
+  assert.match(warnings.join(), /^PG_URL_RO: channel_binding=require is not in this version/);
 });
 
 test("a password that is asked for serves both, as the role is the same", () => {

@@ -108,6 +108,23 @@ test("a cloud id names the host", () => {
   failsWithUsage(/no cloud id/, () => searchOptions({ ELASTICSEARCH_CLOUD_ID: "secret" }));
 });
 
+test("what serves TLS alone is refused without TLS", () => {
+  for (
+    const name of [
+      "ELASTICSEARCH_SSL_ASSERT_FINGERPRINT",
+      "ELASTICSEARCH_CA_CERTS",
+      "ELASTICSEARCH_CLIENT_CERT",
+      "ELASTICSEARCH_CLIENT_KEY",
+    ]
+  ) {
+    failsWithUsage(
+      new RegExp(`^${name} is set, .* without TLS.*\n.*https://`),
+      () => searchOptions({ ELASTICSEARCH_URL: "http://a,http://b", [name]: "x" }),
+    );
+    searchOptions({ ELASTICSEARCH_URL: "http://a,https://b", [name]: "x" });
+  }
+});
+
 test("TLS, time, compression", () => {
   assert.deepEqual(
     searchOptions({

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -133,6 +133,35 @@ test("a token that is configured is demanded, and `pgsync status` and `dead-lett
   running.kill("SIGTERM");
   const { stderr } = await running.ended;
   assert.doesNotMatch(stderr, new RegExp(PGSYNC_TOKEN));
+});
+
+test("a run without a configured token has one of its own, another at each start, and tells nobody", async () => {
+  const own = join(folder, "own");
+  mkdirSync(own);
+  const files = () => readdirSync(own).filter((name) => name.endsWith(".token"));
+  const tokens: string[] = [];
+  while (tokens.length < 2) {
+    const running = obedientRun({ DAEMON: "1", CHECKPOINT_PATH: own });
+    const url = await statusUrl(running);
+    await running.stderrMatches(/running/);
+    const [name = "", ...others] = files();
+    assert.deepEqual(others, []);
+    const token = readFileSync(join(own, name), "utf8").trim();
+    assert.match(token, /^[0-9a-f]{64}$/);
+    assert.equal(statSync(join(own, name)).mode & 0o777, 0o600);
+    tokens.push(token);
+    for (const path of ["/", "/status", "/ready", "/metrics", "/dead-letters", "/nothing"]) {
+      const response = await fetch(`${url}${path}`);
+      assert.ok(!`${JSON.stringify([...response.headers])}${await response.text()}`.includes(token), path);
+    }
+    const headers = { authorization: `Bearer ${token}` };
+    assert.equal((await fetch(`${url}/dead-letters`, { headers })).status, 404, "this run follows no index");
+    running.kill("SIGTERM");
+    const { stdout, stderr } = await running.ended;
+    assert.ok(!`${stdout}${stderr}`.includes(token));
+    assert.deepEqual(files(), [], "it is taken with nothing any more");
+  }
+  assert.equal(new Set(tokens).size, 2);
 });
 
 test("an address in use: a daemon does not start", async () => {

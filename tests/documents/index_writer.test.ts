@@ -17,15 +17,17 @@ import { documentVersion } from "../../src/search/version.ts";
 import { Bench } from "../integration/support.ts";
 import { bulk, META, NEVER, optionsFor, type Write } from "../search/setup.ts";
 import { useElasticsearch } from "../support/elasticsearch.ts";
+import { eventually } from "../support/eventually.ts";
+import { startSearchProxy } from "../support/search_proxy.ts";
 
 const server = await useElasticsearch();
-const client = await connectSearch(optionsFor(server.url));
-after(() => client.close());
+const direct = await connectSearch(optionsFor(server.url));
+after(() => direct.close());
 
 const V = documentVersion({ timeline: 1, lsn: 0x16_B374D848n, fromStream: true });
 
 /** A writer of one index whose field `n` is a number; the column is not. */
-async function opened(bench: Bench) {
+async function opened(bench: Bench, client = direct) {
   const [schema] = bench.schema.documents;
   assert.ok(schema !== undefined);
   const mapped = mapDocument(schema, await readCatalog(bench.sql, [schema.root]));
@@ -36,11 +38,12 @@ async function opened(bench: Bench) {
     meta: META,
   });
   const checkpoint = Checkpoint.open(`${bench.options.checkpointFolder}/letters.checkpoint`);
+  const bulk = new BulkWriter({ client, generation, semaphore: new Semaphore(2) });
   const writer = new IndexWriter({
     mapped,
     generation,
     client,
-    bulk: new BulkWriter({ client, generation, semaphore: new Semaphore(2) }),
+    bulk,
     checkpoint,
     newestVersion: () => Promise.resolve(V + 100n),
     observe: () => {},
@@ -50,6 +53,7 @@ async function opened(bench: Bench) {
     schema,
     checkpoint,
     writer,
+    bulk,
     letters,
     ids: () => letters().map(({ id }) => id),
     [Symbol.dispose]: () => checkpoint.close(),
@@ -77,6 +81,28 @@ test("an older build that arrives late does not take a newer one off the dead le
   writer.refuse([{ id: "2", fault }], V + 8n, "stream", null);
   assert.deepEqual(await send(["2", V + 6n, { n: 3 }]), ["2"], "it was read before");
   assert.deepEqual(await send(["2", V + 8n, null]), []);
+});
+
+test("a refusal is kept before a newer build of the document is sent: its success takes the letter off the list", async () => {
+  const proxy = await startSearchProxy(server.url);
+  const slow = await connectSearch(optionsFor(proxy.url));
+  try {
+    await using bench = await Bench.open(17, "create table k (id int primary key, n int)", "\ntable: k");
+    using open = await opened(bench, slow);
+    const { writer } = open;
+    // The refusal is judged by what the index holds, and the answer to that is late.
+    proxy.fail({ kind: "late-answer" }, /_mget/);
+    const refused = writer.send(bulk(["1", V, { n: "many" }]), "stream", null, NEVER);
+    await eventually(() => proxy.carriedOut === 1, { what: "the versions to be read" });
+    assert.equal(open.bulk.documentsInFlight, 1, "nobody else may send the document yet");
+    const taken = writer.send(bulk(["1", V + 2n, { n: 1 }]), "stream", null, NEVER);
+    proxy.mend();
+    assert.ok((await refused).done && (await taken).done);
+    assert.deepEqual(open.ids(), []);
+  } finally {
+    await slow.close();
+    await proxy.stop();
+  }
 });
 
 test("a document that was read before its row was deleted, and refused after the deletion, is no dead letter", async () => {

@@ -77,6 +77,13 @@ describe("A share of the memory", () => {
     assert.equal(share.held, 0);
   });
 
+  it("refuses what could never be given back", async () => {
+    const share = new MemoryShare(100);
+    using _ = share.count(1);
+    for (const bytes of [NaN, Infinity, -1]) await assert.rejects(share.acquire(bytes), RangeError);
+    assert.deepEqual([share.held, share.waiting], [1, 0]);
+  });
+
   it("counts what cannot wait, also beyond the limit, and gives nothing meanwhile", async () => {
     const share = new MemoryShare(100);
     using counted = share.count(0);

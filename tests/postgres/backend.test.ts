@@ -51,6 +51,27 @@ test("the key and the FATAL are seen among other messages, and all but the FATAL
   );
 });
 
+test("only before the login may no message be long", () => {
+  const ready = message("Z", Buffer.of(73));
+  /** The head of a message. */
+  const long = (type: string, bytes: number) => {
+    const head = message(type, Buffer.alloc(0));
+    head.writeUInt32BE(bytes + 4, 1);
+    return head;
+  };
+  fc.assert(
+    fc.property(cuts, (steps) => {
+      const isOverlong = (...parts: readonly Buffer[]) =>
+        pushCut(newTap, Buffer.concat(parts), steps).tap.overlong;
+      for (const type of ["R", "E", "K", "D"]) {
+        assert.equal(isOverlong(KEY, long(type, 65_537)), true, type);
+        assert.equal(isOverlong(KEY, long(type, 65_536)), false, type);
+        assert.equal(isOverlong(KEY, ready, long(type, 65_537)), false, type);
+      }
+    }),
+  );
+});
+
 test("an ERROR is left to postgres.js", () => {
   const { tap, forwarded } = pushCut(newTap, ERROR, []);
   assert.equal(tap.fatal, null);

@@ -170,3 +170,31 @@ test("a connection that is cut in mid-stream is an error, and the pool connects 
   await assert.rejects(copying, { code: "57P01" });
   await assertUsable();
 });
+
+for (const end of ["cut", "abort"] as const) {
+  test(`a call that is unfinished when the COPY ends before its time is awaited (${end})`, async () => {
+    const stop = new AbortController();
+    let open = false;
+    let finished = false;
+    const take = async () => {
+      open = true;
+      await delay(200);
+      finished = true;
+    };
+    // The first row fills the server's buffer, and the second is long in coming.
+    const slow =
+      "COPY (SELECT repeat('x', 20000), pg_sleep(600 * (i - 1)) FROM generate_series(1, 2) AS i) TO STDOUT";
+    const copying = copyOut(sql, slow, take, stop.signal);
+    copying.catch(() => {});
+    await eventually(() => open, { what: "the first row", interval: 1 });
+    if (end === "abort") stop.abort(new Error("stopping"));
+    else {
+      await admin`
+        SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE application_name = 'pgsync copy test' AND state = 'active'`;
+    }
+    await assert.rejects(copying, end === "abort" ? { message: "stopping" } : { code: "57P01" });
+    assert.ok(finished);
+    await assertUsable();
+  });
+}

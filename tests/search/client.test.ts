@@ -8,8 +8,10 @@ import { after, test } from "node:test";
 import { inspect } from "node:util";
 import { PgsyncError } from "../../src/errors/error.ts";
 import { connectSearch } from "../../src/search/client.ts";
+import { AnswerTooLargeError } from "../../src/search/read_answer.ts";
 import { supported } from "../../src/search/detect.ts";
 import { useElasticsearch } from "../support/elasticsearch.ts";
+import { eventually } from "../support/eventually.ts";
 import { usedMemory } from "../support/memory.ts";
 import { startSearchProxy } from "../support/search_proxy.ts";
 import { startTcpProxy } from "../support/tcp_proxy.ts";
@@ -148,6 +150,35 @@ test("a server that takes the request and never answers: the deadline ends it", 
     await assert.rejects(client.ping(), { code: "SEARCH_UNREACHABLE", message: /no answer within 0.3 s/ });
     proxy.swallowAnswers(false);
     await client.ping();
+  } finally {
+    await client.close();
+    await proxy.stop();
+  }
+});
+
+test("an answer that has no room is not read to its end, and its connection is closed", async () => {
+  const proxy = await startTcpProxy(server.url);
+  const client = await connectSearch(optionsFor(proxy.url));
+  const index = server.indexName();
+  try {
+    const source = { text: "x".repeat(20_000_000) };
+    const put = { method: "PUT", path: `/${index}/_doc/1`, body: source, doing: "write" } as const;
+    (await client.request(put)).expectOk();
+    const [told, untold] = [`/${index}/_doc/1`, "/_nodes/stats"];
+    for (const path of [told, untold]) {
+      const request = { method: "GET", path, doing: "read" } as const;
+      const whole = await client.request(request);
+      assert.equal(whole.headers["content-length"] === undefined, path === untold);
+      const { length } = whole.bytes;
+      await assert.rejects(
+        client.request({ ...request, mostBytes: Math.floor(length / 2) }),
+        AnswerTooLargeError,
+      );
+      await eventually(() => assert.equal(proxy.connections, 0), { what: "the connection to be closed" });
+      const fitting = await client.request({ ...request, mostBytes: length * 2 });
+      assert.ok(Math.abs(fitting.bytes.length - length) < 1_000);
+      assert.equal(fitting.status, 200);
+    }
   } finally {
     await client.close();
     await proxy.stop();

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { isLoopback } from "../../src/cli/loopback.ts";
 import { statusJson } from "../../src/server/status_json.ts";
 import type { RunStatus } from "../../src/status/status.ts";
 import { LOADING, run, sampleApp, STREAMING } from "./sample_status.ts";
@@ -41,6 +42,50 @@ test("/ready says 503 with the reasons while one database is not", async () => {
     ready: false,
     notReady: ["books is being loaded"],
   });
+});
+
+test("/ready tells phases and codes only to whoever may not read the status", async () => {
+  const token = "0123456789abcdef";
+  const status = () => run(STREAMING, { ...LOADING, notReady: ["Halted: Key (email)=(ada@example.com)"] });
+  const guarded = sampleApp({ status, access: { token, guardsStatus: true, isOwnName: () => true } });
+  const asked = await guarded.request("/ready");
+  assert.equal(asked.status, 503);
+  assert.deepEqual(await asked.json(), {
+    status: "not-ready",
+    ready: false,
+    notReady: ["loading, last fault: SEARCH_UNREACHABLE"],
+  });
+  const shown = await guarded.request("/ready", { headers: { authorization: `Bearer ${token}` } });
+  assert.match(await shown.text(), /ada@example\.com/);
+  const local = sampleApp({ status, access: { token, guardsStatus: false, isOwnName: isLoopback } });
+  assert.match(await (await local.request("http://127.0.0.1:9399/ready")).text(), /ada@example\.com/);
+  const rebound = await local.request("http://evil.example:9399/ready");
+  assert.equal(rebound.status, 503, "a probe under any name goes by the status");
+  assert.doesNotMatch(await rebound.text(), /ada@example\.com/);
+  assert.match(
+    await (await sampleApp({
+      status: () => ({ ...run(), ready: false, notReady: ["The run is starting."] }),
+      access: { token, guardsStatus: true, isOwnName: () => true },
+    }).request("/ready")).text(),
+    /\["starting"\]/,
+  );
+});
+
+test("a server for its own machine tells nothing under the name of another one", async () => {
+  const server = (guardsStatus: boolean) =>
+    sampleApp({ access: { token: "0123456789abcdef", guardsStatus, isOwnName: isLoopback } });
+  const status = async (path: string, host: string, guarded = false) =>
+    (await server(guarded).request(`http://${host}${path}`)).status;
+  for (const path of ["/", "/status", "/metrics"]) {
+    for (const host of ["localhost:9399", "127.0.0.1:9399", "[::1]:9399", "127.0.0.1"]) {
+      assert.equal(await status(path, host), 200, `${host}${path}`);
+    }
+    for (const host of ["evil.example:9399", "127.0.0.1.evil.example", "10.0.0.1", "host.invalid"]) {
+      assert.equal(await status(path, host), 421, `${host}${path}`);
+    }
+  }
+  for (const path of ["/health", "/ready"]) assert.equal(await status(path, "evil.example"), 200, path);
+  assert.equal(await status("/metrics", "pgsync.example", true), 200, "with a token, behind a proxy");
 });
 
 test("/status is JSON: positions as PostgreSQL prints them, sizes in bytes, times in UTC", async () => {

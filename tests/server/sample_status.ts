@@ -84,7 +84,7 @@ export function sampleApp(source: Partial<StatusSource> = {}) {
     metrics: new Registry(),
     version: "9.9.9",
     deadLetters: { access: new DeadLetters(new Map(), null), indices: [] },
-    access: { token: null, guardsStatus: false },
+    access: { token: "none has this one", guardsStatus: false, isOwnName: () => true },
     ...source,
   });
 }

@@ -1,9 +1,10 @@
 /** An index that is equal to its tables, and ways to damage it by hand. */
 import { Buffer } from "node:buffer";
+import { z } from "zod";
 import { RunMemory } from "../../src/sync/run_memory.ts";
 import { SourceSession } from "../../src/documents/source_session.ts";
 import { connectPostgres } from "../../src/postgres/connect.ts";
-import { connectSearch } from "../../src/search/client.ts";
+import { connectSearch, type SearchClient } from "../../src/search/client.ts";
 import { describeIndex } from "../../src/search/index.ts";
 import { readDatabase } from "../../src/sync/database_state.ts";
 import { slotName } from "../../src/sync/database_mapping.ts";
@@ -83,16 +84,40 @@ export class Vandal {
   }
 }
 
+/** Tells of each answer with documents. */
+function listenedTo(search: SearchClient, onAnswer: (ids: number, bytes: number) => void): SearchClient {
+  const asked = z.object({ ids: z.array(z.string()) });
+  return {
+    engine: search.engine,
+    version: search.version,
+    maxBodyBytes: search.maxBodyBytes,
+    describe: () => search.describe(),
+    ping: (signal) => search.ping(signal),
+    close: () => search.close(),
+    request: async (request) => {
+      const response = await search.request(request);
+      if (request.path.endsWith("/_mget")) {
+        onAnswer(asked.parse(request.body).ids.length, response.bytes.length);
+      }
+      return response;
+    },
+  };
+}
+
 /** What the comparison finds in the first document's index. */
 export async function compare(
   bench: Bench,
   scope: ComparisonScope = { kind: "all" },
-  settings: { readonly chunkRows?: number; readonly onProgress?: (progress: ComparisonProgress) => void } =
-    {},
+  settings: {
+    readonly chunkRows?: number;
+    readonly onProgress?: (progress: ComparisonProgress) => void;
+    /** Told of each answer with documents: how many were asked for, and its bytes. */
+    readonly onAnswer?: (ids: number, bytes: number) => void;
+  } = {},
 ): Promise<Difference[]> {
   const { name: database } = bench.database;
   const admin = connectPostgres(bench.options.postgres, { database, purpose: "test", max: 1, kind: "admin" });
-  const search = await connectSearch(bench.options.search);
+  const search = listenedTo(await connectSearch(bench.options.search), settings.onAnswer ?? (() => {}));
   await using session = new SourceSession(bench.options.postgres, database, {
     lookups: 2,
     builders: 2,

@@ -1,6 +1,9 @@
 /** The comparison of an index with its tables: damage done by hand is found, each kind with its place. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { BYTES_AN_ITEM } from "../../src/documents/work_memory.ts";
+import { LEAST_BUDGET } from "../../src/memory/budget.ts";
+import { RunMemory } from "../../src/sync/run_memory.ts";
 import { Bench } from "../integration/support.ts";
 import type { ComparisonProgress } from "../../src/verify/differences.ts";
 import { BOOKS, BOOKS_DDL, compare, Vandal } from "./damage.ts";
@@ -77,6 +80,41 @@ describe("A comparison of an index with its tables", () => {
     const found = await compare(bench);
     assert.deepEqual(brief(found), ["20 unmakeable", "200 unmakeable", "21 missing"]);
     assert.match(found[0]?.reason ?? "", /numeric/);
+  });
+
+  it("reads what the index holds in parts that have room, however much larger it is", async () => {
+    await using bench = await Bench.open(17, BOOKS_DDL, BOOKS, { maxMemoryBytes: LEAST_BUDGET });
+    await bench.write(
+      "UPDATE rating SET text = repeat('x', 10000)",
+      "UPDATE rating SET text = repeat('x', 300000) WHERE id = 7",
+    );
+    await bench.runOnce();
+    await bench.write("TRUNCATE rating", "DELETE FROM book WHERE id = 300");
+    const { pageBytes, documents: { limit } } = new RunMemory(bench.options, 1, 1).work;
+    const answers: { ids: number; bytes: number }[] = [];
+    const onAnswer = (ids: number, bytes: number) => void answers.push({ ids, bytes });
+    const all = Array.from({ length: 300 }, (_, n) => n === 299 ? "300 extra" : `${n + 1} different`);
+    const kinds = (found: Awaited<ReturnType<typeof compare>>) =>
+      found.map(({ id, kind }) => `${id} ${kind}`);
+
+    const found = await compare(bench, { kind: "all" }, { onAnswer });
+    assert.deepEqual(kinds(found), all.toSorted());
+    const room = (count: number) => pageBytes + count * BYTES_AN_ITEM + 16 * 1024;
+    for (const { ids, bytes } of answers) assert.ok(bytes <= room(ids), `${ids} documents: ${bytes} bytes`);
+    // Documents of 30 kB, of which one or two have room, are not asked for by the hundred again and again.
+    assert.ok(answers.length < 300 && answers.length > 100, `${answers.length} answers`);
+
+    // By their ids their values are compared, so each is read, at last by itself.
+    answers.length = 0;
+    const looked = await compare(bench, { kind: "since", lsn: 0n }, { onAnswer });
+    assert.deepEqual(kinds(looked), all.toSorted());
+    assert.ok(looked.every(({ kind, changes }) => kind === "extra" || changes[0]?.path === "$.rating"));
+    for (const { ids, bytes } of answers) {
+      assert.ok(ids === 1 || bytes <= room(ids), `${ids}: ${bytes} bytes`);
+    }
+    assert.ok(answers.every(({ bytes }) => bytes < limit));
+    await bench.runOnce();
+    assert.deepEqual(await compare(bench), []);
   });
 
   it("takes a sample of both sides", async () => {

@@ -1,5 +1,6 @@
 import { Command } from "@commander-js/extra-typings";
 import { type Context, prepare } from "../context.ts";
+import { escapeJson } from "../format.ts";
 import { withLogAndEnvironment, withPostgres, withSchemaFile } from "../option_groups.ts";
 import * as options from "../options.ts";
 import { SIGNAL_EXIT, stopOnSignals } from "../signals.ts";
@@ -36,7 +37,9 @@ export function previewCommand(context: Context) {
         if (signal.aborted) break;
         // the document's own bytes: every digit of its numbers survives
         await context.output.write(
-          `{"_index":${JSON.stringify(_index)},"_id":${JSON.stringify(_id)},"_source":${_source}}\n`,
+          escapeJson(
+            `{"_index":${JSON.stringify(_index)},"_id":${JSON.stringify(_id)},"_source":${_source}}\n`,
+          ),
         );
       }
       const stopped = stop.received();

@@ -2,6 +2,7 @@ import { Command } from "@commander-js/extra-typings";
 import { EXIT } from "../../errors/codes.ts";
 import { type Context, prepare } from "../context.ts";
 import { withLogAndEnvironment } from "../option_groups.ts";
+import { escapeJson } from "../format.ts";
 import * as options from "../options.ts";
 
 /** `pgsync status`: ask the running process how it is. */
@@ -25,7 +26,7 @@ export function statusCommand(context: Context) {
       ]);
       const { text, status } = await askStatus(runAddress(flags, environment));
       await context.output.write(
-        flags.json === true ? `${text.trim()}\n` : `${describeStatus(status, new Date())}\n`,
+        flags.json === true ? `${escapeJson(text.trim())}\n` : `${describeStatus(status, new Date())}\n`,
       );
       if (status.databases.some(({ phase }) => phase === "halted")) context.exitCode = EXIT.halted;
       else if (flags.ready === true && !status.ready) context.exitCode = EXIT.difference;
