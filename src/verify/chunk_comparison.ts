@@ -4,15 +4,16 @@ import { CopyWork, HeldUpError } from "../documents/copy_work.ts";
 import { cursorKeys } from "../documents/cursor_keys.ts";
 import type { BuiltDocument } from "../documents/document_builder.ts";
 import { KeySet } from "../documents/key_set.ts";
+import type { RootKey } from "../documents/root_keys.ts";
 import type { SourceSession } from "../documents/source_session.ts";
 import { bytesOfDifferences, type WorkMemory } from "../documents/work_memory.ts";
-import type { PgsyncError } from "../errors/error.ts";
 import type { Held } from "../memory/share.ts";
 import type { Chunk } from "../mapping/chunk_sql.ts";
 import { allKeysSql } from "../mapping/document_sql.ts";
 import type { MappedDocument } from "../mapping/tree.ts";
 import type { Session } from "../postgres/session.ts";
 import { rowFaultOf } from "../postgres/errors.ts";
+import type { OnFault } from "../retry/patience.ts";
 import type { Comparison, Difference } from "./comparison.ts";
 
 const logger = getLogger(["pgsync", "verify"]);
@@ -28,7 +29,7 @@ export interface ChunkComparisonOptions {
   readonly session: SourceSession;
   readonly memory: WorkMemory;
   readonly comparison: Comparison;
-  readonly onFault: (fault: PgsyncError) => void;
+  readonly onFault: OnFault;
   /** Told how many more documents were compared; negative where a chunk begins again. */
   readonly onDocuments: (count: number) => void;
 }
@@ -37,13 +38,15 @@ export interface ChunkComparisonOptions {
  * Compares the documents of one chunk of the root table with those of the index, read as the initial load reads them.
  * While a server is away it waits and begins the chunk again.
  *
+ * @returns what differs; null where a whole table has to be read by its keys, or where more of it differs than there is room for: nobody knows how
+ * many come, so `compareByCursor` is for that
  * @throws PgsyncError that is not temporary; the signal's reason
  */
 export async function compareChunk(
   chunk: Chunk,
   options: ChunkComparisonOptions,
   signal: AbortSignal,
-): Promise<Difference[]> {
+): Promise<Difference[] | null> {
   const { session, onFault, onDocuments } = options;
   let counted = 0;
   const onCompared = (count: number) => {
@@ -64,10 +67,11 @@ export async function compareChunk(
               index: options.mapped.schema.index,
             },
           );
-        } else if (rowFaultOf(thrown) === null) throw thrown;
+        } else if (!(thrown instanceof TooManyDifferencesError) && rowFaultOf(thrown) === null) throw thrown;
         // By their keys also where PostgreSQL can make no document of a row: the others are compared.
         onDocuments(-counted);
         counted = 0;
+        if (chunk.kind === "whole") return null;
         return await compareByKeys(chunk, options, onCompared, signal);
       }
     },
@@ -75,6 +79,47 @@ export async function compareChunk(
     onFault,
     signal,
   );
+}
+
+/**
+ * Compares the documents of a whole table by their keys, in memory that does not depend on how many there are. While a server is away it waits
+ * and begins again, so a difference may be told twice.
+ *
+ * @throws PgsyncError that is not temporary; the signal's reason
+ */
+export async function* compareByCursor(
+  { mapped, session, memory, comparison, onFault, onDocuments }: ChunkComparisonOptions,
+  signal: AbortSignal,
+): AsyncGenerator<readonly Difference[]> {
+  const reading: { pages: AsyncGenerator<readonly RootKey[]> | null } = { pages: null };
+  let counted = 0;
+  const read = async () => {
+    if (reading.pages === null) {
+      onDocuments(-counted);
+      counted = 0;
+      reading.pages = cursorKeys(session.loaders, allKeysSql(mapped), [], signal, memory.pageKeys);
+    }
+    try {
+      return await reading.pages.next();
+    } catch (thrown) {
+      // It is over; the next attempt begins another.
+      reading.pages = null;
+      throw thrown;
+    }
+  };
+  try {
+    for (;;) {
+      const page = await session.untilDone(read, "read keys", onFault, signal);
+      if (page.done === true) return;
+      const found = await comparison.keys(page.value, signal);
+      counted += page.value.length;
+      onDocuments(page.value.length);
+      using _ = memory.keys.count(bytesOfDifferences(found.length));
+      yield found;
+    }
+  } finally {
+    await reading.pages?.return(undefined);
+  }
 }
 
 async function compareByKeys(
@@ -100,6 +145,14 @@ async function compareByKeys(
   return differences;
 }
 
+/** More differs than there is room for. */
+class TooManyDifferencesError extends Error {
+  constructor() {
+    super("more documents differ than have room");
+    this.name = "TooManyDifferencesError";
+  }
+}
+
 /** Documents that were read together, in memory of their own. */
 interface Page {
   readonly documents: BuiltDocument[];
@@ -111,6 +164,7 @@ interface Page {
 class ChunkReader {
   readonly #differences: Difference[] = [];
   readonly #found: Held;
+  #mostDifferences = Infinity;
   #page: Page | null = null;
   /** Rows that wait for memory: those of one piece of the COPY. */
   #arrived: BuiltDocument[] = [];
@@ -124,6 +178,8 @@ class ChunkReader {
   }
 
   async read(chunk: Chunk): Promise<Difference[]> {
+    // Of other chunks all rows may differ: they have no more.
+    if (chunk.kind === "whole") this.#mostDifferences = this.options.memory.chunkRows(Infinity);
     const reserved = await this.options.session.loaders.reserve();
     const work = new CopyWork(PAGES_UNDER_WAY);
     try {
@@ -203,6 +259,7 @@ class ChunkReader {
       const most = memory.pageOfRoom(PAGE_DOCUMENTS, held.bytes);
       this.#differences.push(...await comparison.built(documents, most, this.signal));
       this.#found.resize(bytesOfDifferences(this.#differences.length));
+      if (this.#differences.length > this.#mostDifferences) throw new TooManyDifferencesError();
     } finally {
       held.release();
     }

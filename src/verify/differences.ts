@@ -16,7 +16,7 @@ import { refresh } from "../search/refresh.ts";
 import { listDocuments, type ListedDocument, type Listing } from "../search/listing.ts";
 import { storesSource } from "../search/stored_source.ts";
 import { versionParts } from "../search/version.ts";
-import { type ChunkComparisonOptions, compareChunk } from "./chunk_comparison.ts";
+import { type ChunkComparisonOptions, compareByCursor, compareChunk } from "./chunk_comparison.ts";
 import { Comparison, type Difference } from "./comparison.ts";
 import { inParallel } from "./in_parallel.ts";
 
@@ -128,7 +128,23 @@ class IndexComparison {
       comparison: this.comparison,
       onDocuments: (count) => this.#count(count, 0),
     };
-    yield* inParallel(chunks, workers, (chunk, stop) => compareChunk(chunk, options, stop), this.signal);
+    // What was found is there until it has been taken, and that may last as long as an outage.
+    using held = this.options.memory.keys.count(0);
+    let waiting = 0;
+    const wait = (count: number) => held.resize(bytesOfDifferences(waiting += count));
+    const compared = inParallel(chunks, workers, async (chunk, stop) => {
+      const found = await compareChunk(chunk, options, stop);
+      wait(found?.length ?? 0);
+      return found;
+    }, this.signal);
+    for await (const found of compared) {
+      if (found === null) {
+        yield* compareByCursor(options, this.signal);
+        continue;
+      }
+      yield found;
+      wait(-found.length);
+    }
   }
 
   /** A plain view is read in one piece: each part of it would be made of its tables anew. */

@@ -111,6 +111,10 @@ export async function compare(
   settings: {
     readonly chunkRows?: number;
     readonly onProgress?: (progress: ComparisonProgress) => void;
+    /** Its memory, unless it is to have one of its own. */
+    readonly memory?: RunMemory;
+    /** Told of each page of differences. */
+    readonly onPage?: (page: readonly Difference[]) => void | Promise<void>;
     /** Told of each answer with documents: how many were asked for, and its bytes. */
     readonly onAnswer?: (ids: number, bytes: number) => void;
   } = {},
@@ -136,7 +140,7 @@ export async function compare(
       contents: await holdsContents({ mapped, search, generation }),
       session,
       search,
-      memory: new RunMemory(bench.options, 1, 1).work,
+      memory: (settings.memory ?? new RunMemory(bench.options, 1, 1)).work,
       scope,
       workers: 2,
       places: 10,
@@ -144,7 +148,10 @@ export async function compare(
       onFault: () => {},
       ...(settings.onProgress === undefined ? {} : { onProgress: settings.onProgress }),
     };
-    for await (const page of differences(options, AbortSignal.timeout(60_000))) found.push(...page);
+    for await (const page of differences(options, AbortSignal.timeout(60_000))) {
+      found.push(...page);
+      await settings.onPage?.(page);
+    }
     return found.toSorted((a, b) => a.id < b.id ? -1 : 1);
   } finally {
     await search.close();

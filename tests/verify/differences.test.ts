@@ -1,7 +1,7 @@
 /** The comparison of an index with its tables: damage done by hand is found, each kind with its place. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { BYTES_AN_ITEM } from "../../src/documents/work_memory.ts";
+import { BYTES_AN_ITEM, bytesOfDifferences } from "../../src/documents/work_memory.ts";
 import { LEAST_BUDGET } from "../../src/memory/budget.ts";
 import { RunMemory } from "../../src/sync/run_memory.ts";
 import { Bench } from "../integration/support.ts";
@@ -115,6 +115,51 @@ describe("A comparison of an index with its tables", () => {
     assert.ok(answers.every(({ bytes }) => bytes < limit));
     await bench.runOnce();
     assert.deepEqual(await compare(bench), []);
+  });
+
+  it("of a view of which nearly all differs gives page after page, and counts what was found until it is taken", async () => {
+    const tables = `
+      CREATE TABLE word (id int PRIMARY KEY, text text);
+      CREATE VIEW upper_word AS SELECT id, upper(text) AS text FROM word;
+      INSERT INTO word SELECT n, 'word ' || n FROM generate_series(1, 3000) AS n`;
+    const view = "table: upper_word\nprimary_key: [id]";
+    await using bench = await Bench.open(17, tables, view, { maxMemoryBytes: LEAST_BUDGET });
+    await bench.runOnce();
+    const memory = new RunMemory(bench.options, 1, 1);
+    const most = memory.work.chunkRows(Infinity);
+    assert.ok(most < 1_000, "all that may be found at once is less than will be");
+    for (const [changed, expected] of [[most - 100, most - 100], [3000, 3000]] as const) {
+      // Unheard, for nobody follows the stream.
+      await bench.write(`UPDATE word SET text = text || '!' WHERE id <= ${changed}`);
+      const pages: number[] = [];
+      let killed = 0;
+      let progress: ComparisonProgress | null = null;
+      const found = await compare(bench, { kind: "all" }, {
+        memory,
+        onPage: async (page) => {
+          if (pages.push(page.length) === 5) {
+            // The cursor is lost, and with it the place; all begins again.
+            const sessions = await bench.sql`
+              SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+              WHERE datname = current_database() AND query LIKE 'FETCH%' AND pid <> pg_backend_pid()`;
+            killed += sessions.length;
+          }
+          assert.ok(
+            memory.budget.keys.held >= bytesOfDifferences(page.length),
+            "it is counted while it is there",
+          );
+        },
+        onProgress: (now) => (progress = now),
+      });
+      assert.equal(killed, expected === 3000 ? 1 : 0);
+      assert.ok(killed > 0 || found.length === expected);
+      assert.equal(new Set(found.map(({ id }) => id)).size, expected);
+      assert.ok(found.every(({ kind, changes }) => kind === "different" && changes[0]?.path === "$.text"));
+      assert.ok(Math.max(...pages) <= most, `a page of ${Math.max(...pages)}`);
+      assert.deepEqual(progress, { compared: 3000, listed: 3000 });
+      assert.equal(memory.budget.held, 0);
+    }
+    assert.ok(memory.budget.most <= LEAST_BUDGET);
   });
 
   it("takes a sample of both sides", async () => {
