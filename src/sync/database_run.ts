@@ -2,9 +2,8 @@ import { getLogger } from "@logtape/logtape";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import type { ErrorCode } from "../errors/codes.ts";
 import { PgsyncError, toPgsyncError } from "../errors/error.ts";
-import type { MappedDocument } from "../mapping/tree.ts";
-import { connectPostgres, errorContext, type Sql } from "../postgres/connect.ts";
-import { postgresError, standbyError } from "../postgres/errors.ts";
+import { connectPostgres, type Sql } from "../postgres/connect.ts";
+import { standbyError } from "../postgres/errors.ts";
 import { watchLink } from "../postgres/link_watch.ts";
 import { oneServer } from "../postgres/server_identity.ts";
 import { orAborted } from "../retry/abort.ts";
@@ -13,25 +12,24 @@ import { isTemporary, patiently } from "../retry/patience.ts";
 import type { DocumentSchema } from "../schema/tree.ts";
 import type { SearchClient } from "../search/client.ts";
 import { isOfSearch } from "../search/errors.ts";
+import { changedDocuments } from "./changed_documents.ts";
 import { checkpointPath } from "./checkpoint_path.ts";
 import { slotName } from "./database_mapping.ts";
 import { type DatabaseState, identityOf, readDatabase } from "./database_state.ts";
 import { DatabaseSync, type DatabaseSyncOptions } from "./database_sync.ts";
 import { DeadLetterLimit } from "./dead_letter_limit.ts";
-import { documentSource, sourceChange } from "./document_source.ts";
 import { holdOn } from "./hold_on.ts";
 import { materializedViews } from "./materialized_views.ts";
 import { openPatiently } from "./open_checkpoint.ts";
 import { Preparation, refuse, refuseSetup } from "./preparation.ts";
 import { checkReplica } from "./replica_check.ts";
-import type { Remap } from "./run_signals.ts";
+import { type Restart, restartAfter } from "./restart.ts";
 import { sessionLimitWarning } from "./session_limits.ts";
 import { setupProblems } from "./setup_problems.ts";
-import { isCarried, type Loss, recordDivergence, standsByAfter, verdict } from "./slot_loss.ts";
+import { isCarried, type Loss, recordDivergence, standsByAfter } from "./slot_loss.ts";
 import type { SlotClaim } from "./slot_claim.ts";
 import { SlotWatch } from "./slot_watch.ts";
 import { SourceKeeper } from "./source_keeper.ts";
-import { certainChange } from "./source_watch.ts";
 import { ViewRefresher } from "./view_refresher.ts";
 
 const logger = getLogger(["pgsync", "sync"]);
@@ -69,6 +67,8 @@ export class DatabaseRun {
   #carried: PgsyncError | null = null;
   /** The process ids of the sessions that the slot was asked for with. */
   readonly #walsenders: Set<number>;
+  /** The beginning of the session that holds the slot after the following has ended; null before that. */
+  #holding: Promise<void> | null = null;
 
   constructor(
     private readonly database: string,
@@ -128,7 +128,7 @@ export class DatabaseRun {
         state = await this.#read(control.signal);
         refuse(setupProblems(state, run.bootstrap));
       }
-      let changed = await orAborted(this.#changed(state, checkpoint), control.signal);
+      let changed = await orAborted(changedDocuments(this.#admin, state, checkpoint), control.signal);
       // The server may not have counted yet what was written.
       for (const mapped of state.mapping.documents) {
         if (materializedViews([mapped]).some((view) => refreshed.has(view.oid))) changed.add(mapped);
@@ -139,8 +139,8 @@ export class DatabaseRun {
         const options = { ...this.shared, search, state, admin: this.#admin, walsenders: this.#walsenders };
         const held = await hold?.take(checkpoint.position() ?? 0n, identityOf(state), control.signal) ?? null;
         const going = AbortSignal.any([control.signal, over.signal]);
-        const [{ state: followed }, next] = [options, { held: null as Promise<void> | null }];
-        const holdAgain = () => next.held ??= this.#holdOn(followed, checkpoint, going);
+        this.#holding = null;
+        const holdAgain = () => this.#holding ??= this.#holdOn(options.state, checkpoint, going);
         const onLetGo = () => void holdAgain().catch(() => {});
         const sync = new DatabaseSync({ ...options, checkpoint, keeper, changed, limit, held, onLetGo });
         const end: Restart | null = await sync.run(wanted)
@@ -243,25 +243,6 @@ export class DatabaseRun {
     return await orAborted(refresher.refresh(signal), signal);
   }
 
-  /** Which documents are made of something else than when the position was stored. @throws PgsyncError of PostgreSQL */
-  async #changed(state: DatabaseState, checkpoint: Checkpoint): Promise<Set<MappedDocument>> {
-    const admin = this.#admin;
-    const keeper = new SourceKeeper(checkpoint);
-    const changed = new Set<MappedDocument>();
-    for (const mapped of state.mapping.documents) {
-      const before = keeper.stored(mapped.schema.index);
-      const now = documentSource(mapped, state.tables);
-      // Where nothing is known (an older version, a lost file), anything may have changed.
-      const change = before === null ? null : sourceChange(mapped, before, now);
-      try {
-        if (change === null || (await certainChange(admin, change)).kind !== "none") changed.add(mapped);
-      } catch (thrown) {
-        throw postgresError(thrown, errorContext(admin, "read its catalog"));
-      }
-    }
-    return changed;
-  }
-
   /**
    * Carries out what a start was judged to need. A run that is to stay waits for a search engine that has only begun to start, or is away again.
    *
@@ -313,14 +294,7 @@ export class DatabaseRun {
     if (!(error instanceof PgsyncError)) throw error;
     recordDivergence({ error, byName: false }, checkpoint);
     if (this.hold !== null && standsByAfter(error)) throw error;
-    switch (verdict(this.shared.run, error)) {
-      case "halt":
-        throw error;
-      case "reopen":
-        return { reason: `${error.message} All sessions are opened anew.`, error };
-      case "resync":
-        return { reason: `Changes ${isCarried(error) ? "are" : "may be"} lost: ${error.message}`, error };
-    }
+    return restartAfter(error, this.shared.run);
   }
 
   /**
@@ -346,7 +320,7 @@ export class DatabaseRun {
       const loss = await this.#preparation.judge(this.#admin, found, checkpoint, signal, going);
       const state = await this.#preparation.carryOut(this.#admin, found, loss, checkpoint, signal, going);
       checkpoint.adopt(identityOf(state));
-      return { state, changed: await orAborted(this.#changed(state, checkpoint), signal) };
+      return { state, changed: await orAborted(changedDocuments(this.#admin, state, checkpoint), signal) };
     };
     const mayPass = (fault: PgsyncError) => {
       // Where another process has the slot, this one lets go of everything.
@@ -359,9 +333,3 @@ export class DatabaseRun {
 
 /** What passes when all sessions are opened anew. */
 const PASSING: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["SERVER_CHANGED"]);
-
-/** Why the following begins anew. */
-interface Restart extends Remap {
-  /** What ended it; none where the tables have changed. */
-  readonly error?: PgsyncError;
-}
