@@ -77,8 +77,8 @@ export async function removeOwnRemains(
     for (let done = own.length === 0; !done;) {
       const body = new BulkBody();
       for (const id of own) body.delete(id, version);
-      using _ = await memory.documents.acquire(body.byteLength + own.length * BYTES_AN_ITEM, signal);
-      ({ done } = await writer.send(body.take(Date.now()), "stream", null, signal));
+      using held = await memory.documents.acquire(body.byteLength + own.length * BYTES_AN_ITEM, signal);
+      ({ done } = await writer.send(body.take(Date.now()), "stream", null, signal, () => held.release()));
     }
   }
 }

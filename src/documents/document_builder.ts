@@ -1,4 +1,3 @@
-import type { PgsyncError } from "../errors/error.ts";
 import { keysSql } from "../mapping/document_sql.ts";
 import { joinId } from "../mapping/id_sql.ts";
 import type { MappedDocument } from "../mapping/tree.ts";
@@ -40,7 +39,6 @@ export class DocumentBuilder {
   constructor(
     readonly mapped: MappedDocument,
     private readonly session: SourceSession,
-    private readonly onFault: (fault: PgsyncError) => void,
   ) {
     this.#correlated = keysSql(mapped, "correlated");
     this.#setWise = keysSql(mapped, "set-wise");
@@ -48,13 +46,14 @@ export class DocumentBuilder {
 
   /**
    * Builds documents; those that PostgreSQL cannot make are found by halving, so that one bad value does not keep the
-   * others from being built. While PostgreSQL is away, or a table is locked, it waits and begins again.
+   * others from being built. It makes one attempt: while PostgreSQL is away, or a table is locked, it is for the caller to give the memory back,
+   * and to wait (`SourceSession.patience`).
    *
    * @param keys each at most once
    * @param moment the documents hold everything before it; null: they are as the session finds them
    * @param begin gives what takes the documents of one statement; statements come one after the other
    * @returns those that PostgreSQL cannot make
-   * @throws PgsyncError of PostgreSQL that is not temporary; the signal's reason
+   * @throws what `SourceSession.error` makes an error of ours of; the signal's reason
    */
   async collect(
     keys: readonly RootKey[],
@@ -62,23 +61,8 @@ export class DocumentBuilder {
     begin: () => DocumentCollector,
     signal: AbortSignal,
   ): Promise<readonly UnmakeableDocument[]> {
-    const fault = await this.session.untilDone(
-      async () => {
-        const collector = begin();
-        try {
-          await this.#query(keys, moment, collector);
-          return null;
-        } catch (thrown) {
-          collector.discard();
-          const rowFault = rowFaultOf(thrown);
-          if (rowFault === null) throw thrown;
-          return rowFault;
-        }
-      },
-      "build documents",
-      this.onFault,
-      signal,
-    );
+    signal.throwIfAborted();
+    const fault = await this.#attempt(keys, moment, begin());
     if (fault === null) return [];
     const [only, ...others] = keys;
     if (only !== undefined && others.length === 0) return [{ id: joinId(splitKey(only)), fault }];
@@ -86,6 +70,23 @@ export class DocumentBuilder {
     const left = await this.collect(keys.slice(0, middle), moment, begin, signal);
     const right = await this.collect(keys.slice(middle), moment, begin, signal);
     return [...left, ...right];
+  }
+
+  /** @returns why PostgreSQL cannot make some of the documents; null where it has made them */
+  async #attempt(
+    keys: readonly RootKey[],
+    moment: ServerMoment | null,
+    collector: DocumentCollector,
+  ): Promise<RowFault | null> {
+    try {
+      await this.#query(keys, moment, collector);
+      return null;
+    } catch (thrown) {
+      collector.discard();
+      const fault = rowFaultOf(thrown);
+      if (fault === null) throw thrown;
+      return fault;
+    }
   }
 
   async #query(

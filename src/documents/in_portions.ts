@@ -11,6 +11,14 @@ export interface Overflow {
   readonly key?: RootKey;
 }
 
+/** What is left to do when the room of a portion was given back. */
+export interface Unfinished {
+  /** It may wait for PostgreSQL, or for anybody. */
+  readonly outside: () => Promise<void>;
+  /** Whether the portion is worked on again then, from the beginning. */
+  readonly again: boolean;
+}
+
 /** How the documents of keys are worked on in bounded memory. */
 export interface PortionOptions {
   /** Where the room is taken of. */
@@ -18,29 +26,35 @@ export interface PortionOptions {
   /** The room that so many documents should need. */
   readonly roomOf: (documents: number) => number;
   /**
-   * Works on a portion in the room that is held, and waits for no more of the share meanwhile. What has overflowed is done again from the
-   * beginning, in smaller portions.
+   * Works on a portion in the room that is held, and waits neither for more of the share meanwhile nor for another attempt. What has
+   * overflowed is done again from the beginning, in smaller portions.
    */
-  readonly work: (keys: readonly RootKey[], held: Held) => Promise<Overflow | null>;
+  readonly work: (keys: readonly RootKey[], held: Held) => Promise<Overflow | Unfinished | null>;
 }
 
 /**
  * Works on the documents of keys, all at once where they have room, else in portions. How large documents are is seen when PostgreSQL has sent
  * them; one that is larger than all the room there may be is worked on when nobody else holds any.
  *
- * @throws what `work` throws; the signal's reason
+ * @throws what `work` and `outside` throw; the signal's reason
  */
 export async function inPortions(
   keys: readonly RootKey[],
   { share, roomOf, work }: PortionOptions,
   signal: AbortSignal,
 ): Promise<void> {
+  const inRoom = async ({ keys, room }: Portion) => {
+    using held = await share.acquire(room, signal);
+    return await work(keys, held);
+  };
   const left: Portion[] = [{ keys, room: roomOf(keys.length) }];
   for (let portion = left.pop(); portion !== undefined; portion = left.pop()) {
-    using held = await share.acquire(portion.room, signal);
-    const overflow = await work(portion.keys, held);
-    if (overflow === null) continue;
-    left.push(...parts(portion, overflow, roomOf));
+    const outcome = await inRoom(portion);
+    if (outcome === null) continue;
+    if ("outside" in outcome) {
+      await outcome.outside();
+      if (outcome.again) left.push(portion);
+    } else left.push(...parts(portion, outcome, roomOf));
   }
 }
 

@@ -96,6 +96,8 @@ export class IndexWriter {
    * Sends a request until every document in it is taken, refused, or found older than what the index holds.
    *
    * @param position the position of the changes that the documents were built for; null for the initial load
+   * @param onAnswered called when the engine has said what is to become of each, or they have grown too old: what follows needs their ids only,
+   *   and may wait for PostgreSQL, so their memory is to be given back here
    * @throws PgsyncError as `BulkWriter.send`; the signal's reason
    */
   async send(
@@ -103,6 +105,7 @@ export class IndexWriter {
     source: WriteSource,
     position: Lsn | null,
     signal: AbortSignal,
+    onAnswered: () => void = () => {},
   ): Promise<SentRequest> {
     const { bulk, checkpoint, observe } = this.options;
     let judged: Judged = { refusals: [], absent: [] };
@@ -116,6 +119,7 @@ export class IndexWriter {
         this.#settle(request, judged.refusals, position);
       }
     });
+    onAnswered();
     if (outcome.stale) return { done: false, absent: [] };
     if (outcome.conflicts.length > 0) await this.#checkVersions(outcome.conflicts, signal);
     const { length } = request.items;

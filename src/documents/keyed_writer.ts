@@ -1,21 +1,27 @@
 import { reached } from "../fault_points.ts";
-import { BulkBody, type BulkRequest } from "../search/bulk_body.ts";
+import { BulkBody } from "../search/bulk_body.ts";
 import { documentVersion } from "../search/version.ts";
 import { Semaphore } from "../search/semaphore.ts";
 import type { OnFault } from "../retry/patience.ts";
 import type { Lsn } from "../replication/lsn.ts";
-import { DocumentBuilder, type DocumentCollector } from "./document_builder.ts";
-import { inPortions, type Overflow } from "./in_portions.ts";
+import { DocumentBuilder, type DocumentCollector, type UnmakeableDocument } from "./document_builder.ts";
+import { inPortions, type Overflow, type Unfinished } from "./in_portions.ts";
 import type { IndexWriter, WriteSource } from "./index_writer.ts";
 import { PortionOfRequests } from "./portion_of_requests.ts";
 import { keysOf, type RootKey } from "./root_keys.ts";
 import type { ServerMoment } from "./source_clock.ts";
-import type { SourceSession } from "./source_session.ts";
+import type { SourcePatience, SourceSession } from "./source_session.ts";
 import type { WorkMemory } from "./work_memory.ts";
 import type { Held } from "../memory/share.ts";
 
 /** Requests are filled so far at the first try, for documents are now larger, now smaller. */
 const FILLED = 0.9;
+
+/**
+ * So long a portion's room is held for PostgreSQL's first row. It may wait for a lock, compute for long, or be away without a word, and others
+ * wait for the room.
+ */
+const LEND_AFTER_MS = 1_000;
 
 /** For what and how keys are written. */
 export interface KeyedWrite {
@@ -51,7 +57,7 @@ export class KeyedWriter {
     private readonly freshMoment: () => Promise<ServerMoment>,
     private readonly onFault: OnFault,
   ) {
-    this.#builder = new DocumentBuilder(index.mapped, session, onFault);
+    this.#builder = new DocumentBuilder(index.mapped, session);
     this.#slices = new Semaphore(concurrency);
   }
 
@@ -115,98 +121,150 @@ export class KeyedWriter {
     times: WriteTimes,
     signal: AbortSignal,
   ): Promise<void> {
-    const { memory } = this;
+    const { memory, session, onFault } = this;
+    const slice: Slice = {
+      ...{ write, times, signal },
+      patience: session.patience("build documents", onFault, signal),
+      moment: write.moment,
+      lendAfterMs: LEND_AFTER_MS,
+    };
     await inPortions(keys, {
       share: memory.documents,
       roomOf: (documents) => memory.roomOfRequest(documents),
-      work: (portion, held) => this.#writePortion(portion, held, write, times, signal),
+      work: (portion, held) => this.#writePortion(portion, held, slice),
     }, signal);
   }
 
   async #writePortion(
     keys: readonly RootKey[],
     held: Held,
-    write: KeyedWrite,
-    times: WriteTimes,
-    signal: AbortSignal,
-  ): Promise<Overflow | null> {
-    const room = held.bytes;
-    for (let moment = write.moment;;) {
-      const buildStart = performance.now();
-      const builtAt = Date.now();
-      const version = documentVersion({ ...moment, fromStream: write.source !== "verify" });
-      const { pipeline } = this.index.mapped.schema;
-      const portion = new PortionOfRequests(this.memory, held, keys.length, version, pipeline);
-      const unmakeable = await this.#builder.collect(keys, moment, () => portion.begin(), signal);
-      const { overflow } = portion;
-      if (overflow !== null) {
-        this.index.hasWeighed(portion.documents, portion.bytes);
-        portion.discard();
-        const [key] = keysOf([overflow.id], this.index.mapped);
-        return key === undefined ? overflow : { ...overflow, key };
-      }
-      this.index.refuse(unmakeable, version, write.source, write.position);
-      const requests = portion.requests(builtAt);
-      reached("built");
-      const bulkStart = performance.now();
-      times.buildSeconds += (bulkStart - buildStart) / 1000;
-      const sent = await Promise.all(
-        requests.map((request) => this.send(request, write, signal)),
-      );
-      times.bulkSeconds += (performance.now() - bulkStart) / 1000;
-      if (sent.every((done) => done)) break;
-      held.resize(room);
-      // A copy of what grew too old may still be on its way to the index: what is built now must not tie with it.
-      moment = await this.#freshMoment(signal);
+    slice: Slice,
+  ): Promise<Overflow | Unfinished | null> {
+    const { write, times, signal, moment } = slice;
+    const { mapped } = this.index;
+    const buildStart = performance.now();
+    const builtAt = Date.now();
+    const version = documentVersion({ ...moment, fromStream: write.source !== "verify" });
+    const portion = new PortionOfRequests(this.memory, held, keys.length, version, mapped.schema.pipeline);
+    let unmakeable: readonly UnmakeableDocument[];
+    try {
+      unmakeable = await this.#build(keys, portion, slice);
+    } catch (thrown) {
+      portion.discard();
+      // It may be away, or a table locked, for long.
+      slice.lendAfterMs = 0;
+      return { outside: () => slice.patience.failed(thrown, moment), again: true };
     }
-    times.documents += keys.length;
-    return null;
+    slice.patience.succeeded();
+    const { overflow } = portion;
+    if (overflow !== null && portion.isLent) {
+      portion.discard();
+      // The next time it comes to its end, however long PostgreSQL takes.
+      slice.lendAfterMs = null;
+      return { outside: () => Promise.resolve(), again: true };
+    }
+    slice.lendAfterMs = LEND_AFTER_MS;
+    if (overflow !== null) {
+      this.index.hasWeighed(portion.documents, portion.bytes);
+      portion.discard();
+      const [key] = keysOf([overflow.id], mapped);
+      return key === undefined ? overflow : { ...overflow, key };
+    }
+    this.index.refuse(unmakeable, version, write.source, write.position);
+    const requests = portion.requests(builtAt);
+    reached("built");
+    const bulkStart = performance.now();
+    times.buildSeconds += (bulkStart - buildStart) / 1000;
+    let unanswered = requests.length;
+    const onAnswered = () => {
+      if (--unanswered === 0) held.release();
+    };
+    const sent = await Promise.all(
+      requests.map((request) => this.index.send(request, write.source, write.position, signal, onAnswered)),
+    );
+    times.bulkSeconds += (performance.now() - bulkStart) / 1000;
+    const again = sent.some(({ done }) => !done);
+    if (!again) times.documents += keys.length;
+    const outside = async () => {
+      await this.removeGone(sent.flatMap(({ absent }) => absent), write, signal);
+      // A copy of what grew too old may still be on its way to the index: what is built now must not tie with it.
+      if (again) slice.moment = await this.#freshMoment(signal);
+    };
+    return { outside, again };
+  }
+
+  /** Room that PostgreSQL leaves empty for long is lent: whoever waits for it may read from another server. */
+  async #build(
+    keys: readonly RootKey[],
+    portion: PortionOfRequests,
+    { moment, lendAfterMs, signal }: Slice,
+  ): Promise<readonly UnmakeableDocument[]> {
+    const timer = lendAfterMs === null ? undefined : setTimeout(() => portion.lend(), lendAfterMs);
+    try {
+      return await this.#builder.collect(keys, moment, () => portion.begin(), signal);
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   /**
-   * Sends a request. Where a document is refused that the index does not hold, its row is looked for once more: it may have been
-   * deleted after it was read, and nobody would hear of that row again.
+   * Of documents that were refused and that the index does not hold, the rows are looked for once more: they may have been deleted
+   * after they were read, and nobody would hear of them again. To be called without memory in hand, for it waits for PostgreSQL.
    *
-   * @returns false where the documents grew too old to be sent: they must be built again
+   * @param absent their ids, as `IndexWriter.send` gives them
    * @throws PgsyncError as `IndexWriter.send` and `write`; the signal's reason
    */
-  async send(
-    request: BulkRequest,
+  async removeGone(
+    absent: readonly string[],
     write: Pick<KeyedWrite, "source" | "position">,
     signal: AbortSignal,
-  ): Promise<boolean> {
-    const { done, absent } = await this.index.send(request, write.source, write.position, signal);
+  ): Promise<void> {
     const keys = keysOf(absent, this.index.mapped);
     while (keys.length > 0 && !await this.#deleteGone(keys, write, signal)) {
       /* They are looked for again. */
     }
-    return done;
   }
 
-  /** Of documents whose request is held in memory still only ids are kept. @returns false where the deletions grew too old to be sent */
+  /** @returns false where the deletions grew too old to be sent */
   async #deleteGone(
     keys: readonly RootKey[],
     { source, position }: Pick<KeyedWrite, "source" | "position">,
     signal: AbortSignal,
   ): Promise<boolean> {
     const moment = await this.#freshMoment(signal);
-    const builtAt = Date.now();
-    const collectors: GoneCollector[] = [];
-    const begin = () => {
-      const collector = new GoneCollector();
-      collectors.push(collector);
-      return collector;
+    const look = async () => {
+      const builtAt = Date.now();
+      const collectors: GoneCollector[] = [];
+      const begin = () => {
+        const collector = new GoneCollector();
+        collectors.push(collector);
+        return collector;
+      };
+      await this.#builder.collect(keys, moment, begin, signal);
+      return { builtAt, ids: collectors.flatMap(({ gone }) => gone) };
     };
-    await this.#builder.collect(keys, moment, begin, signal);
+    const { builtAt, ids } = await this.session.untilDone(look, "build documents", this.onFault, signal);
     const version = documentVersion({ ...moment, fromStream: source !== "verify" });
     const body = new BulkBody();
-    for (const id of collectors.flatMap(({ gone }) => gone)) body.delete(id, version);
+    for (const id of ids) body.delete(id, version);
     return body.count === 0 || (await this.index.send(body.take(builtAt), source, position, signal)).done;
   }
 
   #freshMoment(signal: AbortSignal): Promise<ServerMoment> {
     return this.session.untilDone(this.freshMoment, "tell its WAL position", this.onFault, signal);
   }
+}
+
+/** What is known of a slice while it is written, portion by portion. */
+interface Slice {
+  readonly write: KeyedWrite;
+  readonly times: WriteTimes;
+  readonly signal: AbortSignal;
+  readonly patience: SourcePatience;
+  /** Of the next portion. */
+  moment: ServerMoment;
+  /** When the room of the next portion is lent, where nothing has come; null: never. */
+  lendAfterMs: number | null;
 }
 
 /** Keeps the ids whose root row is gone. */

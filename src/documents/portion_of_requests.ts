@@ -13,6 +13,7 @@ export class PortionOfRequests {
   /** Room that is spoken for: that of the items, and what the bodies take. */
   #taken: number;
   #documents = 0;
+  #isLent = false;
   #overflow: (Overflow & { readonly id: string }) | null = null;
 
   /** @param held room for the documents' items and at least one body @param keys of how many keys they are: the rows of a view may share them */
@@ -39,6 +40,18 @@ export class PortionOfRequests {
   /** Their bytes. */
   get bytes(): number {
     return this.#bodies.reduce((sum, body) => sum + body.byteLength, 0);
+  }
+
+  /** The room was given back before anything came. Then an overflow only tells that others have it now. */
+  get isLent(): boolean {
+    return this.#isLent;
+  }
+
+  /** Gives the room back where nothing has come yet. It is taken again, where it is free, when something comes. */
+  lend(): void {
+    if (this.#documents > 0 || this.#overflow !== null) return;
+    this.held.resize(0);
+    this.#isLent = true;
   }
 
   /** Takes the documents of one statement; what it discards leaves those of the statements before. Statements come one after the other. */

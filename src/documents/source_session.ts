@@ -3,7 +3,7 @@ import type { Session } from "../postgres/session.ts";
 import { postgresError } from "../postgres/errors.ts";
 import type { PostgresOptions } from "../postgres/options.ts";
 import { onlyServer, type ServerIdentity } from "../postgres/server_identity.ts";
-import { type OnFault, patiently } from "../retry/patience.ts";
+import { type OnFault, Patience, patiently } from "../retry/patience.ts";
 import type { PgsyncError } from "../errors/error.ts";
 import type { ServerMoment } from "./source_clock.ts";
 import { behind, lookAtStandby, refuseUnfit, type Replica, replicaError } from "./standby_look.ts";
@@ -27,6 +27,18 @@ const BUILD_LOCK_TIMEOUT = "5s";
 /** Something to read with, until it is disposed of. */
 export interface Lease extends Disposable {
   readonly sql: Session;
+}
+
+/** Decides what follows where work has failed. */
+export interface SourcePatience {
+  /** The work is done. */
+  readonly succeeded: () => void;
+  /**
+   * The work has failed. Returns when it may be tried again, and PostgreSQL answers and shows everything before the moment.
+   *
+   * @throws PgsyncError that is not temporary; the signal's reason
+   */
+  readonly failed: (thrown: unknown, moment: ServerMoment | null) => Promise<void>;
 }
 
 /** What `SourceSession.primary` does at once, where it is a pool of its own: it looks, and writes messages. */
@@ -123,6 +135,27 @@ export class SourceSession implements AsyncDisposable {
     signal: AbortSignal,
   ): Promise<T> {
     return await patiently(work, (thrown) => this.error(thrown, doing), onFault, signal);
+  }
+
+  /**
+   * For work that must not wait where it fails, because it holds memory: it gives that back, and then waits.
+   *
+   * @param doing completes "PostgreSQL refused to …"
+   */
+  patience(doing: string, onFault: OnFault, signal: AbortSignal): SourcePatience {
+    const patience = new Patience((thrown) => this.error(thrown, doing), onFault, signal);
+    return {
+      succeeded: () => patience.succeeded(),
+      failed: async (thrown, moment) => {
+        await patience.failed(thrown);
+        // Whoever comes back with memory in hand should not find the server away.
+        const ask = async () => {
+          using lease = await this.lease(this.builders, moment);
+          await lease.sql.unsafe("SELECT 1");
+        };
+        await this.untilDone(ask, doing, onFault, signal);
+      },
+    };
   }
 
   /** Closes all sessions; statements under way are cut off. */

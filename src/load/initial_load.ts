@@ -13,7 +13,7 @@ import { documentVersion } from "../search/version.ts";
 import { copyDocuments } from "../documents/copy_documents.ts";
 import { CopyWork, HeldUpError } from "../documents/copy_work.ts";
 import { cursorKeys } from "../documents/cursor_keys.ts";
-import type { IndexWriter } from "../documents/index_writer.ts";
+import type { IndexWriter, SentRequest } from "../documents/index_writer.ts";
 import type { KeyedWriter } from "../documents/keyed_writer.ts";
 import { chunkRange } from "./load_chunks.ts";
 import { joinKey } from "../documents/root_keys.ts";
@@ -304,14 +304,15 @@ class ChunkReader {
   }
 
   async #send(request: BulkRequest, held: Held): Promise<void> {
-    let taken: boolean;
+    const { keyed } = this.options;
+    let sent: SentRequest;
     try {
-      taken = await this.options.keyed.send(request, { source: "load", position: null }, this.signal);
+      sent = await this.index.send(request, "load", null, this.signal, () => held.release());
     } finally {
-      // To build anew takes memory of its own, which must not be waited for with this held.
       held.release();
     }
-    if (!taken) await this.#rebuild(request);
+    await keyed.removeGone(sent.absent, { source: "load", position: null }, this.signal);
+    if (!sent.done) await this.#rebuild(request);
     this.onAcknowledged(request.items.length);
     reached("in-chunk");
   }

@@ -2,7 +2,11 @@
  * A part of the memory budget, in bytes. Who needs memory waits for it, in order of arrival; who cannot wait, for what it holds arrives unasked,
  * has it counted and stops its source.
  *
- * Whoever holds bytes that were waited for must come to an end without waiting for more of the same share: then whatever is waited for comes.
+ * The rule by which whatever is waited for comes, and by which one server that is away, slow or locked does not stop those who read from another:
+ * **nobody waits with bytes in hand**, neither for more bytes or another holder, nor for another attempt, nor for a server to come back. Two
+ * waits are left, and each ends by itself: for the rest of a statement that has begun to send the very documents (one attempt; room that
+ * is still empty after a second is lent to others meanwhile), and for the search engine's answer to what the bytes are. Whoever has to wait for anything else gives
+ * the bytes back, waits, and begins anew.
  *
  * @example
  * ```ts

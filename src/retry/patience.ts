@@ -17,6 +17,44 @@ export function isTemporary(error: PgsyncError, next: NextStep = error.next): bo
   return next === "retry" && error.code !== "SERVER_CHANGED";
 }
 
+/** What becomes of work that has failed: another attempt, later, or nothing. Counts the failures of one piece of work. */
+export class Patience {
+  #attempt = 0;
+  #succeeded: (() => void) | void = undefined;
+
+  /**
+   * @param errorOf makes an error of ours of what the work threw
+   * @param mayPass which failures are followed by another attempt
+   */
+  constructor(
+    private readonly errorOf: (thrown: unknown) => PgsyncError,
+    private readonly onFault: OnFault,
+    private readonly signal: AbortSignal,
+    // Work is done with what has logged in before.
+    private readonly mayPass = (error: PgsyncError) => isTemporary(error, error.nextOnceConnected),
+  ) {}
+
+  /** The work is done. */
+  succeeded(): void {
+    this.#succeeded?.();
+    this.#succeeded = undefined;
+    this.#attempt = 0;
+  }
+
+  /**
+   * The work has failed. Returns when it is time for another attempt.
+   *
+   * @throws PgsyncError where none may follow; the signal's reason
+   */
+  async failed(thrown: unknown): Promise<void> {
+    this.signal.throwIfAborted();
+    const error = this.errorOf(thrown);
+    if (!this.mayPass(error)) throw error;
+    this.#succeeded = this.onFault(error);
+    await delay(backoffDelay(this.#attempt++, RETRY_LIMITS), this.signal);
+  }
+}
+
 /**
  * Runs work against a server again and again while it fails for a temporary reason, or because nobody is let in any more.
  *
@@ -30,22 +68,17 @@ export async function patiently<T>(
   errorOf: (thrown: unknown) => PgsyncError,
   onFault: OnFault,
   signal: AbortSignal,
-  // Work is done with what has logged in before.
-  mayPass = (error: PgsyncError) => isTemporary(error, error.nextOnceConnected),
+  mayPass?: (error: PgsyncError) => boolean,
 ): Promise<T> {
-  let succeeded: (() => void) | void = undefined;
-  for (let attempt = 0;; attempt++) {
+  const patience = new Patience(errorOf, onFault, signal, mayPass);
+  for (;;) {
     signal.throwIfAborted();
     try {
       const result = await work();
-      succeeded?.();
+      patience.succeeded();
       return result;
     } catch (thrown) {
-      signal.throwIfAborted();
-      const error = errorOf(thrown);
-      if (!mayPass(error)) throw error;
-      succeeded = onFault(error);
-      await delay(backoffDelay(attempt, RETRY_LIMITS), signal);
+      await patience.failed(thrown);
     }
   }
 }

@@ -81,7 +81,7 @@ export class Comparison {
   #storedAtOnce = Infinity;
 
   constructor(private readonly options: ComparisonOptions) {
-    this.#builder = new DocumentBuilder(options.mapped, options.session, options.onFault);
+    this.#builder = new DocumentBuilder(options.mapped, options.session);
     this.#existing = existingIdsSql(options.mapped);
   }
 
@@ -152,7 +152,7 @@ export class Comparison {
 
   /** Of the ids of an index, those that have no root row. @throws PgsyncError of PostgreSQL; the signal's reason */
   async extra(ids: readonly string[], signal: AbortSignal): Promise<Difference[]> {
-    const { marks, impossible } = await this.#rows(ids, signal);
+    const { marks, impossible } = await this.#patiently(() => this.#rows(ids), "look up documents", signal);
     havePassed(ids.length * GARBAGE_AN_ID);
     return ids.filter((id) => !marks.has(id)).map((id) => this.#extra(id, null, impossible));
   }
@@ -169,11 +169,20 @@ export class Comparison {
     work: (items: readonly string[], most: number) => Promise<Overflow | null>,
     signal: AbortSignal,
   ): Promise<void> {
-    const { memory } = this.options;
+    const { memory, session, onFault } = this.options;
+    const patience = session.patience("compare documents", onFault, signal);
     await inPortions(items, {
       share: memory.documents,
       roomOf: (count) => memory.roomOfPage(count),
-      work: (portion, held) => work(portion, memory.pageOfRoom(portion.length, held.bytes)),
+      work: async (portion, held) => {
+        try {
+          const overflow = await work(portion, memory.pageOfRoom(portion.length, held.bytes));
+          patience.succeeded();
+          return overflow;
+        } catch (thrown) {
+          return { outside: () => patience.failed(thrown, null), again: true };
+        }
+      },
     }, signal);
   }
 
@@ -186,7 +195,7 @@ export class Comparison {
     if (stored === null) {
       return { documents: ids.length, room: this.options.memory.roomOfPage(1, 2 * most) };
     }
-    const { marks, impossible } = await this.#rows(ids, signal);
+    const { marks, impossible } = await this.#rows(ids);
     const keys = ids.flatMap((id) => marks.has(id) ? this.#key(id) ?? [] : []);
     const { documents, unmakeable, overflow } = await this.#build(keys, most, signal);
     if (overflow !== null) return overflow;
@@ -276,21 +285,13 @@ export class Comparison {
     return stored;
   }
 
-  /** Which ids have a root row, with its mark, and which keys no row can have. */
+  /** Which ids have a root row, with its mark, and which keys no row can have. @throws what `SourceSession.error` makes an error of ours of */
   async #rows(
     ids: readonly string[],
-    signal: AbortSignal,
   ): Promise<{ readonly marks: Map<string, string | null>; readonly impossible: Set<RootKey> }> {
-    const keys = ids.flatMap((id) => this.#key(id) ?? []);
-    return await this.#patiently(
-      async () => {
-        const found = { marks: new Map<string, string | null>(), impossible: new Set<RootKey>() };
-        await this.#findRows(keys, found);
-        return found;
-      },
-      "look up documents",
-      signal,
-    );
+    const found = { marks: new Map<string, string | null>(), impossible: new Set<RootKey>() };
+    await this.#findRows(ids.flatMap((id) => this.#key(id) ?? []), found);
+    return found;
   }
 
   /** A text that the key's type does not take is no id of ours: it is found by halving. */
@@ -302,7 +303,8 @@ export class Comparison {
     const { session, mapped } = this.options;
     try {
       const parameters = keyColumns(keys, mapped.key.length).map(arrayLiteral);
-      const rows = await session.lookups.unsafe(this.#existing, parameters, { prepare: true }).values();
+      // With a limit for locks, for documents of the index may be in hand.
+      const rows = await session.builders.unsafe(this.#existing, parameters, { prepare: true }).values();
       for (const [id, mark] of rows) found.marks.set(String(id), mark === null ? null : String(mark));
     } catch (thrown) {
       if (rowFaultOf(thrown) === null) throw thrown;

@@ -47,8 +47,10 @@ export class Repair {
       for (const { id } of await this.options.comparison.extra(ids, signal)) body.delete(id, version);
       if (body.count === 0) return;
       const { documents } = this.options.memory;
-      using _ = await documents.acquire(body.byteLength + body.count * BYTES_AN_ITEM, signal);
-      if ((await this.#writer.index.send(body.take(builtAt), "verify", null, signal)).done) return;
+      using held = await documents.acquire(body.byteLength + body.count * BYTES_AN_ITEM, signal);
+      const { index } = this.#writer;
+      const release = () => held.release();
+      if ((await index.send(body.take(builtAt), "verify", null, signal, release)).done) return;
     }
   }
 
