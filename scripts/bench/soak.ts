@@ -19,7 +19,7 @@ import { DATABASE, fillShop, writeShopSchema } from "./large/shop.ts";
 import { markdown, megabytes } from "./report.ts";
 import { type Servers, startServers } from "./servers.ts";
 import { type Sample, sample, valueOf } from "./soak/samples.ts";
-import { largestDeviation, problems, type Round, rounds } from "./soak/verdict.ts";
+import { growthOf, largestDeviation, problems, type Round, rounds } from "./soak/verdict.ts";
 import { ROUND_SECONDS, startWork, type Work } from "./soak/work.ts";
 
 const HELP = `deno task soak [options]
@@ -103,9 +103,11 @@ await runScript(async () => {
   const wrong = problems(warm, limit);
   console.log(markdown(HEAD, all.map(rowOf)).join("\n"));
   console.log(
-    `${warm.length} rounds after the warm-up: their memory is ${
+    `${warm.length} rounds after the warm-up: the mean memory of each is ${
       (100 * largestDeviation(warm)).toFixed(1)
-    } % from the mean at most.`,
+    } % from that of all at most; that of the last third is ${
+      (100 * growthOf(warm)).toFixed(1)
+    } % from that of the first.`,
   );
   for (const sentence of wrong) console.log(sentence);
   console.log(write({
@@ -132,7 +134,8 @@ async function watch(
 ): Promise<Sample[]> {
   const samples: Sample[] = [];
   try {
-    while (seconds() < limit) {
+    // Without the work there is nothing to see; `stop` says why it has ended.
+    while (seconds() < limit && !work.hasFailed) {
       const at = seconds();
       const seen = await sample(daemon.pid, at, sql, daemon.metrics);
       if (seen === null) throw new Error(`pgsync has ended after ${at.toFixed(0)} s:\n${daemon.output()}`);

@@ -2,7 +2,7 @@
 import { median } from "../measure/statistics.ts";
 import type { Sample } from "./samples.ts";
 
-/** The memory of one round against that of all, both after the warm-up. */
+/** The mean memory of one round against that of all, and of the last third against the first, after the warm-up. */
 const MOST_DEVIATION = 0.1;
 /** Connections come and go with the work, so their most differs by so many from round to round. */
 const TOLERATED = 3;
@@ -53,8 +53,14 @@ export function problems(all: readonly Round[], limit: number): string[] {
       found.push(`In round ${round.number} resident memory is ${percent(deviation)} from the mean of all.`);
     }
   }
-  const third = Math.max(1, Math.floor(all.length / 3));
-  const [first, last] = [all.slice(0, third), all.slice(-third)];
+  const [first, last] = thirds(all);
+  // What grows a little in each round never goes far from the mean of all.
+  const growth = growthOf(all);
+  if (Math.abs(growth) > MOST_DEVIATION) {
+    found.push(
+      `In the last third of the rounds mean resident memory is ${percent(growth)} from that of the first.`,
+    );
+  }
   for (const what of ["files", "sockets", "sessions"] as const) {
     const middle = (part: readonly Round[]) => median(part.map((round) => round[what][0]));
     const most = (part: readonly Round[]) => Math.max(...part.map((round) => round[what][1]));
@@ -74,6 +80,18 @@ export function problems(all: readonly Round[], limit: number): string[] {
 export function largestDeviation(all: readonly Round[]): number {
   const overall = mean(all.map((round) => round.mean));
   return Math.max(...all.map((round) => Math.abs(round.mean / overall - 1)));
+}
+
+/** How far the mean of the last third of the rounds is from that of the first. */
+export function growthOf(all: readonly Round[]): number {
+  const [first, last] = thirds(all).map((part) => mean(part.map((round) => round.mean)));
+  return (last ?? NaN) / (first ?? NaN) - 1;
+}
+
+/** The first rounds, and the last. */
+function thirds(all: readonly Round[]): readonly [readonly Round[], readonly Round[]] {
+  const third = Math.max(1, Math.floor(all.length / 3));
+  return [all.slice(0, third), all.slice(-third)];
 }
 
 function mean(values: readonly number[]): number {

@@ -92,6 +92,8 @@ const EVENTS: readonly Event[] = [
 export interface Work {
   /** Transactions of the small kind that were committed so far. */
   readonly commits: number;
+  /** It has come to an end by itself; `stop` tells why. */
+  readonly hasFailed: boolean;
   /** Ends the work, the event under way included. @throws what it has failed with */
   stop(): Promise<void>;
 }
@@ -113,10 +115,17 @@ export function startWork(servers: Servers, size: Size, onEvent: (what: string) 
     events({ sql, engine: servers.engine }, size, onEvent, ended.signal),
   ]);
   // Told by `stop`, which comes in any case.
-  working.catch(() => ended.abort());
+  let hasFailed = false;
+  working.catch(() => {
+    hasFailed = true;
+    ended.abort();
+  });
   return {
     get commits() {
       return commits;
+    },
+    get hasFailed() {
+      return hasFailed;
     },
     async stop() {
       ended.abort();
