@@ -27,6 +27,8 @@ export interface ConnectPurpose {
   readonly kind: "builder" | "admin" | "replication";
   /** `lock_timeout` of the kind `builder`; none where it is left out. */
   readonly lockTimeout?: string;
+  /** Others wait for what its sessions hold: the server is to notice within a minute that our machine is gone (for a walsender it does so by itself). */
+  readonly isMissed?: boolean;
   /** Judges each server that a connection comes to; left out: any may be used. */
   readonly admit?: Admission;
   /** Called when a connection of the pool has closed, for whatever reason. */
@@ -152,7 +154,12 @@ function sessionSettings(
     ...printing(options),
   };
   if (purpose.kind === "admin") {
-    return { ...shared, lock_timeout: ADMIN_LOCK_TIMEOUT, default_transaction_read_only: "off" };
+    return {
+      ...shared,
+      lock_timeout: ADMIN_LOCK_TIMEOUT,
+      default_transaction_read_only: "off",
+      ...(purpose.isMissed === true ? MISSED_SOON : {}),
+    };
   }
   return {
     ...shared,
@@ -178,6 +185,13 @@ const UNLIMITED = {
   idle_in_transaction_session_timeout: "0",
   // A hot standby refuses serializable.
   default_transaction_isolation: "read committed",
+};
+
+/** The server's operating system asks after 20 s of silence whether we are there, and gives us up 30 s later; by its own settings it takes two hours. */
+const MISSED_SOON = {
+  tcp_keepalives_idle: "20",
+  tcp_keepalives_interval: "10",
+  tcp_keepalives_count: "3",
 };
 
 /** What decides how values become text (https://www.postgresql.org/docs/current/runtime-config-client.html). */

@@ -84,6 +84,11 @@ export function onlyServer(options: PostgresOptions, expected: ServerIdentity): 
   };
 }
 
+/** Lets sessions in that come to a primary, whichever it is: during a failover the name may lead to a standby that is promoted later. */
+export function onlyPrimary(options: PostgresOptions): Admission {
+  return ({ timeline }) => timeline === null ? standbyError(options) : null;
+}
+
 /** Lets all sessions in that come to the same server as the first of them, whichever that is: it may be a standby. */
 export function oneServer(options: PostgresOptions): Admission {
   let first: FoundServer | null = null;

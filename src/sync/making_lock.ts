@@ -1,6 +1,8 @@
 import { connectPostgres, errorContext } from "../postgres/connect.ts";
 import { postgresError } from "../postgres/errors.ts";
 import type { PostgresOptions } from "../postgres/options.ts";
+import { onlyPrimary } from "../postgres/server_identity.ts";
+import { MAKING_LOCK_CLASS } from "../replication/slot_maker.ts";
 import { orAborted } from "../retry/abort.ts";
 
 /** Which slot is to be made, and where. */
@@ -9,9 +11,6 @@ interface SlotToMake {
   readonly database: string;
   readonly slot: string;
 }
-
-/** With the name of the slot the key of the advisory lock: "pgsy" in ASCII. */
-const LOCK_CLASS = 0x70677379;
 
 /**
  * Keeps other processes that stand by from making a slot at the same time: an advisory lock of its database, in a session of its own,
@@ -37,14 +36,18 @@ export class MakingLock implements AsyncDisposable {
       if (isTaken) onLost();
       isTaken = false;
     };
-    const sql = connectPostgres(options, { database, purpose: "making", max: 1, kind: "admin", onClose });
+    const sql = connectPostgres(options, {
+      ...{ database, purpose: "making", max: 1, kind: "admin", onClose },
+      admit: onlyPrimary(options),
+      isMissed: true,
+    });
     const end = async () => {
       isTaken = false;
       await sql.end({ timeout: 0 });
     };
     try {
       const asking = sql<{ locked: boolean }[]>`
-        SELECT pg_catalog.pg_try_advisory_lock(${LOCK_CLASS}, pg_catalog.hashtext(${slot})) AS locked`;
+        SELECT pg_catalog.pg_try_advisory_lock(${MAKING_LOCK_CLASS}, pg_catalog.hashtext(${slot})) AS locked`;
       const [row] = await orAborted(asking.execute(), signal);
       isTaken = row?.locked === true;
     } catch (thrown) {

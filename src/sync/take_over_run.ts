@@ -6,7 +6,8 @@ import type { RunOptions } from "./options.ts";
 
 /**
  * Ends the walsenders that hold the slots of a schema file's databases, so that a process that stands by takes over: for a process that is
- * frozen, or was cut off without a word, and whose walsender the server has not missed yet. One that lives connects again at once.
+ * frozen, or was cut off without a word, and whose walsender the server has not missed yet. One that lives connects again at once. The session of
+ * a process that makes a slot is ended, too.
  *
  * @param report receives one line for each slot
  * @throws PgsyncError as `endHolder`
@@ -17,13 +18,12 @@ export async function takeOver(options: RunOptions, report: Report): Promise<voi
     const sql = connectPostgres(options.postgres, { database, purpose: "take-over", max: 1, kind: "admin" });
     try {
       const ended = await endHolder(sql, slot, database);
-      report(
-        ended === null
-          ? `the slot "${slot}" is free: nothing had to be ended`
-          : `ended process ${ended.pid}${
-            ended.application ? ` (${ended.application})` : ""
-          }, which held the slot "${slot}"`,
-      );
+      if (ended.length === 0) report(`the slot "${slot}" is free: nothing had to be ended`);
+      for (const { did, pid, application } of ended) {
+        report(
+          `ended process ${pid}${application ? ` (${application})` : ""}, which ${did} the slot "${slot}"`,
+        );
+      }
     } finally {
       await sql.end({ timeout: 1 });
     }

@@ -76,6 +76,18 @@ describe("sessions", () => {
     });
   });
 
+  test("a server misses the session soon that others wait for", async () => {
+    const purpose: ConnectPurpose = { ...BUILDER, kind: "admin", isMissed: true };
+    await withPool(options, purpose, async (sql) => {
+      const { tcp_keepalives_idle, tcp_keepalives_interval, tcp_keepalives_count } = await settingsOf(sql);
+      assert.deepEqual([tcp_keepalives_idle, tcp_keepalives_interval, tcp_keepalives_count], [
+        "20",
+        "10",
+        "3",
+      ]);
+    });
+  });
+
   test("a builder's values are PostgreSQL's own text, in both directions", async () => {
     await withPool(options, BUILDER, async (sql) => {
       const time = "2024-05-06 07:08:09.123456+02";

@@ -3,7 +3,7 @@ import { type Context, prepare } from "../context.ts";
 import { withLogAndEnvironment, withPostgres, withSchemaFile } from "../option_groups.ts";
 import * as options from "../options.ts";
 
-/** `pgsync take-over`: end the walsender of a process that is frozen or cut off. */
+/** `pgsync take-over`: end the session of a process that is frozen or cut off, which keeps the slot. */
 export function takeOverCommand(context: Context) {
   const command = withPostgres(withSchemaFile(
     new Command("take-over")
