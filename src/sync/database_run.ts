@@ -90,10 +90,12 @@ export class DatabaseRun {
     this.#admin = this.#connect();
   }
 
-  /** Looks whether a run could be started, and writes nothing. @throws PgsyncError; the signal's reason */
-  async check(signal: AbortSignal): Promise<void> {
+  /** Looks whether a run could be started, and writes nothing. @returns what it found; @throws PgsyncError; the signal's reason */
+  async check(signal: AbortSignal): Promise<DatabaseState> {
     try {
-      refuseSetup(await this.#read(signal), this.shared.run);
+      const state = await this.#read(signal);
+      refuseSetup(state, this.shared.run);
+      return state;
     } finally {
       await this.#admin.end({ timeout: 1 });
     }
@@ -109,6 +111,8 @@ export class DatabaseRun {
     const over = new AbortController();
     try {
       let state = await this.#read(control.signal);
+      // Whoever stood by has seen the primary: its name leads elsewhere for a while.
+      if (hold !== null && state.mapping.catalog.server.inRecovery) throw standbyError(run.postgres);
       this.#watchLinks(over.signal);
       const began = performance.now();
       using checkpoint = await openPatiently(checkpointPath(run, this.#slotName), control.signal);

@@ -23,22 +23,22 @@ function definitionsOf({ mapping }: DatabaseState): IndexDefinition[] {
 /**
  * Looks whether the indices that are there may be written to, before anything is made or given up.
  *
- * @param checkpoint the database's file
+ * @param checkpoint the database's file; null where it is not known: columns of a key may have got other names then
  * @throws PgsyncError INDEX_FOREIGN, INDEX_CHANGED; others of the search engine
  */
 export async function checkIndices(
   found: DatabaseState,
-  checkpoint: Checkpoint,
+  checkpoint: Checkpoint | null,
   search: SearchClient,
 ): Promise<void> {
-  const keeper = new SourceKeeper(checkpoint);
+  const keeper = checkpoint === null ? null : new SourceKeeper(checkpoint);
   const { systemIdentifier } = found.mapping.catalog.server;
   for (const mapped of found.mapping.documents) {
     const definition = indexDefinition(mapped, systemIdentifier);
     const existing = await describeIndex(search, definition.alias);
     if (existing === null) continue;
     if (existing.meta === null || !existing.isAlias) await ensureIndex(search, definition);
-    else checkMeta(mapped, existing.meta, definition.meta, keeper.keptKey(mapped, found.tables));
+    else checkMeta(mapped, existing.meta, definition.meta, keeper?.keptKey(mapped, found.tables) ?? true);
   }
 }
 

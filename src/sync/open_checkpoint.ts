@@ -1,6 +1,8 @@
-import { existsSync } from "node:fs";
+import { closeSync, existsSync, mkdtempSync, openSync, rmdirSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { getLogger } from "@logtape/logtape";
 import { Checkpoint } from "../checkpoint/checkpoint.ts";
+import { toCheckpointError } from "../checkpoint/sqlite.ts";
 import { toPgsyncError } from "../errors/error.ts";
 import { delay } from "../retry/backoff.ts";
 
@@ -42,6 +44,22 @@ export async function openPatiently(path: string, signal: AbortSignal): Promise<
     if (checkpoint !== null) return checkpoint;
   }
   return Checkpoint.open(path);
+}
+
+/**
+ * Looks whether a run could make or open its checkpoint file, and does neither: another process may hold it. Not for a process that has the file
+ * open, for it would lose its lock (fcntl(2)).
+ *
+ * @throws PgsyncError CHECKPOINT_UNUSABLE
+ */
+export function refuseUnwritable(path: string): void {
+  try {
+    // SQLite makes files beside it. Rights alone say too little: of groups, of file systems that are read-only or full.
+    rmdirSync(mkdtempSync(join(dirname(path), ".pgsync-")));
+    if (existsSync(path)) closeSync(openSync(path, "r+"));
+  } catch (thrown) {
+    throw toCheckpointError(thrown, path);
+  }
 }
 
 /** @returns null where another process holds the file */
