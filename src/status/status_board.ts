@@ -53,8 +53,8 @@ export interface SlotView {
 
 /** How a process stands by. */
 export interface StandbyView {
-  /** Who follows the slot, to complete "is held by"; null where nobody does. */
-  readonly holder?: string | null;
+  /** What another process does with the slot: "is held by process 7"; null where none does anything. */
+  readonly slot?: string | null;
   /** Why it could not take over; one sentence. */
   readonly problem: string | null;
 }
@@ -239,8 +239,8 @@ export class StatusBoard {
   }
 
   #whyStandby(): string[] {
-    const { holder = null, problem } = this.#standby;
-    const held = holder === null ? "" : `: the slot "${this.slotName}" is held by ${holder}`;
+    const { slot = null, problem } = this.#standby;
+    const held = slot === null ? "" : `: the slot "${this.slotName}" ${slot}`;
     return [
       `This process stands by for database "${this.database}"${held}.`,
       ...problem === null ? [] : [`It could not take over now: ${problem}`],

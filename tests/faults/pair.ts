@@ -94,6 +94,27 @@ export async function standsBy(run: PgsyncProcess, timeout = 60_000): Promise<vo
   }, { what: "the process to stand by", timeout });
 }
 
+/** The processes by what they do: follow the slot, or stand by. */
+async function parted(runs: readonly PgsyncProcess[]) {
+  const phases = await Promise.all(runs.map(async (run) => {
+    const { databases: [database] } = await run.status();
+    return { run, isStandby: database?.standby === true, isReady: database?.ready === true };
+  }));
+  return {
+    leaders: phases.filter(({ isReady }) => isReady).map(({ run }) => run),
+    standbys: phases.filter(({ isStandby }) => isStandby).map(({ run }) => run),
+  };
+}
+
+/** Waits until one follows the slot and all others stand by. @returns the one */
+export async function oneLeads(runs: readonly PgsyncProcess[]): Promise<PgsyncProcess> {
+  return await eventually(async () => {
+    const { leaders: [leader], standbys } = await parted(runs);
+    assert.ok(leader !== undefined && standbys.length === runs.length - 1, "not yet");
+    return leader;
+  }, { what: "one to follow the slot and the others to stand by", timeout: 60_000 });
+}
+
 /** A row now and then, whose document is waited for. */
 export interface Probe {
   /** The longest time without a document since the last call, in milliseconds. */

@@ -1,36 +1,17 @@
 /** Processes that stand by (`--standby`): who follows the slot, when several could, and what the others do meanwhile. */
 import assert from "node:assert/strict";
+import { join } from "node:path";
 import process from "node:process";
 import { test } from "node:test";
 import { eventually } from "../support/eventually.ts";
 import { pgsyncHome, type PgsyncProcess } from "../support/pgsync_process.ts";
-import { databasesOf, ownPostgres, usePostgres } from "../support/postgres.ts";
+import { databasesOf, ownPostgres, usePostgres, withDatabase } from "../support/postgres.ts";
 import { useElasticsearch } from "../support/elasticsearch.ts";
+import { startSearchProxy } from "../support/search_proxy.ts";
 import { seededRandom } from "../support/random.ts";
-import { makePair, standsBy } from "./pair.ts";
+import { makePair, oneLeads, standsBy } from "./pair.ts";
 import { notReady } from "./settled.ts";
-import { connect, startWriters } from "./tree.ts";
-
-/** The processes by what they do: follow the slot, or stand by. */
-async function parted(runs: readonly PgsyncProcess[]) {
-  const phases = await Promise.all(runs.map(async (run) => {
-    const { databases: [database] } = await run.status();
-    return { run, isStandby: database?.standby === true, isReady: database?.ready === true };
-  }));
-  return {
-    leaders: phases.filter(({ isReady }) => isReady).map(({ run }) => run),
-    standbys: phases.filter(({ isStandby }) => isStandby).map(({ run }) => run),
-  };
-}
-
-/** Waits until one follows the slot and all others stand by. @returns the one */
-async function oneLeads(runs: readonly PgsyncProcess[]): Promise<PgsyncProcess> {
-  return await eventually(async () => {
-    const { leaders: [leader], standbys } = await parted(runs);
-    assert.ok(leader !== undefined && standbys.length === runs.length - 1, "not yet");
-    return leader;
-  }, { what: "one to follow the slot and the others to stand by", timeout: 60_000 });
-}
+import { connect, startWriters, treeSchema } from "./tree.ts";
 
 test("two are started at once, before there is a slot: one makes it, and the other stands by", async () => {
   const pair = await makePair("two folders", 500);
@@ -226,5 +207,114 @@ test("what a standby cannot do is said at its start", async () => {
   const without = await home.run(["--standby", "--daemon"]);
   assert.equal(without.code, 4, without.stderr);
   assert.match(without.stderr, /^error (PUBLICATION_MISSING|SLOT_MISSING|REPLICA_IDENTITY)/m);
+  await pair.sql.end();
+});
+
+test("one that cannot use the search engine, the index or its folder ends while it stands by, not when it is needed", async () => {
+  const pair = await makePair("two folders", 10);
+  const [one, two] = pair.homes;
+  const first = await pair.start(one);
+  await first.ready();
+  const locked = await startSearchProxy(pair.elasticsearch.url);
+  const taken = pair.elasticsearch.indexName("taken");
+  await pair.elasticsearch.request("PUT", taken, {});
+  const other = pgsyncHome({
+    schema: treeSchema(pair.database.name, taken),
+    postgresUrl: pair.database.url,
+    searchUrl: pair.elasticsearch.url,
+  });
+  try {
+    locked.fail({ kind: "status", status: 403 }, "all");
+    const refused = await pair.start(two, { env: { ELASTICSEARCH_URL: locked.url } });
+    const [login, foreign, folder] = await Promise.all([
+      refused.exit(),
+      pair.start(other).then((run) => run.exit()),
+      pair.start(two, { env: { CHECKPOINT_PATH: join(two.folder, "missing"), PGSYNC_LISTEN: "off" } })
+        .then((run) => run.exit()),
+    ]);
+    assert.match(login.stderr, /^error SEARCH_LOGIN/m);
+    assert.match(foreign.stderr, /^error INDEX_FOREIGN/m);
+    assert.match(folder.stderr, /^error CHECKPOINT_UNUSABLE: .*missing/m);
+    assert.deepEqual([login.code, foreign.code, folder.code], [3, 4, 4]);
+  } finally {
+    await locked.stop();
+  }
+  await pair.assertEqual(first);
+  assert.equal((await first.end("SIGTERM")).code, 0);
+  await pair.sql.end();
+});
+
+test("while the search engine is away, a process that stands by takes the slot over from one that is stopped", async () => {
+  const pair = await makePair("two folders", 200);
+  const [one, two] = pair.homes;
+  const gateway = await startSearchProxy(pair.elasticsearch.url);
+  const env = { ELASTICSEARCH_URL: gateway.url };
+  try {
+    const first = await pair.start(one, { env });
+    await first.ready();
+    const second = await pair.start(two, { env });
+    await standsBy(second);
+    gateway.fail({ kind: "status", status: 503 }, "all");
+    await pair.sql`UPDATE item SET amount = amount + 1 WHERE id <= 100`;
+    await notReady(first, /The search engine does not take documents/);
+    // It comes back by itself.
+    const before = await pair.holder();
+    const ended = await two.run(["take-over"]);
+    assert.match(ended.stdout, new RegExp(`^ended process ${before} `));
+    await pair.takenOver(before);
+    const holder = await pair.holder();
+    first.signal("SIGTERM");
+    await pair.takenOver(holder);
+    const { code, stderr } = await first.exit();
+    assert.equal(code, 0, stderr);
+    await notReady(second, /The search engine does not take documents/);
+    gateway.mend();
+    await pair.assertEqual(second);
+    assert.equal((await second.end("SIGTERM")).code, 0);
+  } finally {
+    await gateway.stop();
+  }
+  await pair.sql.end();
+});
+
+test("one folder, and the first is frozen: whoever has the slot then says who keeps it from the file, and follows when he is gone", async () => {
+  const pair = await makePair("one folder", 200);
+  const [home] = pair.homes;
+  const first = await pair.start(home);
+  await first.ready();
+  const second = await pair.start(home);
+  await standsBy(second);
+  first.signal("SIGSTOP");
+  assert.equal((await home.run(["take-over"])).code, 0);
+  await second.logged(
+    /Another process holds the checkpoint file .* Trying again\. .* end it \(kill -9\)/,
+    60_000,
+  );
+  await first.end("SIGKILL");
+  await second.ready();
+  await pair.assertEqual(second);
+  assert.equal((await second.end("SIGTERM")).code, 0);
+  await pair.sql.end();
+});
+
+test("take-over by a role that may not end the walsender says what it lacks", async () => {
+  const pair = await makePair("two folders", 10);
+  const [one, two] = pair.homes;
+  const first = await pair.start(one);
+  await first.ready();
+  const role = `${pair.database.name}_guest`;
+  await pair.sql.unsafe(`CREATE ROLE ${role} LOGIN PASSWORD 'guest'`);
+  try {
+    const holder = await pair.holder();
+    const url = withDatabase(pair.database.url, pair.database.name, role, "guest");
+    const ended = await two.run(["take-over"], { env: { PG_URL: url } });
+    assert.equal(ended.code, 4, ended.stderr);
+    assert.match(ended.stderr, /^error PRIVILEGE_MISSING: /m);
+    assert.match(ended.stderr, new RegExp(`GRANT pg_signal_backend TO "${role}"`));
+    assert.equal(await pair.holder(), holder);
+  } finally {
+    await pair.sql.unsafe(`DROP ROLE ${role}`);
+  }
+  assert.equal((await first.end("SIGTERM")).code, 0);
   await pair.sql.end();
 });

@@ -57,7 +57,7 @@ describe("The status board", () => {
 
   it("stands by while another process follows the slot, and tells what keeps it from taking over", () => {
     const { board, health } = streaming();
-    board.standBy({ problem: null, holder: "process 7 (pgsync stream)" });
+    board.standBy({ problem: null, slot: "is held by process 7 (pgsync stream)" });
     const standing = board.snapshot();
     assert.deepEqual(
       { ready: standing.ready, standby: standing.standby, phase: standing.phase, indices: standing.indices },
