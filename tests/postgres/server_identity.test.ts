@@ -7,6 +7,7 @@ import {
   type FoundServer,
   IDENTITY_SQL,
   oneServer,
+  onlyPrimary,
   onlyServer,
   readIdentity,
 } from "../../src/postgres/server_identity.ts";
@@ -33,6 +34,14 @@ test("only one server passes: a standby is waited for, another timeline and anot
     .map((found) => admit(found)?.code ?? null);
   const changed: ErrorCode = "SERVER_CHANGED";
   assert.deepEqual(codes, [null, "POSTGRES_UNREACHABLE", changed, changed, changed, changed]);
+});
+
+test("a primary passes, whichever it is; a standby is waited for", () => {
+  const admit = onlyPrimary(OPTIONS);
+  const codes = [server("7", 1), server("8", 3), server("7", null)].map((found) =>
+    admit(found)?.code ?? null
+  );
+  assert.deepEqual(codes, [null, null, "POSTGRES_UNREACHABLE"]);
 });
 
 test("whichever the first is, all others must be the same", () => {
