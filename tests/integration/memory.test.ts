@@ -2,6 +2,12 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { LEAST_BUDGET } from "../../src/memory/budget.ts";
+import { PgsyncError } from "../../src/errors/error.ts";
+import { SEARCH_DEFAULTS } from "../../src/search/options.ts";
+import type { RunOptions } from "../../src/sync/options.ts";
+import { useElasticsearch } from "../support/elasticsearch.ts";
+import { eventually } from "../support/eventually.ts";
+import { startSearchProxy } from "../support/search_proxy.ts";
 import { Bench } from "./support.ts";
 
 /** More than a bulk request of this budget holds. */
@@ -41,7 +47,8 @@ table: page`,
 ];
 
 describe("With the least memory", () => {
-  const open = () => Bench.open(17, TABLES, NODES, { maxMemoryBytes: LEAST_BUDGET, loadChunkRows: 700 });
+  const open = (changes: Partial<RunOptions> = {}) =>
+    Bench.open(17, TABLES, NODES, { maxMemoryBytes: LEAST_BUDGET, loadChunkRows: 700, ...changes });
   const memory = (bench: Bench) => bench.synchronizer.status().memory;
 
   it("a load, large transactions, fan-outs and comparisons come to their end, and no buffer holds too much", async () => {
@@ -84,15 +91,45 @@ describe("With the least memory", () => {
     await bench.stop();
   });
 
-  it("a run that ends in the middle gives everything back", async () => {
-    await using bench = await open();
-    bench.start();
-    await bench.assertSettled("after the load");
-    await bench.write("update part set name = name || '?'");
-    await bench.stop();
-    assert.equal(memory(bench).heldBytes, 0);
-    bench.start();
-    await bench.assertSettled("after another start");
-    await bench.stop();
+  it("a run that maps its documents anew, fails or is stopped while requests are on their way gives everything back", async () => {
+    const proxy = await startSearchProxy((await useElasticsearch()).url);
+    try {
+      await using bench = await open({ search: { ...SEARCH_DEFAULTS, urls: [proxy.url] } });
+      const hold = async () => {
+        proxy.fail({ kind: "frozen" }, "bulk");
+        await bench.write("update part set name = name || '?'");
+        await eventually(() => assert.ok(memory(bench).heldBytes > 0 && proxy.met > 0), {
+          what: "requests that are on their way",
+        });
+      };
+      bench.start();
+      await bench.assertSettled("after the load");
+      await hold();
+      const phases = () => bench.events.filter(({ type }) => type === "phase").length;
+      const before = phases();
+      await bench.write("alter table part add column size int default 1");
+      await eventually(() => assert.ok(phases() > before), {
+        what: "the run to see the column",
+      });
+      proxy.mend();
+      await bench.assertSettled("after the documents were mapped anew");
+      assert.equal(memory(bench).heldBytes, 0, "mapped anew");
+
+      await hold();
+      await bench.write("alter table town drop column name");
+      const failure = await bench.failure();
+      assert.ok(failure instanceof PgsyncError && failure.code === "COLUMN_MISSING");
+      assert.equal(memory(bench).heldBytes, 0, "failed");
+
+      proxy.mend();
+      await bench.write("alter table town add column name text default 'again'");
+      bench.start();
+      await bench.assertSettled("after another start");
+      await hold();
+      await bench.stop();
+      assert.equal(memory(bench).heldBytes, 0, "stopped");
+    } finally {
+      await proxy.stop();
+    }
   });
 });
