@@ -142,30 +142,38 @@ export class IndexWriter {
   }
 
   /**
-   * Keeps documents that PostgreSQL cannot make among the dead letters, durably. What the index holds of them stays as
-   * it is until their rows are mended.
+   * Keeps documents that PostgreSQL cannot make among the dead letters, durably, but for those of which the index holds a newer build. What the
+   * index holds of the others stays as it is until their rows are mended.
    *
    * @param version that they would have had
+   * @returns ids of those that the index does not hold: their rows may have been deleted since
+   * @throws the signal's reason
    */
-  refuse(
+  async refuse(
     documents: readonly UnmakeableDocument[],
     version: bigint,
     source: WriteSource,
     position: Lsn | null,
-  ): void {
-    if (documents.length === 0) return;
-    const entries = documents.map(({ id, fault }) => ({
-      index: this.index,
-      id,
-      operation: "index" as const,
-      status: 0,
-      type: `postgresql_${fault.sqlState}`,
-      reason: fault.reason,
-      position,
-      version,
-    }));
-    this.#keep(entries);
-    this.options.observe({ type: "refused", index: this.index, source, deadLetters: entries.length });
+    signal: AbortSignal,
+  ): Promise<readonly string[]> {
+    if (documents.length === 0) return [];
+    const ids = documents.map(({ id }) => id);
+    return await this.options.bulk.exclusively(ids, async () => {
+      const held = await this.#heldVersions(ids, signal);
+      const refused = documents.filter(({ id }) => (held?.get(id) ?? 0n) <= version);
+      this.#keep(refused.map(({ id, fault }) => ({
+        index: this.index,
+        id,
+        operation: "index",
+        status: 0,
+        type: `postgresql_${fault.sqlState}`,
+        reason: fault.reason,
+        position,
+        version,
+      })));
+      this.options.observe({ type: "refused", index: this.index, source, deadLetters: refused.length });
+      return ids.filter((id) => held?.has(id) !== true);
+    }, signal);
   }
 
   /** Documents were larger than was thought. @param bytes of so many, action lines included */
@@ -229,20 +237,28 @@ export class IndexWriter {
     signal: AbortSignal,
   ): Promise<Judged> {
     if (refusals.length === 0) return { refusals, absent: [] };
-    const { client, generation } = this.options;
     const sent = new Map(request.items.map(({ id, version }) => [id, version]));
     const named = refusals.filter(({ id }) => id !== NO_ID);
     const written = named.filter(({ operation }) => operation === "index").map(({ id }) => id);
+    const held = await this.#heldVersions(named.map(({ id }) => id), signal);
+    if (held === null) return { refusals, absent: written };
+    return {
+      refusals: refusals.filter(({ id }) => (held.get(id) ?? 0n) <= (sent.get(id) ?? 0n)),
+      absent: written.filter((id) => !held.has(id)),
+    };
+  }
+
+  /** The versions that the index holds; null where it does not say: better one letter too many. */
+  async #heldVersions(
+    ids: readonly string[],
+    signal: AbortSignal,
+  ): Promise<ReadonlyMap<string, bigint> | null> {
+    const { client, generation } = this.options;
     try {
-      const held = await readVersions(client, generation, named.map(({ id }) => id), signal);
-      return {
-        refusals: refusals.filter(({ id }) => (held.get(id) ?? 0n) <= (sent.get(id) ?? 0n)),
-        absent: written.filter((id) => !held.has(id)),
-      };
+      return await readVersions(client, generation, ids, signal);
     } catch (thrown) {
       signal.throwIfAborted();
-      // Better one letter too many.
-      if (thrown instanceof PgsyncError) return { refusals, absent: written };
+      if (thrown instanceof PgsyncError) return null;
       throw thrown;
     }
   }

@@ -170,7 +170,6 @@ export class KeyedWriter {
       const [key] = keysOf([overflow.id], mapped);
       return key === undefined ? overflow : { ...overflow, key };
     }
-    this.index.refuse(unmakeable, version, write.source, write.position);
     const requests = portion.requests(builtAt);
     reached("built");
     const bulkStart = performance.now();
@@ -179,14 +178,17 @@ export class KeyedWriter {
     const onAnswered = () => {
       if (--unanswered === 0) held.release();
     };
-    const sent = await Promise.all(
-      requests.map((request) => this.index.send(request, write.source, write.position, signal, onAnswered)),
-    );
+    const [unmade, ...sent] = await Promise.all([
+      this.index.refuse(unmakeable, version, write.source, write.position, signal),
+      ...requests.map((request) =>
+        this.index.send(request, write.source, write.position, signal, onAnswered)
+      ),
+    ]);
     times.bulkSeconds += (performance.now() - bulkStart) / 1000;
     const again = sent.some(({ done }) => !done);
     if (!again) times.documents += keys.length;
     const outside = async () => {
-      await this.removeGone(sent.flatMap(({ absent }) => absent), write, signal);
+      await this.removeGone([...unmade, ...sent.flatMap(({ absent }) => absent)], write, signal);
       // A copy of what grew too old may still be on its way to the index: what is built now must not tie with it.
       if (again) slice.moment = await this.#freshMoment(signal);
     };
@@ -208,10 +210,10 @@ export class KeyedWriter {
   }
 
   /**
-   * Of documents that were refused and that the index does not hold, the rows are looked for once more: they may have been deleted
+   * Of documents that were refused, or could not be made, and that the index does not hold, the rows are looked for once more: they may have been deleted
    * after they were read, and nobody would hear of them again. To be called without memory in hand, for it waits for PostgreSQL.
    *
-   * @param absent their ids, as `IndexWriter.send` gives them
+   * @param absent their ids, as `IndexWriter.send` and `refuse` give them
    * @throws PgsyncError as `IndexWriter.send` and `write`; the signal's reason
    */
   async removeGone(

@@ -87,12 +87,19 @@ export class BulkWriter {
       return new Delivery(request, this.#faults, this.#now()).written(this.#now());
     }
     // The documents first, then the turn: whoever has a turn must not wait for one that has none.
-    const giveBack = await this.#inFlight.acquire(request.items.map((item) => item.id), signal);
-    try {
+    return await this.exclusively(request.items.map((item) => item.id), async () => {
       const outcome = await this.#inTurn(request, signal);
       reached("after-bulk");
       if (!outcome.stale) await settle(outcome);
       return outcome;
+    }, signal);
+  }
+
+  /** Does something while none of the documents is in a request. @throws as `work`; the signal's reason */
+  async exclusively<T>(ids: Iterable<string>, work: () => Promise<T>, signal: AbortSignal): Promise<T> {
+    const giveBack = await this.#inFlight.acquire(ids, signal);
+    try {
+      return await work();
     } finally {
       giveBack();
     }

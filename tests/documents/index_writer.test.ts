@@ -78,9 +78,17 @@ test("an older build that arrives late does not take a newer one off the dead le
   assert.deepEqual(await send(["1", V + 4n, { n: "late" }]), [], "the index holds a newer one");
 
   const fault = { sqlState: "22003", reason: "out of range" };
-  writer.refuse([{ id: "2", fault }], V + 8n, "stream", null);
+  assert.deepEqual(await writer.refuse([{ id: "2", fault }], V + 8n, "stream", null, NEVER), []);
   assert.deepEqual(await send(["2", V + 6n, { n: 3 }]), ["2"], "it was read before");
   assert.deepEqual(await send(["2", V + 8n, null]), []);
+
+  const others = [{ id: "3", fault }, { id: "4", fault }];
+  assert.deepEqual(
+    await writer.refuse(others, V, "stream", null, NEVER),
+    ["4"],
+    "the index does not hold it",
+  );
+  assert.deepEqual(open.ids(), ["4"], "the index holds a newer one of the other");
 });
 
 test("a refusal is kept before a newer build of the document is sent: its success takes the letter off the list", async () => {
@@ -144,6 +152,6 @@ test("a reason is kept in part: an engine may quote the whole value", async () =
   await using bench = await Bench.open(17, "create table k (id int primary key, n text)", "\ntable: k");
   using open = await opened(bench);
   const fault = { sqlState: "22003", reason: `${"x".repeat(100_000)}` };
-  open.writer.refuse([{ id: "1", fault }], V, "stream", null);
+  await open.writer.refuse([{ id: "1", fault }], V, "stream", null, NEVER);
   assert.equal(open.letters()[0]?.reason, `${"x".repeat(2_000)}…`);
 });
