@@ -146,9 +146,9 @@ export class DatabaseSync {
         await keeper.waitFor(lsn, ending);
         await slot?.renew();
       };
-      watch = this.#sourceWatch(pipeline, indices, renewStream);
-      const loop = this.#sourceLoop(watch);
-      watch.compareChanged(this.options.changed);
+      const looks = watch = this.#sourceWatch(pipeline, indices, renewStream);
+      const loop = this.#sourceLoop(looks);
+      await source.untilDone(() => looks.compareChanged(this.options.changed), "read its locks", ending);
       board.indices = () => indices.map((index) => index.view);
       slot.deliver(consumer);
       void loop.run(watching);

@@ -11,7 +11,14 @@ import type { QualifiedName } from "../schema/tree.ts";
 import type { SearchClient } from "../search/client.ts";
 import { markUnloaded } from "../documents/index_setup.ts";
 import { type DatabaseState, readDatabase } from "./database_state.ts";
-import { definitions, documentSource, type SourceChange, sourceChange } from "./document_source.ts";
+import {
+  definitions,
+  type DocumentSource,
+  documentSource,
+  type SourceChange,
+  sourceChange,
+} from "./document_source.ts";
+import { LateCommits } from "./late_commits.ts";
 import type { Remap } from "./run_signals.ts";
 import { sourceFault } from "./source_fault.ts";
 import type { SourceKeeper } from "./source_keeper.ts";
@@ -64,9 +71,11 @@ export class SourceWatch {
   #unheard: readonly QualifiedName[] = [];
   /** The walsender may take a partition for a table that is not published. */
   #staleStream = false;
+  readonly #lateCommits: LateCommits;
 
   constructor(private readonly options: SourceWatchOptions) {
     this.#states = options.state.tables;
+    this.#lateCommits = new LateCommits(options.admin);
   }
 
   /**
@@ -97,7 +106,10 @@ export class SourceWatch {
     }
     for (const mapped of state.mapping.documents) {
       // What has changed during the load is still to be seen at the first look after it.
-      if (this.options.isLoaded(mapped)) await this.#compareRows(mapped, now);
+      if (!this.options.isLoaded(mapped)) continue;
+      await this.#compareRows(mapped, now);
+      const settle = await this.#lateCommits.over(mapped);
+      if (settle !== null) this.options.onReconcile(mapped, settle);
     }
     return { kind: "fine" };
   }
@@ -107,20 +119,26 @@ export class SourceWatch {
    * all that the stream will tell.
    *
    * @param changed documents that were made of something else when the position was stored
+   * @throws postgres.js' errors, before anything is done
    */
-  compareChanged(changed: ReadonlySet<MappedDocument>): void {
+  async compareChanged(changed: ReadonlySet<MappedDocument>): Promise<void> {
     const { state, keeper, isLoaded, onReconcile } = this.options;
-    for (const mapped of state.mapping.documents) {
+    const sources = state.mapping.documents.map((mapped) => {
       const { index } = mapped.schema;
-      const source = documentSource(mapped, state.tables);
       const before = keeper.known(index) ?? keeper.stored(index);
+      return { mapped, source: documentSource(mapped, state.tables), before };
+    });
+    for (const { mapped, source, before } of sources) await this.#lateCommits.await(mapped, before, source);
+    for (const { mapped, source, before } of sources) {
+      const { index } = mapped.schema;
       // What the stream leaves out until it is renewed is compared at the first look.
       const stale = before !== null && this.#misleadStream(before.tables, source.tables);
       this.#staleStream ||= stale;
       if (changed.has(mapped) && isLoaded(mapped)) {
         logger.info("tables of index {index} have changed; its documents are compared", { index });
-        onReconcile(mapped, stale ? () => {} : keeper.demands(index, source));
-      } else if (!stale) keeper.found(index, source);
+        onReconcile(mapped, stale ? () => {} : this.#demands(mapped, source));
+      } else if (!stale && !this.#lateCommits.isAwaited(mapped)) keeper.found(index, source);
+      else if (!stale) this.#demands(mapped, source);
     }
   }
 
@@ -185,7 +203,14 @@ export class SourceWatch {
         { tables: change.tables.map(quoteQualified).join(", "), index },
       );
     }
-    onReconcile(mapped, keeper.demands(index, now));
+    await this.#lateCommits.await(mapped, known, now);
+    onReconcile(mapped, this.#demands(mapped, now));
+  }
+
+  /** As `SourceKeeper.demands`; where commits are waited for, the comparison after them settles it. */
+  #demands(mapped: MappedDocument, source: DocumentSource): () => void {
+    const settle = this.options.keeper.demands(mapped.schema.index, source);
+    return this.#lateCommits.settles(mapped, settle) ? () => {} : settle;
   }
 
   /**

@@ -2,7 +2,9 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { PgsyncError } from "../../src/errors/error.ts";
+import { parseLsn } from "../../src/replication/lsn.ts";
 import { eventually } from "../support/eventually.ts";
+import { databasesOf, ownPostgres } from "../support/postgres.ts";
 import { Vandal } from "../verify/damage.ts";
 import { Bench } from "./support.ts";
 
@@ -114,6 +116,77 @@ describe("What the stream was not to tell of is found", () => {
     }
     await bench.runOnce({ bootstrap: false, onSlotLoss: "resync" });
     await bench.assertEqual("with another slot");
+  });
+});
+
+describe("A transaction that wrote before its table was published, and commits when that was seen, is found", () => {
+  const unpublished = async (bench: Bench, work: () => Promise<unknown>) => {
+    const publication = `pgsync_${bench.database.name}`;
+    await bench.write(`alter publication ${publication} drop table rating`);
+    await work();
+    await bench.write(`alter publication ${publication} add table rating`);
+  };
+
+  for (const followed of [true, false]) {
+    it(`while it is ${followed ? "" : "not "}followed`, async () => {
+      // A look at the start, and others when the stream shows that a table was altered.
+      const nodes = BOOKS.replace("table: book", "table: book\ncolumns: [id, title]");
+      await using bench = await Bench.open(17, SHOP, nodes, { catalogIntervalMs: 3_600_000 });
+      const look = async (number: number) => {
+        const before = Date.now();
+        await bench.write(
+          `alter table book add note${number} int`,
+          `insert into book values (${number}, 'A')`,
+        );
+        await eventually(() => {
+          const [status] = bench.synchronizer.status().databases;
+          return status !== undefined && (status.tablesLookedAt?.getTime() ?? 0) >= before;
+        }, { what: "a look", interval: 5 });
+        const [row] = await bench.sql<{ lsn: string }[]>`
+          select pg_logical_emit_message(true, 'test', '')::text as lsn`;
+        await eventually(() => {
+          const [status] = bench.synchronizer.status().databases;
+          return status !== undefined && status.stream.confirmed >= parseLsn(row?.lsn ?? "");
+        }, { what: "all that it has found to be carried out", interval: 5 });
+      };
+      if (followed) {
+        bench.start();
+        await eventually(() => bench.synchronizer.status().ready, { what: "the load", interval: 5 });
+      } else await bench.runOnce();
+      const writer = await bench.sql.reserve();
+      await writer`begin`;
+      await unpublished(bench, () => writer`update rating set stars = 9`);
+      if (!followed) bench.start();
+      await look(1);
+      await writer`commit`;
+      writer.release();
+      await look(2);
+      await bench.stop();
+      await bench.assertEqual("after the commit");
+    });
+  }
+
+  it("where the run ends meanwhile, and where a publication of PostgreSQL 18 was made anew", async () => {
+    // Which finds no fault in that, as those before it do.
+    const server = await ownPostgres({ major: 18, settings: { max_prepared_transactions: "2" } });
+    await using bench = await Bench.open(databasesOf(server), SHOP, BOOKS);
+    await bench.runOnce();
+    const publication = `pgsync_${bench.database.name}`;
+    const writer = await bench.sql.reserve();
+    await bench.write(`drop publication ${publication}`);
+    await writer`begin`;
+    await writer`update rating set stars = 9`;
+    await bench.write(
+      `create publication ${publication} for table book, rating with (publish_via_partition_root = true)`,
+    );
+    await writer`prepare transaction 'late'`;
+    writer.release();
+    await bench.runOnce({ bootstrap: false });
+    bench.start({ bootstrap: false });
+    await bench.assertSettled("before the commit");
+    await bench.write("commit prepared 'late'");
+    await bench.assertSettled("after the commit");
+    await bench.stop();
   });
 });
 
