@@ -82,6 +82,13 @@ const FAILURES: Readonly<Record<string, Failure>> = {
   },
 };
 
+/** Changes as many documents in one transaction as all requests under way can hold. */
+async function changeMany(url: string): Promise<void> {
+  const sql = connect(url);
+  await sql`UPDATE item SET amount = amount + 1`;
+  await sql.end();
+}
+
 describe("a search engine behind a gateway that", () => {
   let elasticsearch: SharedElasticsearch;
   let database: TestDatabase;
@@ -116,6 +123,8 @@ describe("a search engine behind a gateway that", () => {
   for (const [place, [what, { fault, which, reason, reachesEngine }]] of Object.entries(FAILURES).entries()) {
     test(what, async () => {
       proxy.fail(fault, which);
+      // Of a request of one document no half can be taken, and a few of them would be all that is under way.
+      await changeMany(database.url);
       const writers = startWriters(database.url, seededRandom(100 + place), 2);
       try {
         const reached = () => proxy.carriedOut > 0 === (reachesEngine === true);
