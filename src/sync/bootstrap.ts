@@ -10,7 +10,7 @@ import { connectSearch, type SearchClient } from "../search/client.ts";
 import { dropIndex } from "../search/index.ts";
 import { checkpointPath } from "./checkpoint_path.ts";
 import { byDatabase, slotName } from "./database_mapping.ts";
-import { readDatabase } from "./database_state.ts";
+import { readFirst } from "./first_read.ts";
 import type { Report } from "./make_missing.ts";
 import type { RunOptions } from "./options.ts";
 import { Preparation } from "./preparation.ts";
@@ -39,8 +39,9 @@ export async function bootstrap(options: RunOptions, report: Report): Promise<vo
       });
       try {
         const name = slotName(run.slot, database);
-        const state = await readDatabase(admin, database, documents, name);
-        using checkpoint = Checkpoint.open(checkpointPath(run, name));
+        const path = checkpointPath(run, name);
+        const state = await readFirst(admin, { database, documents, slotName: name, path, bootstrap: true });
+        using checkpoint = Checkpoint.open(path);
         const loss = await preparation.judge(admin, state, checkpoint, signal);
         await preparation.carryOut(admin, state, loss, checkpoint, signal);
       } finally {
@@ -77,7 +78,10 @@ async function teardownDatabase(
   name: string,
   report: Report,
 ): Promise<void> {
-  const admin = connectPostgres(options.postgres, { database, purpose: "teardown", max: 1, kind: "admin" });
+  const admin = connectPostgres(options.postgres, {
+    ...{ database, purpose: "teardown", max: 1, kind: "admin" },
+    admit: oneServer(options.postgres),
+  });
   try {
     const path = checkpointPath(options, name);
     const hadFile = existsSync(path);

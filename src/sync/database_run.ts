@@ -1,4 +1,5 @@
 import { getLogger } from "@logtape/logtape";
+import type { ServerFacts } from "../catalog/types.ts";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import type { ErrorCode } from "../errors/codes.ts";
 import { PgsyncError, toPgsyncError } from "../errors/error.ts";
@@ -15,10 +16,17 @@ import { isOfSearch } from "../search/errors.ts";
 import { changedDocuments } from "./changed_documents.ts";
 import { checkpointPath } from "./checkpoint_path.ts";
 import { slotName } from "./database_mapping.ts";
-import { type DatabaseState, identityOf, readDatabase } from "./database_state.ts";
+import {
+  type DatabaseState,
+  identityAt,
+  identityOf,
+  readDatabase,
+  unpublishedTables,
+} from "./database_state.ts";
 import { DatabaseSync, type DatabaseSyncOptions } from "./database_sync.ts";
 import { DeadLetterLimit } from "./dead_letter_limit.ts";
 import { holdOn } from "./hold_on.ts";
+import { readFirst } from "./first_read.ts";
 import { materializedViews } from "./materialized_views.ts";
 import { openPatiently } from "./open_checkpoint.ts";
 import { Preparation, refuse, refuseSetup } from "./preparation.ts";
@@ -28,6 +36,7 @@ import { sessionLimitWarning } from "./session_limits.ts";
 import { setupProblems } from "./setup_problems.ts";
 import { isCarried, type Loss, recordDivergence, standsByAfter } from "./slot_loss.ts";
 import type { SlotClaim } from "./slot_claim.ts";
+import { checkBelonging } from "./slot_position.ts";
 import { SlotWatch } from "./slot_watch.ts";
 import { SourceKeeper } from "./source_keeper.ts";
 import { ViewRefresher } from "./view_refresher.ts";
@@ -110,9 +119,7 @@ export class DatabaseRun {
     const control = { ...wanted, signal };
     const over = new AbortController();
     try {
-      let state = await this.#read(control.signal);
-      // Whoever stood by has seen the primary: its name leads elsewhere for a while.
-      if (hold !== null && state.mapping.catalog.server.inRecovery) throw standbyError(run.postgres);
+      let state = await this.#readFirst(control.signal);
       this.#watchLinks(over.signal);
       const began = performance.now();
       using checkpoint = await openPatiently(checkpointPath(run, this.#slotName), control.signal);
@@ -237,8 +244,33 @@ export class DatabaseRun {
   }
 
   /** The size of a table, among others, is told only when nobody has it locked: a run that is to end does not wait for that. */
-  async #read(signal: AbortSignal): Promise<DatabaseState> {
-    return await orAborted(readDatabase(this.#admin, this.database, this.documents, this.#slotName), signal);
+  async #read(signal: AbortSignal, onServer?: (server: ServerFacts) => void): Promise<DatabaseState> {
+    const { database, documents } = this;
+    return await orAborted(readDatabase(this.#admin, database, documents, this.#slotName, onServer), signal);
+  }
+
+  async #readFirst(signal: AbortSignal): Promise<DatabaseState> {
+    const { database, documents, shared: { run } } = this;
+    const path = checkpointPath(run, this.#slotName);
+    // Whoever stood by has seen the primary: its name leads elsewhere for a while.
+    const onStandby = this.hold === null ? null : standbyError(run.postgres);
+    const wanted = {
+      database,
+      documents,
+      slotName: this.#slotName,
+      path,
+      bootstrap: run.bootstrap,
+      onStandby,
+    };
+    return await orAborted(readFirst(this.#admin, wanted), signal);
+  }
+
+  /** Reads it after whatever may have led elsewhere: of a standby, or another cluster, nothing is believed. @throws PgsyncError */
+  async #readAgain(checkpoint: Checkpoint, mayBeNew: boolean, signal: AbortSignal): Promise<DatabaseState> {
+    return await this.#read(signal, (server) => {
+      if (server.inRecovery) throw standbyError(this.shared.run.postgres);
+      checkBelonging(identityAt(server, this.database, this.#slotName), checkpoint, mayBeNew);
+    });
   }
 
   /** Refreshes the materialised views before anything is read of them. @returns those whose rows may have changed */
@@ -257,11 +289,11 @@ export class DatabaseRun {
     checkpoint: Checkpoint,
     { signal, daemon }: DatabaseControl,
   ): Promise<DatabaseState> {
-    const { health, board } = this.shared;
+    const { health, board, run } = this.shared;
     let known = judged;
     const prepare = async () => {
       // After a wait the tables may be others, and part of what is missing may be made already.
-      const state = known?.state ?? await this.#read(signal);
+      const state = known?.state ?? await this.#readAgain(checkpoint, run.bootstrap, signal);
       const loss = known === null
         ? await this.#preparation.judge(this.#admin, state, checkpoint, signal)
         : known.loss;
@@ -307,19 +339,16 @@ export class DatabaseRun {
    * @param error what the run was ended by; null: its tables have changed
    */
   async #readAnew(checkpoint: Checkpoint, error: PgsyncError | null, signal: AbortSignal) {
-    const { run, board } = this.shared;
+    const { board } = this.shared;
     let isFresh = error === null;
     this.#carried = error !== null && isCarried(error) ? error : null;
     if (error?.code === "SERVER_CHANGED") this.#walsenders.clear();
     const read = async () => {
       if (!isFresh) await this.#reconnect();
       isFresh = false;
-      const found = await this.#read(signal);
-      if (found.mapping.catalog.server.inRecovery) throw standbyError(run.postgres);
-      // A publication that somebody has only changed is for him to mend.
-      if (error?.code === "PUBLICATION_MISSING" && !isCarried(error) && found.publication !== null) {
-        throw error;
-      }
+      const found = await this.#readAgain(checkpoint, false, signal);
+      // A publication that somebody has only changed is for him to mend. (One that was made anew is there by now, and the stream tells of it.)
+      if (error?.code === "PUBLICATION_MISSING" && !isCarried(error) && isChanged(found)) throw error;
       const going = { carried: this.#carried, walsenders: this.#walsenders };
       const loss = await this.#preparation.judge(this.#admin, found, checkpoint, signal, going);
       const state = await this.#preparation.carryOut(this.#admin, found, loss, checkpoint, signal, going);
@@ -333,6 +362,11 @@ export class DatabaseRun {
     };
     return await patiently(read, toPgsyncError, (fault) => board.retry(fault), signal, mayPass);
   }
+}
+
+/** Whether the publication is there, and lacks something. */
+function isChanged(state: DatabaseState): boolean {
+  return state.publication !== null && unpublishedTables(state).length > 0;
 }
 
 /** What passes when all sessions are opened anew. */

@@ -1,5 +1,6 @@
 import { readCatalog } from "../catalog/read.ts";
 import { readTableStates, type TableState } from "../catalog/table_state.ts";
+import type { ServerFacts } from "../catalog/types.ts";
 import type { Identity } from "../checkpoint/types.ts";
 import { errorContext, type Sql } from "../postgres/connect.ts";
 import { postgresError } from "../postgres/errors.ts";
@@ -33,6 +34,7 @@ export interface DatabaseState {
  * Reads catalog, slot and publication, and joins the documents to them.
  *
  * @param admin an admin pool of the database
+ * @param onServer told whose server this is, before what its tables lack is thrown; what it throws goes first
  * @throws PgsyncError of PostgreSQL; TABLE_MISSING, PRIVILEGE_MISSING; others as `mapDocument`
  */
 export async function readDatabase(
@@ -40,12 +42,14 @@ export async function readDatabase(
   database: string,
   documents: readonly DocumentSchema[],
   slotName: string,
+  onServer: (server: ServerFacts) => void = () => {},
 ): Promise<DatabaseState> {
   const names = namedTables(documents);
   try {
     for (let watched: readonly QualifiedName[] = names;;) {
       const tables = await readTableStates(admin, watched, slotName);
       const catalog = await readCatalog(admin, names);
+      onServer(catalog.server);
       const [problem] = relationProblems(documents, catalog);
       if (problem !== undefined) throw problem;
       const mapping = mapDatabase(documents, catalog);
@@ -70,8 +74,14 @@ export async function readDatabase(
 
 /** To whom the checkpoint file of this database belongs. */
 export function identityOf(state: DatabaseState): Identity {
-  const { systemIdentifier, timeline } = state.mapping.catalog.server;
-  return { systemIdentifier, timeline, database: state.database, slot: state.slotName };
+  const { database, slotName } = state;
+  return identityAt(state.mapping.catalog.server, database, slotName);
+}
+
+/** The same, where only the server was read. */
+export function identityAt(server: ServerFacts, database: string, slotName: string): Identity {
+  const { systemIdentifier, timeline } = server;
+  return { systemIdentifier, timeline, database, slot: slotName };
 }
 
 /** The tables that matter and whose changes the publication does not carry wholly. */

@@ -9,7 +9,7 @@ import { dropSlot, refuseFollowed } from "../replication/slot_drop.ts";
 import { orAborted } from "../retry/abort.ts";
 import type { SearchClient } from "../search/client.ts";
 import { describeIndex } from "../search/index.ts";
-import { type DatabaseState, readDatabase } from "./database_state.ts";
+import { type DatabaseState, identityOf, readDatabase } from "./database_state.ts";
 import { checkIndices, makeMissing, type Report } from "./make_missing.ts";
 import type { RunOptions } from "./options.ts";
 import { setupProblems } from "./setup_problems.ts";
@@ -75,7 +75,7 @@ export class Preparation {
     const { server } = found.mapping.catalog;
     // What holds whatever is made; a standby shows no slot, for one.
     refuse(checkServer(server, { slot: false, publication: false, walSenders: 0 }));
-    checkBelonging(found, checkpoint, run.bootstrap && !goesOn);
+    checkBelonging(identityOf(found), checkpoint, run.bootstrap && !goesOn && found.slot === null);
     let loss = await this.#loss(admin, found, checkpoint, signal, going);
     // Whoever holds the slot knows that nobody else follows it any more.
     if (loss?.error.code === "CHECKPOINT_BEHIND" && found.slot !== null && this.#isHeld) {

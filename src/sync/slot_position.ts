@@ -1,5 +1,6 @@
 import { getLogger } from "@logtape/logtape";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
+import type { Identity } from "../checkpoint/types.ts";
 import type { PgsyncError } from "../errors/error.ts";
 import type { Sql } from "../postgres/connect.ts";
 import type { PostgresOptions } from "../postgres/options.ts";
@@ -17,14 +18,14 @@ const logger = getLogger(["pgsync", "sync"]);
  * the server, lacks is no loss. Only where another cluster has no slot, the file may be of one that was made anew: it is emptied when the slot
  * is made (and the indices say whose they are).
  *
- * @param mayBeNew a slot may be made for the first time
+ * @param now whose server it is
+ * @param mayBeNew there is no slot, and one may be made for the first time
  * @throws PgsyncError CHECKPOINT_FOREIGN where the file belongs to another server, database or slot, or to a later timeline
  */
-export function checkBelonging(state: DatabaseState, checkpoint: Checkpoint, mayBeNew: boolean): void {
-  const now = identityOf(state);
+export function checkBelonging(now: Identity, checkpoint: Checkpoint, mayBeNew: boolean): void {
   const before = checkpoint.identity();
   if (before === null) return;
-  const isNew = mayBeNew && state.slot === null && before.systemIdentifier !== now.systemIdentifier;
+  const isNew = mayBeNew && before.systemIdentifier !== now.systemIdentifier;
   if (isNew) return checkpoint.checkOwner(now);
   // A greater timeline would be recorded by the check: that waits until it is known what became of the position.
   checkpoint.checkIdentity({ ...now, timeline: Math.min(now.timeline, before.timeline) });

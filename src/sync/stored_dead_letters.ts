@@ -191,7 +191,7 @@ class StoredPlace implements DeadLetterPlace, AsyncDisposable {
  * @throws PgsyncError CHECKPOINT_FOREIGN, HISTORY_DIVERGED
  */
 function refuseToWrite(state: DatabaseState, file: Checkpoint): void {
-  checkBelonging(state, file, false);
+  checkBelonging(identityOf(state), file, false);
   const remedy = "Start the run first: it finds out what became of the changes.";
   const loss = file.loss();
   if (loss !== null) throw new PgsyncError("HISTORY_DIVERGED", loss.reason, { remedy });

@@ -1,4 +1,5 @@
 import { connectPostgres } from "../postgres/connect.ts";
+import { oneServer } from "../postgres/server_identity.ts";
 import { endHolder } from "../replication/end_holder.ts";
 import type { Report } from "./bootstrap.ts";
 import { byDatabase, slotName } from "./database_mapping.ts";
@@ -15,7 +16,10 @@ import type { RunOptions } from "./options.ts";
 export async function takeOver(options: RunOptions, report: Report): Promise<void> {
   for (const database of byDatabase(options.schema.documents).keys()) {
     const slot = slotName(options.slot, database);
-    const sql = connectPostgres(options.postgres, { database, purpose: "take-over", max: 1, kind: "admin" });
+    const sql = connectPostgres(options.postgres, {
+      ...{ database, purpose: "take-over", max: 1, kind: "admin" },
+      admit: oneServer(options.postgres),
+    });
     try {
       const ended = await endHolder(sql, slot, database);
       if (ended.length === 0) report(`the slot "${slot}" is free: nothing had to be ended`);

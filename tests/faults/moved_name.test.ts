@@ -68,6 +68,13 @@ describe("A name that leads elsewhere before the stream is cut", () => {
       const standby = await ownStandby(primary);
       const { bench, name } = await openNamed(primary);
       await using _bench = bench;
+      // It lags behind, and lacks a table.
+      await bench.write("ALTER TABLE rating RENAME TO rating_later");
+      await replayed(standby, primary);
+      const there = superuser(standby);
+      await there`SELECT pg_wal_replay_pause()`;
+      await there.end();
+      await bench.write("ALTER TABLE rating_later RENAME TO rating");
       await bench.runOnce();
       const loaded = loads(bench);
       bench.start({ bootstrap: false, onSlotLoss });
@@ -83,7 +90,7 @@ describe("A name that leads elsewhere before the stream is cut", () => {
       await bench.stop();
     });
 
-    it(`to another cluster: the run halts by that (--on-slot-loss ${onSlotLoss})`, async () => {
+    it(`to another cluster: the run halts by that, whatever tables there are (--on-slot-loss ${onSlotLoss})`, async () => {
       const primary = await ownPostgres({ major: 15 });
       const { bench, name } = await openNamed(primary);
       await using _bench = bench;
@@ -98,6 +105,14 @@ describe("A name that leads elsewhere before the stream is cut", () => {
       // The same at a start.
       isError("CHECKPOINT_FOREIGN", await failureOf(bench, { bootstrap: false, onSlotLoss }));
       assert.deepEqual(await slotsOf(other), []);
+      await writeAt(other, bench, "DROP TABLE rating");
+      isError("CHECKPOINT_FOREIGN", await failureOf(bench, { bootstrap: false, onSlotLoss }));
+      name.lead(primary.url);
+      bench.start({ bootstrap: false, onSlotLoss });
+      await bench.assertSettled("where it belongs");
+      name.lead(other.url);
+      await terminate(primary, "stream");
+      isError("CHECKPOINT_FOREIGN", await bench.failure());
       name.lead(primary.url);
       await bench.runOnce({ bootstrap: false });
       await bench.assertEqual("as it was");

@@ -151,6 +151,31 @@ describe("A publication that is gone", () => {
     await bench.stop();
   });
 
+  it("while it is followed, and made anew by somebody before the run has looked again: it goes on", async () => {
+    await using bench = await Bench.open(17, SHOP, BOOKS);
+    bench.start();
+    await bench.assertSettled("after the load");
+    const locker = await bench.sql.reserve();
+    await locker`BEGIN`;
+    // A look waits for no lock, but who reads the catalog does.
+    await locker`LOCK TABLE book IN ACCESS EXCLUSIVE MODE`;
+    // Only a look finds that: the stream has nothing to tell.
+    await bench.write(`DROP PUBLICATION ${slotOf(bench)}`);
+    await eventually(async () => {
+      const rows = await bench.sql`SELECT FROM pg_stat_activity
+        WHERE datname = ${bench.database.name} AND application_name = 'pgsync admin' AND wait_event_type = 'Lock'`;
+      assert.notEqual(rows.length, 0);
+    }, { what: "the run to look again" });
+    await bench.write(
+      `CREATE PUBLICATION ${slotOf(bench)} FOR ALL TABLES WITH (publish_via_partition_root = true)`,
+    );
+    await locker`ROLLBACK`;
+    locker.release();
+    await bench.write(...CHANGES);
+    await bench.assertSettled("with another publication");
+    await bench.stop();
+  });
+
   it("halts a start that is told to halt", async () => {
     await using bench = await Bench.open(17, SHOP, BOOKS);
     await bench.runOnce();
