@@ -50,8 +50,8 @@ export type {
   DeadLetterQuery,
   DeadLetterSelection,
   RetriedDeadLetters,
-} from "./src/sync/dead_letters.ts";
-export { bootstrap, type Report, teardown } from "./src/sync/bootstrap.ts";
+} from "./src/sync/dead_letters/dead_letters.ts";
+export { bootstrap, type Report, teardown } from "./src/sync/setup/bootstrap.ts";
 export { type OnSlotLoss, RUN_DEFAULTS, type RunOptions } from "./src/sync/options.ts";
 export type {
   DatabasePlan,
@@ -61,8 +61,8 @@ export type {
   ReplicaIdentityNeed,
   RunPlan,
   ViewPlan,
-} from "./src/sync/plan.ts";
-export { planRun } from "./src/sync/plan_run.ts";
+} from "./src/sync/setup/plan.ts";
+export { planRun } from "./src/sync/setup/plan_run.ts";
 export { preview, type PreviewDocument } from "./src/sync/preview.ts";
 export type {
   Fault,
@@ -76,7 +76,7 @@ export type {
   SyncObserver,
   SyncStatus,
 } from "./src/status/status.ts";
-export { takeOver } from "./src/sync/take_over_run.ts";
+export { takeOver } from "./src/sync/standby/take_over_run.ts";
 export { type RunControl, Synchronizer } from "./src/sync/synchronizer.ts";
 export { VERIFY_DEFAULTS, type VerifyOptions } from "./src/verify/verification.ts";
 export type { IndexVerification, VerifiedDifference, VerifyProgress } from "./src/verify/verification.ts";

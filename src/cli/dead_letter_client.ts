@@ -12,7 +12,7 @@ import type {
   DeadLetterQuery,
   DeadLetterSelection,
   RetriedDeadLetters,
-} from "../sync/dead_letters.ts";
+} from "../sync/dead_letters/dead_letters.ts";
 import { askRun, type RunAddress } from "./ask_run.ts";
 
 /** The run answers when what is tried again is written, or after 20 s. */

@@ -1,9 +1,9 @@
 import { getLogger } from "@logtape/logtape";
 import { PgsyncError } from "../errors/error.ts";
 import type { DocumentSchema } from "../schema/tree.ts";
-import type { DeadLetterAccess } from "../sync/dead_letters.ts";
+import type { DeadLetterAccess } from "../sync/dead_letters/dead_letters.ts";
 import type { RunOptions } from "../sync/options.ts";
-import { openStoredDeadLetters } from "../sync/stored_dead_letters.ts";
+import { openStoredDeadLetters } from "../sync/dead_letters/stored_dead_letters.ts";
 import { runAddress } from "./ask_status.ts";
 import { DeadLetterClient } from "./dead_letter_client.ts";
 import type { Flags } from "./flags.ts";

@@ -1,4 +1,4 @@
-import type { DatabasePlan, IndexPlan, NodePlanSummary, RunPlan } from "../sync/plan.ts";
+import type { DatabasePlan, IndexPlan, NodePlanSummary, RunPlan } from "../sync/setup/plan.ts";
 import { formatCount } from "../status/figures.ts";
 import { toJson } from "./format.ts";
 import { table } from "./table.ts";

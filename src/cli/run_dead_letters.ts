@@ -10,7 +10,7 @@ import {
   type DeadLetterCursor,
   type DeadLetterSelection,
   LISTED_BY_DEFAULT,
-} from "../sync/dead_letters.ts";
+} from "../sync/dead_letters/dead_letters.ts";
 import type { Context } from "./context.ts";
 import type { Flags } from "./flags.ts";
 import { toJson } from "./format.ts";

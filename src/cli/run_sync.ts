@@ -5,7 +5,7 @@ import { PgsyncError } from "../errors/error.ts";
 import { createApp } from "../server/app.ts";
 import { listen, type Listener } from "../server/listen.ts";
 import { createMetrics } from "../server/metrics.ts";
-import type { DeadLetterAccess } from "../sync/dead_letters.ts";
+import type { DeadLetterAccess } from "../sync/dead_letters/dead_letters.ts";
 import type { RunOptions } from "../sync/options.ts";
 import type { RunStatus, SyncObserver } from "../status/status.ts";
 import { Synchronizer } from "../sync/synchronizer.ts";

@@ -1,7 +1,11 @@
 import { type Context, Hono, type MiddlewareHandler } from "hono";
 import { z } from "zod";
 import { PgsyncError } from "../errors/error.ts";
-import { type DeadLetterAccess, type DeadLetterCursor, LISTED_BY_DEFAULT } from "../sync/dead_letters.ts";
+import {
+  type DeadLetterAccess,
+  type DeadLetterCursor,
+  LISTED_BY_DEFAULT,
+} from "../sync/dead_letters/dead_letters.ts";
 import { dropJson, MOST_IDS, MOST_LISTED, retryJson, toDeadLetterJson } from "./dead_letters_json.ts";
 import { BadRequest } from "./http_exchange.ts";
 

@@ -5,7 +5,7 @@
 import { z } from "zod";
 import type { DeadLetter } from "../checkpoint/types.ts";
 import { formatLsn, parseLsn } from "../replication/lsn.ts";
-import type { DeadLetterPage } from "../sync/dead_letters.ts";
+import type { DeadLetterPage } from "../sync/dead_letters/dead_letters.ts";
 
 /** The most dead letters in one answer. */
 export const MOST_LISTED = 1_000;

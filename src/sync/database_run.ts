@@ -13,8 +13,8 @@ import { isTemporary, patiently } from "../retry/patience.ts";
 import type { DocumentSchema } from "../schema/tree.ts";
 import type { SearchClient } from "../search/client.ts";
 import { isOfSearch } from "../search/errors.ts";
-import { changedDocuments } from "./changed_documents.ts";
-import { checkpointPath } from "./checkpoint_path.ts";
+import { changedDocuments } from "./source/changed_documents.ts";
+import { checkpointPath } from "./setup/checkpoint_path.ts";
 import { slotName } from "./database_mapping.ts";
 import {
   type DatabaseState,
@@ -24,22 +24,22 @@ import {
   unpublishedTables,
 } from "./database_state.ts";
 import { DatabaseSync, type DatabaseSyncOptions } from "./database_sync.ts";
-import { DeadLetterLimit } from "./dead_letter_limit.ts";
-import { holdOn } from "./hold_on.ts";
-import { readFirst } from "./first_read.ts";
-import { materializedViews } from "./materialized_views.ts";
-import { openPatiently } from "./open_checkpoint.ts";
-import { Preparation, refuse, refuseSetup } from "./preparation.ts";
-import { checkReplica } from "./replica_check.ts";
-import { type Restart, restartAfter } from "./restart.ts";
+import { DeadLetterLimit } from "./dead_letters/dead_letter_limit.ts";
+import { holdOn } from "./slot/hold_on.ts";
+import { readFirst } from "./setup/first_read.ts";
+import { materializedViews } from "./source/materialized_views.ts";
+import { openPatiently } from "./setup/open_checkpoint.ts";
+import { Preparation, refuse, refuseSetup } from "./setup/preparation.ts";
+import { checkReplica } from "./source/replica_check.ts";
+import { type Restart, restartAfter } from "./slot/restart.ts";
 import { sessionLimitWarning } from "./session_limits.ts";
-import { setupProblems } from "./setup_problems.ts";
-import { isCarried, type Loss, recordDivergence, standsByAfter } from "./slot_loss.ts";
-import type { SlotClaim } from "./slot_claim.ts";
-import { checkBelonging } from "./slot_position.ts";
-import { SlotWatch } from "./slot_watch.ts";
-import { SourceKeeper } from "./source_keeper.ts";
-import { ViewRefresher } from "./view_refresher.ts";
+import { setupProblems } from "./setup/setup_problems.ts";
+import { isCarried, type Loss, recordDivergence, standsByAfter } from "./slot/slot_loss.ts";
+import type { SlotClaim } from "./slot/slot_claim.ts";
+import { checkBelonging } from "./slot/slot_position.ts";
+import { SlotWatch } from "./slot/slot_watch.ts";
+import { SourceKeeper } from "./source/source_keeper.ts";
+import { ViewRefresher } from "./source/view_refresher.ts";
 
 const logger = getLogger(["pgsync", "sync"]);
 

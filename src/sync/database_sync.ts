@@ -12,18 +12,18 @@ import { delayOrAbort } from "../retry/backoff.ts";
 import { isTemporary, patiently } from "../retry/patience.ts";
 import type { HealthPart, SearchHealth } from "../search/health.ts";
 import { type FollowedIndex, type IndexOpening, openIndices, untilNoneRevived } from "./followed_index.ts";
-import type { DeadLetterDesk } from "./dead_letter_desk.ts";
-import type { DeadLetterLimit } from "./dead_letter_limit.ts";
+import type { DeadLetterDesk } from "./dead_letters/dead_letter_desk.ts";
+import type { DeadLetterLimit } from "./dead_letters/dead_letter_limit.ts";
 import { forgetFailingLooks, tellFailingLooks } from "./failing_looks.ts";
 import { watchLeftOutRows } from "./left_out_rows.ts";
-import { RowSource } from "./row_source.ts";
+import { RowSource } from "./source/row_source.ts";
 import { type Remap, RunSignals } from "./run_signals.ts";
-import { watchHolder } from "./holder_watch.ts";
-import { SlotHold } from "./slot_hold.ts";
-import { standsByAfter, verdict } from "./slot_loss.ts";
-import { SourceLoop } from "./source_loop.ts";
-import { SourceWatch } from "./source_watch.ts";
-import { ViewRefresher } from "./view_refresher.ts";
+import { watchHolder } from "./slot/holder_watch.ts";
+import { SlotHold } from "./slot/slot_hold.ts";
+import { standsByAfter, verdict } from "./slot/slot_loss.ts";
+import { SourceLoop } from "./source/source_loop.ts";
+import { SourceWatch } from "./source/source_watch.ts";
+import { ViewRefresher } from "./source/view_refresher.ts";
 
 const logger = getLogger(["pgsync", "sync"]);
 

@@ -14,12 +14,12 @@ import type { RequestOutcomes } from "../search/health.ts";
 import type { Semaphore } from "../search/semaphore.ts";
 import type { SyncObserver } from "../status/status.ts";
 import type { IndexView, StatusBoard } from "../status/status_board.ts";
-import type { DeadLetterLimit } from "./dead_letter_limit.ts";
+import type { DeadLetterLimit } from "./dead_letters/dead_letter_limit.ts";
 import type { DatabaseState } from "./database_state.ts";
 import type { RunOptions } from "./options.ts";
-import type { RowSource } from "./row_source.ts";
+import type { RowSource } from "./source/row_source.ts";
 import type { RunMemory } from "./run_memory.ts";
-import type { SourceKeeper } from "./source_keeper.ts";
+import type { SourceKeeper } from "./source/source_keeper.ts";
 
 const logger = getLogger(["pgsync", "sync"]);
 

@@ -13,16 +13,16 @@ import { IndexVerifier } from "../verify/index_verifier.ts";
 import { ProgressBoard } from "../verify/progress_board.ts";
 import { StreamPassage } from "../verify/stream_passage.ts";
 import type { IndexVerification, VerifyOptions, VerifyProgress } from "../verify/verification.ts";
-import { checkpointPath } from "./checkpoint_path.ts";
+import { checkpointPath } from "./setup/checkpoint_path.ts";
 import { chooseDocuments } from "./choose_documents.ts";
 import { CommandPatience } from "./command_patience.ts";
 import { byDatabase, slotName } from "./database_mapping.ts";
 import { type DatabaseState, readDatabase } from "./database_state.ts";
-import { existingIndex } from "./existing_index.ts";
-import { openUnlessHeld } from "./open_checkpoint.ts";
+import { existingIndex } from "./setup/existing_index.ts";
+import { openUnlessHeld } from "./setup/open_checkpoint.ts";
 import type { RunOptions } from "./options.ts";
 import { RunMemory } from "./run_memory.ts";
-import { UnchangedSource } from "./unchanged_source.ts";
+import { UnchangedSource } from "./source/unchanged_source.ts";
 
 const logger = getLogger(["pgsync", "verify"]);
 

@@ -12,7 +12,7 @@ import { keepRunToken, makeRunToken } from "../../src/cli/run_token.ts";
 import type { DeadLetter } from "../../src/checkpoint/types.ts";
 import { deadLetterPageJson } from "../../src/server/dead_letters_json.ts";
 import { listen } from "../../src/server/listen.ts";
-import { DeadLetters } from "../../src/sync/dead_letters.ts";
+import { DeadLetters } from "../../src/sync/dead_letters/dead_letters.ts";
 import { sampleApp } from "../server/sample_status.ts";
 import { pgsync } from "./process.ts";
 

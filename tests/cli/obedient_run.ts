@@ -8,7 +8,7 @@ import { prepare } from "../../src/cli/context.ts";
 import { standardOutput } from "../../src/cli/output.ts";
 import { runSync } from "../../src/cli/run_sync.ts";
 import { PgsyncError } from "../../src/errors/error.ts";
-import { DeadLetters } from "../../src/sync/dead_letters.ts";
+import { DeadLetters } from "../../src/sync/dead_letters/dead_letters.ts";
 import { LOADING, run, STREAMING } from "../server/sample_status.ts";
 
 const context: Context = {

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { describePlan } from "../../src/cli/print_plan.ts";
 import { describeStatus } from "../../src/cli/print_status.ts";
 import { toStatusJson } from "../../src/server/status_json.ts";
-import type { DatabasePlan } from "../../src/sync/plan.ts";
+import type { DatabasePlan } from "../../src/sync/setup/plan.ts";
 import { LOADING, run } from "../server/sample_status.ts";
 
 const NOW = new Date("2026-01-01T01:00:00Z");

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { describe, it } from "node:test";
 import type { PostgresServer } from "../../scripts/servers/postgres.ts";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
-import { checkpointPath } from "../../src/sync/checkpoint_path.ts";
+import { checkpointPath } from "../../src/sync/setup/checkpoint_path.ts";
 import { Bench } from "../integration/support.ts";
 import { eventually } from "../support/eventually.ts";
 import { databasesOf, ownPostgres, ownStandby, withDatabase } from "../support/postgres.ts";

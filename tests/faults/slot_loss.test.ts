@@ -8,7 +8,7 @@ import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
 import type { ErrorCode } from "../../src/errors/codes.ts";
 import { parseLsn } from "../../src/replication/lsn.ts";
 import { SEARCH_DEFAULTS } from "../../src/search/options.ts";
-import { checkpointPath } from "../../src/sync/checkpoint_path.ts";
+import { checkpointPath } from "../../src/sync/setup/checkpoint_path.ts";
 import { Synchronizer } from "../../src/sync/synchronizer.ts";
 import { Bench } from "../integration/support.ts";
 import { optionsOf } from "../postgres/options.ts";

@@ -13,7 +13,7 @@ import type { SchemaFile } from "../../src/schema/tree.ts";
 import { SEARCH_DEFAULTS } from "../../src/search/options.ts";
 import { type StatusJson, statusJson, toStatusJson } from "../../src/server/status_json.ts";
 import type { SyncEvent, SyncStatus } from "../../src/status/status.ts";
-import { checkpointPath } from "../../src/sync/checkpoint_path.ts";
+import { checkpointPath } from "../../src/sync/setup/checkpoint_path.ts";
 import { slotName } from "../../src/sync/database_mapping.ts";
 import { RUN_DEFAULTS, type RunOptions } from "../../src/sync/options.ts";
 import { Synchronizer } from "../../src/sync/synchronizer.ts";

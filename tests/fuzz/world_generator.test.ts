@@ -5,7 +5,7 @@ import postgres from "postgres";
 import { parseSchema } from "../../src/schema/parse.ts";
 import { SEARCH_DEFAULTS } from "../../src/search/options.ts";
 import { RUN_DEFAULTS } from "../../src/sync/options.ts";
-import { planRun } from "../../src/sync/plan_run.ts";
+import { planRun } from "../../src/sync/setup/plan_run.ts";
 import { optionsOf } from "../postgres/options.ts";
 import { usePostgres } from "../support/postgres.ts";
 import type { World } from "./world.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { refreshAll } from "../../src/sync/refresh_run.ts";
+import { refreshAll } from "../../src/sync/source/refresh_run.ts";
 import { assertSameDocuments, indexedDocuments } from "../oracle/compare.ts";
 import { expectedDocuments } from "../oracle/documents.ts";
 import { eventually } from "../support/eventually.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { PgsyncError } from "../../src/errors/error.ts";
-import { planRun } from "../../src/sync/plan_run.ts";
+import { planRun } from "../../src/sync/setup/plan_run.ts";
 import { Bench } from "./support.ts";
 
 const NODES = `

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { delayOrAbort } from "../../src/retry/backoff.ts";
 import { eventually } from "../support/eventually.ts";
-import { teardown } from "../../src/sync/bootstrap.ts";
+import { teardown } from "../../src/sync/setup/bootstrap.ts";
 import { Bench } from "./support.ts";
 
 const TABLES = `

@@ -11,7 +11,7 @@ import { delayOrAbort } from "../../src/retry/backoff.ts";
 import { parseSchema } from "../../src/schema/parse.ts";
 import type { SchemaFile } from "../../src/schema/tree.ts";
 import { SEARCH_DEFAULTS } from "../../src/search/options.ts";
-import { checkpointPath } from "../../src/sync/checkpoint_path.ts";
+import { checkpointPath } from "../../src/sync/setup/checkpoint_path.ts";
 import { toStatusJson } from "../../src/server/status_json.ts";
 import { slotName } from "../../src/sync/database_mapping.ts";
 import { RUN_DEFAULTS, type RunOptions } from "../../src/sync/options.ts";

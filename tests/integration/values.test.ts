@@ -4,7 +4,7 @@ import { type TestedMajor, usePostgres } from "../support/postgres.ts";
 import postgres from "postgres";
 import { DECLARED, KEY_TYPES, NEWER_VALUES, NO_INPUT, VALUES, WITHOUT_ORDER } from "./built_in_values.ts";
 import { assertFormsAgree } from "./forms.ts";
-import { planRun } from "../../src/sync/plan_run.ts";
+import { planRun } from "../../src/sync/setup/plan_run.ts";
 import { Bench } from "./support.ts";
 
 /** How many rows the table of all types has: one for each value of the type that has most. */

@@ -24,7 +24,7 @@ import { publicationSql } from "../../src/replication/publication.ts";
 import { lockSql } from "../../src/replication/publication_change.ts";
 import type { DocumentSchema } from "../../src/schema/tree.ts";
 import { startReplicationSql } from "../../src/replication/stream.ts";
-import { refreshSql } from "../../src/sync/materialized_views.ts";
+import { refreshSql } from "../../src/sync/source/materialized_views.ts";
 import { type SqlToken, sqlTokens } from "../support/sql_tokens.ts";
 import { catalogOf, node, PLACE, relation } from "./fixtures.ts";
 

@@ -7,7 +7,7 @@ import { after, beforeEach, describe, it } from "node:test";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
 import { PgsyncError } from "../../src/errors/error.ts";
 import { deadLetterPageJson } from "../../src/server/dead_letters_json.ts";
-import { DeadLetters } from "../../src/sync/dead_letters.ts";
+import { DeadLetters } from "../../src/sync/dead_letters/dead_letters.ts";
 import { sampleApp } from "./sample_status.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "pgsync-letters-"));

@@ -1,6 +1,6 @@
 import { Registry } from "prom-client";
 import { createApp, type StatusSource } from "../../src/server/app.ts";
-import { DeadLetters } from "../../src/sync/dead_letters.ts";
+import { DeadLetters } from "../../src/sync/dead_letters/dead_letters.ts";
 import { parseLsn } from "../../src/replication/lsn.ts";
 import type { RunStatus, SyncStatus } from "../../src/status/status.ts";
 

@@ -21,7 +21,7 @@ export function bootstrapCommand(context: Context) {
       const environment = await prepare(context, flags);
       const [{ loadRunOptions }, { bootstrap, teardown }] = await Promise.all([
         import("../run_options.ts"),
-        import("../../sync/bootstrap.ts"),
+        import("../../sync/setup/bootstrap.ts"),
       ]);
       const run = await loadRunOptions(flags, environment);
       const act = flags.teardown === true ? teardown : bootstrap;

@@ -19,7 +19,7 @@ export function planCommand(context: Context) {
       const environment = await prepare(context, flags);
       const [{ loadRunOptions }, { planRun }, { describePlan }, { toJson }] = await Promise.all([
         import("../run_options.ts"),
-        import("../../sync/plan_run.ts"),
+        import("../../sync/setup/plan_run.ts"),
         import("../print_plan.ts"),
         import("../format.ts"),
       ]);

@@ -13,7 +13,7 @@ export function refreshCommand(context: Context) {
       const environment = await prepare(context, flags);
       const [{ loadRunOptions }, { refreshAll }] = await Promise.all([
         import("../run_options.ts"),
-        import("../../sync/refresh_run.ts"),
+        import("../../sync/source/refresh_run.ts"),
       ]);
       const run = await loadRunOptions(flags, environment);
       await refreshAll(run, (line) => void context.output.write(`${line}\n`));

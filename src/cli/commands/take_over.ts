@@ -14,7 +14,7 @@ export function takeOverCommand(context: Context) {
       const environment = await prepare(context, flags);
       const [{ loadRunOptions }, { takeOver }] = await Promise.all([
         import("../run_options.ts"),
-        import("../../sync/take_over_run.ts"),
+        import("../../sync/standby/take_over_run.ts"),
       ]);
       const run = await loadRunOptions(flags, environment);
       await takeOver(run, (line) => void context.output.write(`${line}\n`));

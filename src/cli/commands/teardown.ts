@@ -18,7 +18,7 @@ export function teardownCommand(context: Context) {
       const environment = await prepare(context, flags);
       const [{ loadRunOptions }, { teardown }] = await Promise.all([
         import("../run_options.ts"),
-        import("../../sync/bootstrap.ts"),
+        import("../../sync/setup/bootstrap.ts"),
       ]);
       const run = await loadRunOptions(flags, environment);
       await teardown(run, (line) => void context.output.write(`${line}\n`));

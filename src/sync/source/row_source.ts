@@ -1,0 +1,111 @@
+import { getLogger } from "@logtape/logtape";
+import { readCatalog } from "../../catalog/read.ts";
+import type { Relation } from "../../catalog/types.ts";
+import { ServerClock } from "../../documents/server_clock.ts";
+import type { SourceClock } from "../../documents/source_clock.ts";
+import { SourceSession } from "../../documents/source_session.ts";
+import { StandbyClock } from "../../documents/standby_clock.ts";
+import { PgsyncError } from "../../errors/error.ts";
+import { connectPostgres, type Sql } from "../../postgres/connect.ts";
+import { delayOrAbort } from "../../retry/backoff.ts";
+import type { OnFault } from "../../retry/patience.ts";
+import { isOfSearch } from "../../search/errors.ts";
+import type { RequestOutcomes } from "../../search/health.ts";
+import type { StatusBoard } from "../../status/status_board.ts";
+import type { DatabaseState } from "../database_state.ts";
+import type { RunOptions } from "../options.ts";
+
+const logger = getLogger(["pgsync", "sync"]);
+
+/** How often a replica is looked at, in case nothing else is asked of it. */
+const REPLICA_LOOK_MS = 2_000;
+
+/** What a row source works with. */
+export interface RowSourceOptions {
+  readonly run: RunOptions;
+  readonly state: DatabaseState;
+  /** An admin pool of the primary's database. */
+  readonly admin: Sql;
+  readonly board: StatusBoard;
+  readonly health: RequestOutcomes;
+}
+
+/** Where a run reads the rows of one database: on the primary, or on a replica of it. */
+export class RowSource implements AsyncDisposable {
+  readonly session: SourceSession;
+  readonly clock: SourceClock;
+  /** Null where rows are read on the primary. */
+  readonly #standby: StandbyClock | null = null;
+  /** Where the storage of tables is described: where their rows are read. */
+  readonly #catalog: Sql;
+
+  constructor(private readonly options: RowSourceOptions) {
+    const { run, state: { database, mapping } } = options;
+    const { server } = mapping.catalog;
+    const sessions = { lookups: 4, builders: run.bulkConcurrency + 1, loaders: run.loadWorkers };
+    if (run.postgresReplica === null) {
+      this.session = new SourceSession(run.postgres, database, sessions, null, server);
+      this.clock = new ServerClock(this.session);
+      this.#catalog = options.admin;
+      return;
+    }
+    const replica = { options: run.postgresReplica, systemIdentifier: server.systemIdentifier };
+    this.session = new SourceSession(run.postgres, database, sessions, replica, server);
+    this.#standby = new StandbyClock(this.session, replica, this.onFault);
+    this.clock = this.#standby;
+    this.#catalog = connectPostgres(replica.options, {
+      database,
+      purpose: "describe",
+      max: 1,
+      kind: "admin",
+    });
+  }
+
+  /** Tells of what failed and is tried again. What compares documents asks the search engine, too. */
+  readonly onFault: OnFault = (fault) => {
+    const { board, health, state } = this.options;
+    const subject = `comparisons of ${state.database}`;
+    if (isOfSearch(fault)) health.failed(subject, fault, new Date());
+    board.retry(fault);
+    if (isOfSearch(fault)) return () => health.succeeded(subject);
+  };
+
+  /** Why documents cannot be read from the replica; null where they can, or where there is none. */
+  get problem(): string | null {
+    return this.#standby?.problem ?? null;
+  }
+
+  /** Reads the description of a table anew. @throws PgsyncError SOURCE_CHANGED where it is gone; postgres.js' errors */
+  async describe(relation: Relation): Promise<Relation> {
+    const catalog = await readCatalog(this.#catalog, [relation]);
+    const found = catalog.relation(relation);
+    if (found !== null) return found;
+    throw new PgsyncError("SOURCE_CHANGED", `Table "${relation.schema}"."${relation.table}" is gone.`);
+  }
+
+  /** As `SourceSession.untilDone`. */
+  async untilDone<T>(work: () => Promise<T>, doing: string, signal: AbortSignal): Promise<T> {
+    return await this.session.untilDone(work, doing, this.onFault, signal);
+  }
+
+  /** Looks at the replica, where there is one, until the signal. @param onUnfit told that it is none any more */
+  async watch(onUnfit: (error: PgsyncError) => void, signal: AbortSignal): Promise<void> {
+    const standby = this.#standby;
+    if (standby === null) return;
+    while (!signal.aborted) {
+      await delayOrAbort(REPLICA_LOOK_MS, signal);
+      try {
+        if (!signal.aborted) await standby.check();
+      } catch (error) {
+        if (error instanceof PgsyncError && error.code === "REPLICA_UNFIT") onUnfit(error);
+        logger.debug("the replica could not be looked at: {error}", { error });
+      }
+    }
+  }
+
+  /** Closes all sessions; statements under way are cut off. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.session[Symbol.asyncDispose]();
+    if (this.#catalog !== this.options.admin) await this.#catalog.end({ timeout: 0 });
+  }
+}
