@@ -30,8 +30,11 @@ export function leaveOut(point: FaultPoint): Disposable {
   return { [Symbol.dispose]: () => void leftOut.delete(point) };
 }
 
-/** A place on the way of a change or of a chunk of the initial load, in the order in which they are come to. */
-export type Milestone =
+/** A place where a process can be killed or frozen. */
+export type Milestone = WayMilestone | ResyncMilestone;
+
+/** One on the way of a change or of a chunk of the initial load, in the order in which they are come to. */
+export type WayMilestone =
   /** Documents are built, and nothing of them is sent. */
   | "built"
   /** A request is about to be sent. */
@@ -46,6 +49,19 @@ export type Milestone =
   | "before-checkpoint"
   /** The position is stored, and the server is not told. */
   | "before-confirm";
+
+/** One between a loss and the load that mends it, in the order in which they are come to. */
+export type ResyncMilestone =
+  /** The file tells of the loss, and that it is being mended. */
+  | "loss-noted"
+  /** The slot is given up. */
+  | "slot-dropped"
+  /** Indices count as not loaded, and hold no document that could not be written again. */
+  | "indices-unloaded"
+  /** The file is as new. */
+  | "file-emptied"
+  /** The new slot is there, and its position is not stored. */
+  | "slot-made";
 
 let onReached: (milestone: Milestone) => void = () => {};
 

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { test } from "node:test";
 import { PROJECT } from "../../scripts/project.ts";
-import type { Milestone } from "../../src/fault_points.ts";
+import type { WayMilestone } from "../../src/fault_points.ts";
 import { useElasticsearch } from "../support/elasticsearch.ts";
 import { eventually } from "../support/eventually.ts";
 import { pgsyncHome } from "../support/pgsync_process.ts";
@@ -22,7 +22,7 @@ const ITEMS = 700 * KILLS;
 const SEED = Number(process.env["PGSYNC_TEST_SEED"] ?? Date.now() % 1_000_000);
 
 /** Each with the part of a run in which it is come to. */
-const MILESTONES: Readonly<Record<Milestone, "load" | "stream" | "both">> = {
+const MILESTONES: Readonly<Record<WayMilestone, "load" | "stream" | "both">> = {
   "built": "both",
   "before-bulk": "both",
   "after-bulk": "both",

@@ -1,6 +1,7 @@
 import type { Checkpoint } from "../../checkpoint/checkpoint.ts";
 import { checkMeta, indexDefinition, markUnloaded } from "../../documents/index_setup.ts";
 import { newestVersionAt } from "../../documents/version_clock.ts";
+import { reached } from "../../fault_points.ts";
 import type { Sql } from "../../postgres/connect.ts";
 import { quoteQualified } from "../../postgres/quote.ts";
 import { readWalEnd } from "../../replication/history.ts";
@@ -73,9 +74,12 @@ export async function makeMissing(
       report(`index "${definition.alias}" will be loaded anew`);
     }
     await forgetLostHistory(admin, definitions, search, report, signal);
+    reached("indices-unloaded");
     checkpoint.reset();
     checkpoint.adopt(identityOf(state));
+    reached("file-emptied");
     const begin = await createSlot(admin, { name: state.slotName, database: state.database });
+    reached("slot-made");
     // So that a copy of the file that is made from now on is known to be one.
     checkpoint.savePosition(begin);
     report(`created the replication slot "${state.slotName}"`);

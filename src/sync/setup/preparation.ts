@@ -2,6 +2,7 @@ import { checkServer } from "../../catalog/checks.ts";
 import type { Checkpoint } from "../../checkpoint/checkpoint.ts";
 import type { ErrorCode } from "../../errors/codes.ts";
 import { PgsyncError } from "../../errors/error.ts";
+import { reached } from "../../fault_points.ts";
 import { errorContext, type Sql } from "../../postgres/connect.ts";
 import { postgresError } from "../../postgres/errors.ts";
 import { inspectSlot, isHeldBy } from "../../replication/slot.ts";
@@ -196,9 +197,11 @@ export class Preparation {
       const sentence =
         `The slot "${slotName}" is given up, and the documents are loaded anew (${loss.code}): ${loss.message}`;
       recordMending(loss, checkpoint);
+      reached("loss-noted");
       this.options.onLoss(loss, sentence);
       // Where we have just let go of it, the server may take a moment to see that.
       await (isOurs ? dropSlot(admin, slotName) : dropSlot(admin, slotName, 0));
+      reached("slot-dropped");
     } catch (thrown) {
       const error = postgresError(thrown, errorContext(admin, `drop the replication slot "${slotName}"`));
       if (error.code !== "SLOT_ACTIVE") throw error;
