@@ -2,8 +2,11 @@ import { getLogger } from "@logtape/logtape";
 import { PgsyncError } from "../errors/error.ts";
 import { connectPostgres, type Sql } from "../postgres/connect.ts";
 import { sqlStateOf } from "../postgres/errors.ts";
+import { onlyServer } from "../postgres/server_identity.ts";
 import { addressOf } from "../postgres/socket.ts";
 import type { StreamIdentity } from "./diagnosis.ts";
+import type { Lsn } from "./lsn.ts";
+import { inspectSlot } from "./slot.ts";
 
 const CANNOT_CONNECT_NOW = "57P03";
 const LOOK_AGAIN_MS = 1_000;
@@ -29,7 +32,9 @@ export class ShutdownSentinel {
     private readonly stream: StreamIdentity,
     private readonly onShutdown: (error: PgsyncError) => void,
   ) {
-    this.#sql = connectPostgres(stream.options, {
+    const { options, server } = stream;
+    this.#sql = connectPostgres(options, {
+      ...(server === undefined ? {} : { admit: onlyServer(options, server) }),
       database: stream.database,
       purpose: "sentinel",
       max: 1,
@@ -41,6 +46,11 @@ export class ShutdownSentinel {
       },
     });
     this.look();
+  }
+
+  /** How far the stream's slot has been confirmed; null where there is none. @throws PgsyncError SERVER_CHANGED; postgres.js' errors */
+  async confirmed(): Promise<Lsn | null> {
+    return (await inspectSlot(this.#sql, this.stream.slot))?.confirmedFlushLsn ?? null;
   }
 
   /** Asks the server whether it still serves. */

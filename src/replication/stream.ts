@@ -87,6 +87,8 @@ export class ReplicationStream {
 
   #state: "open" | "stopping" | "closed" = "open";
   #paused = false;
+  /** The server is told nothing before. */
+  #hasBegun = false;
   #written: Lsn;
   #confirmed: Lsn;
   #lastInboundAt = performance.now();
@@ -106,6 +108,7 @@ export class ReplicationStream {
       ...{ database, purpose: "stream", max: 1, kind: "replication" },
       ...(server === undefined ? {} : { admit: onlyServer(options, server) }),
     });
+    let stream: ReplicationStream | null = null;
     try {
       const found = await readStreamServer(sql, settings.slot);
       refusePosition(found, settings);
@@ -118,8 +121,11 @@ export class ReplicationStream {
       }
       const timings = livenessTimings(walSenderTimeoutMs);
       const connection = { sql, duplex, socket: backendOfQuery(query)?.socket };
-      return new ReplicationStream(settings, connection, timings, found);
+      stream = new ReplicationStream(settings, connection, timings, found);
+      await stream.#begin();
+      return stream;
     } catch (error) {
+      await stream?.stop();
       await sql.end({ timeout: 0 });
       throw await classifyStreamError(error, settings, false);
     }
@@ -151,9 +157,23 @@ export class ReplicationStream {
     duplex.on("close", () => this.#onEnd());
     this.#statusTimer = setInterval(() => this.#onTimer(), timings.statusIntervalMs);
     this.#sentinel = new ShutdownSentinel(settings, (error) => this.#fail(error));
+    this.pause();
+  }
+
+  /**
+   * Begins to speak and to deliver, unless somebody else has followed the slot after its position was read, and left it before it was ours: what
+   * he has confirmed the server passes over, and says nothing. This is the last moment to see it: our position moves beyond his with the first
+   * message, and releases of before August 2025 take the slot back to the position of our first status.
+   *
+   * @throws PgsyncError CHECKPOINT_BEHIND; as `closed` rejects; postgres.js' errors
+   */
+  async #begin(): Promise<void> {
+    const confirmed = await Promise.race([this.#sentinel.confirmed(), this.closed.then(() => null)]);
+    refusePosition({ ...this.server, confirmed }, this.#settings);
+    this.#hasBegun = true;
     this.#sendStatus(false);
-    settings.onConnect?.();
-    if (settings.startPaused) this.pause();
+    this.#settings.onConnect?.();
+    if (!this.#settings.startPaused) this.resume();
   }
 
   /** The last position that was confirmed. */
@@ -265,7 +285,9 @@ export class ReplicationStream {
   }
 
   #sendStatus(askForReply: boolean): void {
-    if (this.#state !== "open" || this.#duplex.writableEnded || this.#duplex.destroyed) return;
+    if (!this.#hasBegun || this.#state !== "open" || this.#duplex.writableEnded || this.#duplex.destroyed) {
+      return;
+    }
     // What is confirmed was received, also where the position came from a checkpoint.
     if (this.#written < this.#confirmed) this.#written = this.#confirmed;
     this.#lastStatusAt = performance.now();

@@ -229,6 +229,33 @@ for (const major of [15, 17] as const) {
         assert.equal((await inspectSlot(sql, source.slot))?.confirmedFlushLsn, recorder.position);
       }));
 
+    test("whoever is overtaken between its look at the slot and the start of its session is told, and the slot keeps its place", () =>
+      withSource(async (source) => {
+        const { sql, options, slot } = source;
+        const startLsn = (await inspectSlot(sql, slot))?.confirmedFlushLsn ?? 0n;
+        await sql`INSERT INTO public.book VALUES (1, 'i1', NULL, NULL)`;
+        const proxy = await startTcpProxy(`tcp://${options.host}:${options.port}`);
+        const behind = { ...source, options: { ...options, port: Number(new URL(proxy.url).port) } };
+        const held = proxy.holdBack(/START_REPLICATION/);
+        const overtaken = new Recorder();
+        const starting = startStream(behind, overtaken, { startLsn });
+        starting.catch(() => {});
+        await held.caught;
+
+        const recorder = new Recorder();
+        const other = await startStream(source, recorder, { startLsn });
+        await recorder.takeCommits(1);
+        other.confirm(recorder.position);
+        await other.stop();
+        await held.release();
+
+        await assert.rejects(starting, { code: "CHECKPOINT_BEHIND" });
+        assert.equal(overtaken.messages.length, 0);
+        await eventually(async () => assert.equal((await inspectSlot(sql, slot))?.active, false));
+        assert.equal((await inspectSlot(sql, slot))?.confirmedFlushLsn, recorder.position);
+        await proxy.stop();
+      }));
+
     test("keepalives tell how far the server is while nothing of ours happens", () =>
       withSource(async (source) => {
         const recorder = new Recorder();
