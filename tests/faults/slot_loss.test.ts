@@ -206,7 +206,15 @@ describe("A checkpoint file of before", () => {
       }
       isLoss("CHECKPOINT_BEHIND", await failureOf(bench));
     }
+    await eventually(async () => {
+      const rows = await bench.sql`
+        SELECT FROM pg_replication_slots
+        WHERE slot_name = ${slotOf(bench)} AND clock_timestamp() - inactive_since > interval '35 s'`;
+      assert.equal(rows.length, 1);
+    }, { what: "the slot to be free for long", timeout: 60_000 });
+    const began = performance.now();
     await bench.runOnce({ bootstrap: false, onSlotLoss: "resync" });
+    assert.ok(performance.now() - began < 30_000, "it is not looked for longer who follows the slot");
     await bench.assertEqual("after another load");
     const [now] = await bench.sql<{ lsn: string }[]>`
       SELECT restart_lsn::text AS lsn FROM pg_replication_slots WHERE slot_name = ${slotOf(bench)}`;

@@ -13,6 +13,7 @@ import {
   shouldAskForReply,
 } from "../../src/replication/liveness.ts";
 import type { Lsn } from "../../src/replication/lsn.ts";
+import { ABANDONED_AFTER_MS } from "../../src/replication/slot_drop.ts";
 
 test("we speak three times within wal_sender_timeout, at least every 10 s, and listen twice as long", () => {
   assert.deepEqual(livenessTimings(60_000), { statusIntervalMs: 10_000, inboundLimitMs: 120_000 });
@@ -70,6 +71,11 @@ test("what is waited for is what the table of errors says to be tried again", ()
     .filter(([, { next, onceConnected = next }]) => onceConnected === "retry")
     .map(([code]) => code);
   assert.deepEqual(Object.keys(RECONNECT).filter((code) => !retried.includes(code)), []);
+});
+
+test("a slot counts as abandoned when a run that was cut off would have come back to it", () => {
+  const { leastMs = 0, capMs = Infinity } = RECONNECT.POSTGRES_UNREACHABLE ?? {};
+  assert.ok(ABANDONED_AFTER_MS > leastMs + capMs);
 });
 
 /** What a session ended by. */

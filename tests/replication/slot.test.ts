@@ -10,7 +10,7 @@ import {
   slotActiveError,
   type SlotState,
 } from "../../src/replication/slot.ts";
-import { dropSlot } from "../../src/replication/slot_drop.ts";
+import { dropSlot, refuseFollowed } from "../../src/replication/slot_drop.ts";
 import { databaseOf, optionsOf } from "../postgres/options.ts";
 import { eventually } from "../support/eventually.ts";
 import { ownPostgres, usePostgres } from "../support/postgres.ts";
@@ -127,6 +127,32 @@ for (const major of [15, 17] as const) {
       await stream.stop();
       assert.equal(await dropSlot(source.sql, source.slot), true);
       await assert.rejects(startStream(source, new Recorder()), { code: "SLOT_MISSING" });
+      await source.sql.end({ timeout: 1 });
+    });
+
+    test("a slot is left to whoever follows it, or comes back to it in time", async () => {
+      const { url } = await (await usePostgres(major)).createDatabase();
+      const source = await newSource(url, "CREATE TABLE public.book (id int PRIMARY KEY)", ["book"]);
+      const { sql, slot } = source;
+      const stream = await startStream(source, new Recorder());
+      await stream.stop();
+      const refusing = refuseFollowed(sql, slot, 60_000);
+      const back = await startStream(source, new Recorder());
+      await assert.rejects(refusing, { code: "SLOT_ACTIVE" });
+      await back.stop();
+      await eventually(async () => assert.equal((await inspectSlot(sql, slot))?.active, false));
+
+      // From 17 on the server tells since when it is free.
+      if (major >= 17) {
+        await eventually(async () => {
+          const rows = await sql`SELECT FROM pg_replication_slots
+            WHERE slot_name = ${slot} AND clock_timestamp() - inactive_since > interval '3 s'`;
+          assert.equal(rows.length, 1);
+        });
+      }
+      const began = performance.now();
+      await refuseFollowed(sql, slot, 3_000);
+      assert.equal(performance.now() - began < 2_900, major >= 17);
       await source.sql.end({ timeout: 1 });
     });
 

@@ -6,7 +6,12 @@ import { reached } from "../../fault_points.ts";
 import { errorContext, type Sql } from "../../postgres/connect.ts";
 import { postgresError } from "../../postgres/errors.ts";
 import { inspectSlot, isHeldBy } from "../../replication/slot.ts";
-import { dropSlot, refuseFollowed } from "../../replication/slot_drop.ts";
+import {
+  ABANDONED_AFTER_MS,
+  dropSlot,
+  refuseFollowed,
+  USELESS_AFTER_MS,
+} from "../../replication/slot_drop.ts";
 import { orAborted } from "../../retry/abort.ts";
 import type { SearchClient } from "../../search/client.ts";
 import { describeIndex } from "../../search/index.ts";
@@ -192,7 +197,9 @@ export class Preparation {
       await this.options.hold?.release();
       // Another process may have made it, or come back to it in a moment. Nobody follows one that is lost.
       if (going === null && slot !== null && !isOurs && loss.code !== "SLOT_LOST") {
-        await refuseFollowed(admin, slotName);
+        // Behind the slot is who has not followed it last: another has, who may be cut off, and could go on with it.
+        const isOfUse = loss.code === "CHECKPOINT_BEHIND";
+        await refuseFollowed(admin, slotName, isOfUse ? ABANDONED_AFTER_MS : USELESS_AFTER_MS);
       }
       const sentence =
         `The slot "${slotName}" is given up, and the documents are loaded anew (${loss.code}): ${loss.message}`;
