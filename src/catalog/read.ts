@@ -1,6 +1,7 @@
-import type { Sql, TransactionSql } from "postgres";
+import type { ReservedSql, Sql } from "postgres";
 import { z } from "zod";
 import { PgsyncError } from "../errors/error.ts";
+import { type Session, transactionOn } from "../postgres/session.ts";
 import type { QualifiedName } from "../schema/tree.ts";
 import { buildRelations, makeCatalog } from "./build.ts";
 import * as queries from "./queries.ts";
@@ -33,27 +34,39 @@ const OLDEST_VERSION = 130000;
  *   role may not read the cluster's identity (everybody may, unless the right was revoked)
  */
 export async function readCatalog(sql: Sql, names: readonly QualifiedName[]): Promise<Catalog> {
-  return await sql.begin("isolation level repeatable read read only", async (transaction) => {
-    await settle(transaction);
-    const server = await readServerIn(transaction);
-    const relations = await readWithViews(transaction, names);
-    const complete = names.every((name) =>
-      relations.some((relation) => relation.schema === name.schema && relation.table === name.table)
-    );
-    const candidates = complete ? relations : await read(transaction, queries.ALL_NAMES, nameRow);
-    return makeCatalog(server, relations, candidates);
-  });
+  return await sql.begin(TRANSACTION, (transaction) => readIn(transaction, names));
+}
+
+/** As `readCatalog`, on one connection that is reserved: its server was asked something before. */
+export async function readCatalogOn(
+  reserved: ReservedSql,
+  names: readonly QualifiedName[],
+): Promise<Catalog> {
+  return await transactionOn(reserved, TRANSACTION, () => readIn(reserved, names));
+}
+
+const TRANSACTION = "isolation level repeatable read read only";
+
+async function readIn(transaction: Session, names: readonly QualifiedName[]): Promise<Catalog> {
+  await settle(transaction);
+  const server = await readServerIn(transaction);
+  const relations = await readWithViews(transaction, names);
+  const complete = names.every((name) =>
+    relations.some((relation) => relation.schema === name.schema && relation.table === name.table)
+  );
+  const candidates = complete ? relations : await read(transaction, queries.ALL_NAMES, nameRow);
+  return makeCatalog(server, relations, candidates);
 }
 
 /**
  * An empty search_path makes the server qualify the types it prints; compilation would cost more than all the
  * statements together.
  */
-async function settle(transaction: TransactionSql): Promise<void> {
+async function settle(transaction: Session): Promise<void> {
   await transaction.unsafe("set local search_path = ''; set local jit = off");
 }
 
-async function readServerIn(transaction: TransactionSql): Promise<ServerFacts> {
+async function readServerIn(transaction: Session): Promise<ServerFacts> {
   const [{ version_number: versionNumber, version } = { version_number: 0, version: "?" }] = z.array(
     z.object({ version_number: z.coerce.number(), version: z.string() }),
   ).parse(
@@ -89,7 +102,7 @@ async function readServerIn(transaction: TransactionSql): Promise<ServerFacts> {
 }
 
 async function readWithViews(
-  transaction: TransactionSql,
+  transaction: Session,
   names: readonly QualifiedName[],
 ): Promise<Relation[]> {
   const named = await readRelationsIn(transaction, names);
@@ -108,7 +121,7 @@ async function readWithViews(
   });
 }
 
-async function readRelationsIn(transaction: TransactionSql, names: readonly QualifiedName[]) {
+async function readRelationsIn(transaction: Session, names: readonly QualifiedName[]) {
   const asked = JSON.stringify(names.map(({ schema, table }) => ({ schema, table })));
   const relations = await read(transaction, queries.RELATIONS, relationRow, asked);
   const oids = oidArray(relations);
@@ -132,7 +145,7 @@ function oidArray(rows: readonly { readonly oid: number }[]): string {
  * nor what was learnt of array types matters.
  */
 async function read<Row>(
-  transaction: TransactionSql,
+  transaction: Session,
   statement: string,
   row: z.ZodType<Row>,
   ...parameters: string[]
@@ -147,7 +160,7 @@ async function read<Row>(
 }
 
 async function readOne<Row>(
-  transaction: TransactionSql,
+  transaction: Session,
   statement: string,
   row: z.ZodType<Row>,
 ): Promise<Row> {

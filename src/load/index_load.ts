@@ -31,7 +31,7 @@ export interface IndexLoadOptions {
   /** Roots in a chunk, about. */
   readonly chunkRows: number;
   /** Reads the root's description anew: its storage may have been rewritten. */
-  readonly describeRoot: () => Promise<Relation>;
+  readonly describeRoot: (signal: AbortSignal) => Promise<Relation>;
   /** Waits until another chunk may be begun. */
   readonly mayGoOn: (signal: AbortSignal) => Promise<void>;
   /** Waits until the load may be finished: as long as the slot may be ours. */
@@ -205,7 +205,7 @@ export class IndexLoad {
     const describe = async () => {
       // A rewrite that the chunks were not yet read behind would be known of here, and missed when they are.
       await clock.catchUp(signal);
-      return await describeRoot();
+      return await describeRoot(signal);
     };
     return await session.untilDone(describe, "read its catalog", onFault, signal);
   }

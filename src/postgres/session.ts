@@ -116,6 +116,30 @@ async function inTransaction(
   }
 }
 
+/**
+ * Runs a transaction on a connection that is reserved already, by `reserve` of a safe pool.
+ *
+ * @param options of BEGIN
+ * @throws what `work` throws; postgres.js' errors
+ */
+export async function transactionOn<T>(
+  sql: postgres.ReservedSql,
+  options: string,
+  work: () => Promise<T>,
+): Promise<T> {
+  await sql.unsafe(`BEGIN ${options}`);
+  try {
+    const result = await work();
+    await sql.unsafe("COMMIT");
+    return result;
+  } catch (error) {
+    await sql.unsafe("ROLLBACK").catch((second) => {
+      logger.debug("a transaction could not be rolled back: {error}", { error: second });
+    });
+    throw error;
+  }
+}
+
 /** As postgres.js does: the queries of an array are awaited together. */
 async function collect(value: unknown): Promise<unknown> {
   const settled: unknown = await value;

@@ -178,7 +178,7 @@ async function openOne(
     memory,
     workers: run.loadWorkers,
     chunkRows: run.loadChunkRows,
-    describeRoot: () => source.describe(mapped.root.relation),
+    describeRoot: (signal) => source.describe(mapped.root.relation, signal),
     mayGoOn: async (signal) => {
       await unlessReplaced(replaced, signal);
       await limit.allowsLoad(signal);

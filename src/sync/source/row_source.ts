@@ -1,6 +1,6 @@
 import { getLogger } from "@logtape/logtape";
-import { readCatalog } from "../../catalog/read.ts";
-import type { Relation } from "../../catalog/types.ts";
+import { readCatalog, readCatalogOn } from "../../catalog/read.ts";
+import type { Catalog, Relation } from "../../catalog/types.ts";
 import { ServerClock } from "../../documents/server_clock.ts";
 import type { SourceClock } from "../../documents/source_clock.ts";
 import { SourceSession } from "../../documents/source_session.ts";
@@ -22,11 +22,11 @@ const REPLICA_LOOK_MS = 2_000;
 
 /** What a row source works with. */
 export interface RowSourceOptions {
-  readonly run: RunOptions;
-  readonly state: DatabaseState;
+  readonly run: Pick<RunOptions, "postgres" | "postgresReplica" | "bulkConcurrency" | "loadWorkers">;
+  readonly state: Pick<DatabaseState, "database" | "mapping">;
   /** An admin pool of the primary's database. */
   readonly admin: Sql;
-  readonly board: StatusBoard;
+  readonly board: Pick<StatusBoard, "retry">;
   readonly health: RequestOutcomes;
 }
 
@@ -75,12 +75,29 @@ export class RowSource implements AsyncDisposable {
     return this.#standby?.problem ?? null;
   }
 
-  /** Reads the description of a table anew. @throws PgsyncError SOURCE_CHANGED where it is gone; postgres.js' errors */
-  async describe(relation: Relation): Promise<Relation> {
-    const catalog = await readCatalog(this.#catalog, [relation]);
+  /**
+   * Reads the description of a table anew, as it is after all that the clock has waited for.
+   *
+   * @throws PgsyncError SOURCE_CHANGED where it is gone, REPLICA_BEHIND, REPLICA_UNFIT; postgres.js' errors; the signal's reason
+   */
+  async describe(relation: Relation, signal: AbortSignal): Promise<Relation> {
+    const catalog = await this.#read(relation, signal);
     const found = catalog.relation(relation);
     if (found !== null) return found;
     throw new PgsyncError("SOURCE_CHANGED", `Table "${relation.schema}"."${relation.table}" is gone.`);
+  }
+
+  async #read(relation: Relation, signal: AbortSignal): Promise<Catalog> {
+    const { admin } = this.options;
+    if (this.#catalog === admin) return await readCatalog(admin, [relation]);
+    const reserved = await this.#catalog.reserve();
+    try {
+      // A name may lead to several standbys, and to another one here than where the clock has asked.
+      await this.clock.now(reserved, signal);
+      return await readCatalogOn(reserved, [relation]);
+    } finally {
+      reserved.release();
+    }
   }
 
   /** As `SourceSession.untilDone`. */
