@@ -80,7 +80,9 @@ export const ERRORS = {
   POSTGRES_BUSY: {
     meaning:
       "PostgreSQL could not carry out a statement at this moment: a lock, a conflict, or a lack of resources.",
-    remedy: "None needed: it is tried again. If it lasts, look at the server's locks, connections and disk.",
+    remedy:
+      "None needed: it is tried again. (A start that ends with it is to be made again.) If it lasts, look at the server's locks, " +
+      "connections and disk.",
     next: "retry",
     exitCode: EXIT.connection,
   },
@@ -225,7 +227,8 @@ export const ERRORS = {
     meaning:
       "Another server answers than the one that was followed: a standby was promoted, or it is another cluster.",
     remedy:
-      "None needed where a standby was promoted: all sessions are opened anew, and the documents are compared.",
+      "None needed where a standby was promoted: all sessions are opened anew, and the documents are compared. A start that ends " +
+      "with it is to be made again.",
     next: "retry",
     exitCode: EXIT.connection,
   },

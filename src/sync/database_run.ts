@@ -280,7 +280,8 @@ export class DatabaseRun {
   }
 
   /**
-   * Carries out what a start was judged to need. A run that is to stay waits for a search engine that has only begun to start, or is away again.
+   * Carries out what a start was judged to need. A run that is to stay waits for a search engine that has only begun to start, or is away again,
+   * and for PostgreSQL, which may be away by then, or another server.
    *
    * @param judged null: it has to be read and judged anew
    */
@@ -291,7 +292,12 @@ export class DatabaseRun {
   ): Promise<DatabaseState> {
     const { health, board, run } = this.shared;
     let known = judged;
+    let hasWaited = judged === null;
+    // Its sessions may be those of a server that is gone.
+    let isStale = false;
     const prepare = async () => {
+      if (isStale) await this.#reconnect();
+      isStale = false;
       // After a wait the tables may be others, and part of what is missing may be made already.
       const state = known?.state ?? await this.#readAgain(checkpoint, run.bootstrap, signal);
       const loss = known === null
@@ -301,10 +307,14 @@ export class DatabaseRun {
       return await this.#preparation.carryOut(this.#admin, state, loss, checkpoint, signal);
     };
     if (!daemon) return await prepare();
-    const mayWait = (fault: PgsyncError) => isOfSearch(fault) && isTemporary(fault);
+    // A start that PostgreSQL has in its way from the beginning is told at once. What has waited goes on like a run that is under way.
+    const mayWait = (fault: PgsyncError) =>
+      hasWaited ? this.#mayPass(fault) : isOfSearch(fault) ? isTemporary(fault) : GONE.has(fault.code);
     using told = health.part();
     const onFault = (fault: PgsyncError) => {
-      told.failed(`indices of ${this.database}`, fault, new Date());
+      hasWaited = true;
+      isStale = !isOfSearch(fault);
+      if (!isStale) told.failed(`indices of ${this.database}`, fault, new Date());
       board.retry(fault);
     };
     return await patiently(prepare, toPgsyncError, onFault, signal, mayWait);
@@ -355,12 +365,20 @@ export class DatabaseRun {
       checkpoint.adopt(identityOf(state));
       return { state, changed: await orAborted(changedDocuments(this.#admin, state, checkpoint), signal) };
     };
-    const mayPass = (fault: PgsyncError) => {
-      // Where another process has the slot, this one lets go of everything.
-      if (this.hold !== null && fault.code === "SLOT_ACTIVE") return false;
-      return isTemporary(fault, fault.nextOnceConnected) || PASSING.has(fault.code);
-    };
-    return await patiently(read, toPgsyncError, (fault) => board.retry(fault), signal, mayPass);
+    return await patiently(
+      read,
+      toPgsyncError,
+      (fault) => board.retry(fault),
+      signal,
+      (fault) => this.#mayPass(fault),
+    );
+  }
+
+  /** Whether it may be another time, with new sessions, after it was connected once. */
+  #mayPass(fault: PgsyncError): boolean {
+    // Where another process has the slot, this one lets go of everything.
+    if (this.hold !== null && fault.code === "SLOT_ACTIVE") return false;
+    return isTemporary(fault, fault.nextOnceConnected) || PASSING.has(fault.code);
   }
 }
 
@@ -368,6 +386,9 @@ export class DatabaseRun {
 function isChanged(state: DatabaseState): boolean {
   return state.publication !== null && unpublishedTables(state).length > 0;
 }
+
+/** The server is away, or another one. */
+const GONE: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["SERVER_CHANGED", "POSTGRES_UNREACHABLE"]);
 
 /** What passes when all sessions are opened anew. */
 const PASSING: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["SERVER_CHANGED"]);

@@ -3,9 +3,13 @@ import assert from "node:assert/strict";
 import { rmSync } from "node:fs";
 import { describe, it } from "node:test";
 import type { PostgresServer } from "../../scripts/servers/postgres.ts";
+import type { ErrorCode } from "../../src/errors/codes.ts";
+import { SEARCH_DEFAULTS } from "../../src/search/options.ts";
 import { Bench } from "../integration/support.ts";
+import { useElasticsearch } from "../support/elasticsearch.ts";
 import { eventually } from "../support/eventually.ts";
 import { databasesOf, ownPostgres, ownStandby, withDatabase } from "../support/postgres.ts";
+import { startTcpProxy } from "../support/tcp_proxy.ts";
 import { Vandal } from "../verify/damage.ts";
 import {
   BOOKS,
@@ -206,5 +210,78 @@ describe("Another cluster", () => {
     await bench.runOnce({ bootstrap: false });
     await bench.assertEqual("as it was");
     assert.equal(loads(bench), loaded, "nothing was loaded anew");
+  });
+});
+
+/** A start that was judged, and waits for the search engine. */
+async function openWaiting(primary: PostgresServer) {
+  const proxy = await startTcpProxy((await useElasticsearch()).url);
+  const search = { ...SEARCH_DEFAULTS, urls: [proxy.url] };
+  const { bench, name } = await openNamed(primary, { search });
+  await proxy.shut();
+  bench.start();
+  await eventually(() => {
+    const [status] = bench.synchronizer.status().databases;
+    // Where the slot is watched, the start has been judged: one that cannot be ends.
+    assert.ok(faults(bench).includes("SEARCH_UNREACHABLE") && (status?.stream.server ?? 0n) > 0n);
+  }, { what: "the start to wait", timeout: 60_000 });
+  return { bench, name, proxy };
+}
+
+/** Waits until a run that goes on has told of an error. */
+async function told(bench: Bench, code: ErrorCode): Promise<void> {
+  await eventually(() => assert.ok(faults(bench).includes(code), faults(bench).join()), {
+    what: `the run to tell of ${code}`,
+    timeout: 60_000,
+  });
+}
+
+describe("While a start waits for the search engine", () => {
+  it("a failover is waited for, and the promoted standby followed", async () => {
+    const primary = await ownPostgres({ major: 15 });
+    const standby = await ownStandby(primary);
+    const { bench, name, proxy } = await openWaiting(primary);
+    await using _stop = { [Symbol.asyncDispose]: () => proxy.stop() };
+    await using _bench = bench;
+    // Where the test fails before that: nobody could drop the database on a server that is dead.
+    using _lead = { [Symbol.dispose]: () => name.lead(standby.url) };
+    await replayed(standby, primary);
+    await primary.kill();
+    await proxy.open();
+    await told(bench, "POSTGRES_UNREACHABLE");
+    await promote(standby);
+    name.lead(standby.url);
+    name.cut();
+    await bench.assertSettled("on the promoted standby");
+    const expected: ErrorCode[] = ["SEARCH_UNREACHABLE", "POSTGRES_UNREACHABLE", "SERVER_CHANGED"];
+    assert.ok(faults(bench).every((code) => expected.includes(code)), faults(bench).join());
+    await bench.stop();
+  });
+
+  it("a restart of PostgreSQL is waited for, and what is in the way after it", async () => {
+    const server = await ownPostgres();
+    const { bench, name, proxy } = await openWaiting(server);
+    await using _stop = { [Symbol.asyncDispose]: () => proxy.stop() };
+    await using _bench = bench;
+    await name.shut();
+    await server.halt();
+    await proxy.open();
+    await told(bench, "POSTGRES_UNREACHABLE");
+    await server.start();
+    const there = superuser({ ...server, url: withDatabase(server.url, bench.database.name) });
+    await there.begin(async (transaction) => {
+      await transaction`LOCK TABLE book`;
+      await name.open();
+      await eventually(async () => {
+        // As a lock_timeout would, at once. (A transaction sees pg_stat_activity as it was when it first asked.)
+        await bench.sql`
+          SELECT pg_cancel_backend(pid) FROM pg_stat_activity
+          WHERE application_name = 'pgsync admin' AND wait_event_type = 'Lock'`;
+        assert.ok(faults(bench).includes("POSTGRES_BUSY"), faults(bench).join());
+      }, { what: "the run to meet the lock", timeout: 60_000 });
+    });
+    await there.end();
+    await bench.assertSettled("after the restart");
+    await bench.stop();
   });
 });
