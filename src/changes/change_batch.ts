@@ -1,3 +1,4 @@
+import type { KnownCommit } from "../checkpoint/types.ts";
 import type { ChangeSource } from "../mapping/change_sources.ts";
 import type { MappedDocument } from "../mapping/tree.ts";
 import type { Lsn } from "../replication/lsn.ts";
@@ -33,6 +34,8 @@ export class ChangeBatch implements ToSee {
   bytes = 0;
   /** All changes up to this position are in this batch or in earlier ones; null where no transaction ended in it. */
   position: Lsn | null = null;
+  /** The last transaction that has ended in it; null where none has. */
+  lastCommit: KnownCommit | null = null;
   /** Commit time of the oldest transaction in it, in milliseconds since 1970. */
   oldestCommit: number | null = null;
 

@@ -1,3 +1,4 @@
+import type { KnownCommit } from "../checkpoint/types.ts";
 import type { MappedDocument } from "../mapping/tree.ts";
 import type { RootKey } from "../documents/root_keys.ts";
 import type { Held, MemoryShare } from "../memory/share.ts";
@@ -24,8 +25,11 @@ export interface ChangePipelineOptions {
   readonly batchBytes: number;
   /** Holds the stream back, or lets it go on. */
   readonly holdBack: (paused: boolean) => void;
-  /** All changes before the position are acknowledged. Called with growing positions. */
-  readonly onPosition: (position: Lsn) => void;
+  /**
+   * All changes before the position are acknowledged. Called with growing positions, and the last transaction that has ended since the one before;
+   * null where none has.
+   */
+  readonly onPosition: (position: Lsn, lastCommit: KnownCommit | null) => void;
   /** A batch failed for good: nothing goes on. */
   readonly onFailure: (error: unknown) => void;
   readonly observe: SyncObserver;
@@ -35,6 +39,7 @@ export interface ChangePipelineOptions {
 /** What is kept of a batch that was begun, until all before it are done too. */
 interface UnderWay {
   readonly position: Lsn | null;
+  readonly lastCommit: KnownCommit | null;
   /** The batch, where it has documents compared; null when it is done. */
   comparing: ChangeBatch | null;
   done: boolean;
@@ -140,7 +145,7 @@ export class ChangePipeline {
     if (batch.hasWork) this.#begin(batch, held);
     else {
       held.release();
-      if (batch.position !== null) this.options.onPosition(batch.position);
+      if (batch.position !== null) this.options.onPosition(batch.position, batch.lastCommit);
     }
     if (this.isIdle) this.#onIdle();
   }
@@ -166,7 +171,8 @@ export class ChangePipeline {
     for (const { comparing } of this.#running()) if (comparing !== null) batch.awaits(comparing);
     held.resize(batch.bytes);
     const comparing = batch.reconcile.size > 0 ? batch : null;
-    const entry: UnderWay = { position: batch.position, comparing, done: false };
+    const { position, lastCommit } = batch;
+    const entry: UnderWay = { position, lastCommit, comparing, done: false };
     this.#underWay.push(entry);
     void this.#process(batch, entry, held);
   }
@@ -221,10 +227,12 @@ export class ChangePipeline {
   /** Moves the position over all batches from the oldest on that are done. */
   #advance(): void {
     let position: Lsn | null = null;
+    let lastCommit: KnownCommit | null = null;
     for (let first = this.#underWay[0]; first?.done === true; first = this.#underWay[0]) {
       this.#underWay.shift();
       position = first.position ?? position;
+      lastCommit = first.lastCommit ?? lastCommit;
     }
-    if (position !== null) this.options.onPosition(position);
+    if (position !== null) this.options.onPosition(position, lastCommit);
   }
 }

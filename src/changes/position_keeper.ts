@@ -1,4 +1,5 @@
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
+import type { KnownCommit } from "../checkpoint/types.ts";
 import { reached } from "../fault_points.ts";
 import type { Lsn } from "../replication/lsn.ts";
 
@@ -12,6 +13,8 @@ const STORE_EVERY_MS = 100;
 export class PositionKeeper {
   #acknowledged: Lsn;
   #stored: Lsn;
+  /** The last transaction before the acknowledged position, until that is stored. */
+  #lastCommit: KnownCommit | null = null;
   #timer: ReturnType<typeof setTimeout> | null = null;
   #storedAt = 0;
   #closed = false;
@@ -33,10 +36,20 @@ export class PositionKeeper {
     return this.#stored;
   }
 
-  /** Everything before `position` is acknowledged by the search engine. */
-  advance(position: Lsn): void {
+  /** The last transaction before the stored position; null where none is known. */
+  get lastCommit(): KnownCommit | null {
+    return this.checkpoint.lastCommit();
+  }
+
+  /**
+   * Everything before `position` is acknowledged by the search engine.
+   *
+   * @param lastCommit the last transaction before it, where one has ended since the position before
+   */
+  advance(position: Lsn, lastCommit: KnownCommit | null): void {
     if (position <= this.#acknowledged || this.#closed) return;
     this.#acknowledged = position;
+    this.#lastCommit = lastCommit ?? this.#lastCommit;
     if (this.#timer !== null) return;
     const wait = Math.max(0, this.#storedAt + STORE_EVERY_MS - performance.now());
     this.#timer = setTimeout(() => this.flush(), wait);
@@ -49,7 +62,8 @@ export class PositionKeeper {
     if (this.#acknowledged <= this.#stored) return;
     reached("before-checkpoint");
     try {
-      this.#stored = this.checkpoint.savePosition(this.#acknowledged);
+      this.#stored = this.checkpoint.savePosition(this.#acknowledged, this.#lastCommit);
+      this.#lastCommit = null;
     } catch (thrown) {
       this.onFailure(thrown);
       return;

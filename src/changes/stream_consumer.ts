@@ -1,8 +1,10 @@
+import type { KnownCommit } from "../checkpoint/types.ts";
 import type { Lsn } from "../replication/lsn.ts";
 import type { PgoutputMessage, RowChange } from "../replication/pgoutput_types.ts";
 import type { WalPlace } from "../replication/stream.ts";
 import type { ChangeCollector } from "./change_collector.ts";
 import type { ChangePipeline } from "./change_pipeline.ts";
+import type { ResumePoint } from "./resume_point.ts";
 import type { SyncObserver } from "../status/status.ts";
 
 type Operation = RowChange["kind"] | "truncate";
@@ -12,7 +14,7 @@ export class StreamConsumer {
   /** The transaction whose messages are arriving. */
   #transaction: { readonly id: number; readonly commitLsn: Lsn; readonly committedAt: number } | null = null;
   /** It is in the index already. */
-  #isDurable = false;
+  #isTaken = false;
   /** Row changes of this transaction by table and operation. */
   #counts = new Map<string, { table: string; operation: Operation; count: number }>();
   /** Commit time of the last transaction received, in milliseconds since 1970. */
@@ -24,24 +26,26 @@ export class StreamConsumer {
     private readonly collector: ChangeCollector,
     private readonly pipeline: ChangePipeline,
     private readonly observe: SyncObserver,
-    /**
-     * All before it is in the index: the durable position. A session that began at the slot's own, which may be behind it, brings
-     * transactions once more; they are dropped.
-     */
-    private readonly durable: Lsn,
+    /** Tells which transactions a session brings once more; they are dropped. */
+    private readonly resume: ResumePoint,
   ) {}
 
-  /** A new connection begins: a transaction that was cut off will be sent again from its start. */
-  onConnect(): void {
+  /**
+   * A new connection begins: a transaction that was cut off will be sent again from its start.
+   *
+   * @param confirmed how far the slot was confirmed by then; null: not known
+   */
+  onConnect(confirmed: Lsn | null): void {
+    this.resume.onConnect(confirmed);
     this.#transaction = null;
-    this.#isDurable = false;
+    this.#isTaken = false;
     this.#counts.clear();
   }
 
-  /** @throws PgsyncError OLD_VALUE_MISSING */
+  /** @throws PgsyncError OLD_VALUE_MISSING; SERVER_CHANGED where the server has another history than was taken */
   onMessage(message: PgoutputMessage, { walEnd }: Pick<WalPlace, "walEnd">): void {
     this.#receivedUpTo(walEnd);
-    if (this.#isDurable && message.kind !== "commit") return;
+    if (this.#isTaken && message.kind !== "commit") return;
     switch (message.kind) {
       case "begin":
         this.#transaction = {
@@ -49,8 +53,7 @@ export class StreamConsumer {
           commitLsn: message.finalLsn,
           committedAt: message.commitTimeMs,
         };
-        // The server compares a position with the start of the commit record, too.
-        this.#isDurable = message.finalLsn < this.durable;
+        this.#isTaken = this.resume.isTaken(message);
         break;
       case "insert":
       case "update":
@@ -66,13 +69,18 @@ export class StreamConsumer {
         this.collector.truncated(message, this.#transaction?.id ?? 0, this.pipeline.collecting);
         this.pipeline.changed();
         break;
-      case "commit":
+      case "commit": {
+        const ended = this.#transaction;
         this.#transaction = null;
-        this.#isDurable = false;
+        this.#isTaken = false;
         this.lastCommitAt = message.commitTimeMs;
         this.#tell();
-        this.#moveTo(message.endLsn);
+        this.#moveTo(
+          message.endLsn,
+          ended === null ? null : { lsn: ended.commitLsn, xid: ended.id, timeMs: ended.committedAt },
+        );
         break;
+      }
       case "relation":
       case "type":
       case "origin":
@@ -82,19 +90,26 @@ export class StreamConsumer {
     }
   }
 
-  /** Everything before `walEnd` was sent, so an idle database's position can follow a busy server's. */
+  /**
+   * Everything before `walEnd` was sent, so an idle database's position can follow a busy server's.
+   *
+   * @throws PgsyncError SERVER_CHANGED as `onMessage`
+   */
   onKeepalive(walEnd: Lsn): void {
     this.#receivedUpTo(walEnd);
-    if (this.#transaction === null) this.#moveTo(walEnd);
+    if (this.#transaction !== null) return;
+    this.resume.passed(walEnd);
+    this.#moveTo(walEnd);
   }
 
   #receivedUpTo(walEnd: Lsn): void {
     if (walEnd > this.received) this.received = walEnd;
   }
 
-  #moveTo(position: Lsn): void {
+  #moveTo(position: Lsn, commit: KnownCommit | null = null): void {
     const batch = this.pipeline.collecting;
     if (batch.position === null || position > batch.position) batch.position = position;
+    if (commit !== null) batch.lastCommit = commit;
     this.pipeline.changed();
   }
 

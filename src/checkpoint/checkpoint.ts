@@ -5,7 +5,7 @@ import type { Lsn } from "../replication/lsn.ts";
 import { DeadLetterStore } from "./dead_letters.ts";
 import { identityDifferences, readIdentity, writeIdentity } from "./identity.ts";
 import { LoadStore } from "./load.ts";
-import { readPosition, writePosition } from "./position.ts";
+import { readLastCommit, readPosition, writeLastCommit, writePosition } from "./position.ts";
 import { openDatabase, toCheckpointError } from "./sqlite.ts";
 import { integer, text } from "./row.ts";
 import { Transactions } from "./transactions.ts";
@@ -13,6 +13,7 @@ import type {
   DeadLetter,
   DeadLetterEntry,
   Identity,
+  KnownCommit,
   LoadChunk,
   LoadProgress,
   NotedLoss,
@@ -151,16 +152,37 @@ export class Checkpoint implements Disposable {
     return this.#sqlite(() => readPosition(this.#database));
   }
 
+  /** The last transaction before the stored position; null where none is known. */
+  lastCommit(): KnownCommit | null {
+    return this.#sqlite(() => readLastCommit(this.#database));
+  }
+
   /**
    * Stores a position; one before the stored position changes nothing.
    *
+   * @param commit the last transaction before it, where there was one since the stored position
    * @returns what is stored now
    */
-  savePosition(lsn: Lsn): Lsn {
+  savePosition(lsn: Lsn, commit: KnownCommit | null = null): Lsn {
     const stored = this.position();
     if (stored !== null && stored >= lsn) return stored;
-    this.#sqlite(() => writePosition(this.#database, lsn));
+    this.transaction(() =>
+      this.#sqlite(() => {
+        writePosition(this.#database, lsn);
+        if (commit !== null) writeLastCommit(this.#database, commit);
+      })
+    );
     return lsn;
+  }
+
+  /**
+   * The server does not hold the last transaction: what its tables say now has to be compared with the documents, whichever it was that is gone.
+   */
+  forgetHistory(): void {
+    this.transaction(() => {
+      this.keepSources([]);
+      this.#sqlite(() => writeLastCommit(this.#database, null));
+    });
   }
 
   /**
@@ -175,6 +197,7 @@ export class Checkpoint implements Disposable {
         for (const table of ["load_chunk", "load", "source", "loss"]) {
           this.#database.exec(`DELETE FROM ${table}`);
         }
+        writeLastCommit(this.#database, null);
       });
       this.savePosition(lsn);
     });

@@ -106,4 +106,10 @@ export const FORMAT_STEPS: readonly string[] = [
   -- Whether only --on-slot-loss resync may mend it: the server may be the wrong one.
   ALTER TABLE loss ADD COLUMN by_name INTEGER NOT NULL DEFAULT 0;
   `,
+  `
+  -- The last transaction before the position: a server that does not hold it is an older state of itself, which has written on. Null: not known.
+  ALTER TABLE position ADD COLUMN commit_lsn TEXT;
+  ALTER TABLE position ADD COLUMN commit_xid INTEGER;
+  ALTER TABLE position ADD COLUMN commit_time_ms REAL;
+  `,
 ];

@@ -1,6 +1,7 @@
 import type { DatabaseSync } from "node:sqlite";
 import { formatLsn, type Lsn, parseLsn } from "../replication/lsn.ts";
-import { text } from "./row.ts";
+import { integer, real, text, textOrNull } from "./row.ts";
+import type { KnownCommit } from "./types.ts";
 
 /** What the tables come to of which the position says nothing. Triggers keep the same in the row of the position. */
 const SUMS = `
@@ -24,6 +25,20 @@ export function sumsAgree(database: DatabaseSync): boolean {
 export function readPosition(database: DatabaseSync): Lsn | null {
   const row = database.prepare("SELECT lsn FROM position").get();
   return row === undefined ? null : parseLsn(text(row, "lsn"));
+}
+
+/** The last transaction before the position; null where none is known. */
+export function readLastCommit(database: DatabaseSync): KnownCommit | null {
+  const row = database.prepare("SELECT commit_lsn, commit_xid, commit_time_ms FROM position").get();
+  const lsn = row === undefined ? null : textOrNull(row, "commit_lsn");
+  if (row === undefined || lsn === null) return null;
+  return { lsn: parseLsn(lsn), xid: integer(row, "commit_xid"), timeMs: real(row, "commit_time_ms") };
+}
+
+/** Stores the last transaction before the position; there must be one. @param commit null: none is known */
+export function writeLastCommit(database: DatabaseSync, commit: KnownCommit | null): void {
+  database.prepare("UPDATE position SET commit_lsn = ?, commit_xid = ?, commit_time_ms = ?")
+    .run(commit === null ? null : formatLsn(commit.lsn), commit?.xid ?? null, commit?.timeMs ?? null);
 }
 
 /** Stores a position, whatever stood there. */

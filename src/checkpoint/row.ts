@@ -21,3 +21,10 @@ export function integer(row: Row, column: string): number {
   if (typeof value !== "number") throw new TypeError(`column ${column} holds no integer`);
   return value;
 }
+
+/** @throws TypeError where the column holds no number */
+export function real(row: Row, column: string): number {
+  const value = row[column];
+  if (typeof value !== "number") throw new TypeError(`column ${column} holds no number`);
+  return value;
+}

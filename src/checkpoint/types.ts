@@ -10,6 +10,16 @@ export interface Identity {
   readonly slot: string;
 }
 
+/** A transaction of the stream, as one server has committed it, and no other history of it. */
+export interface KnownCommit {
+  /** Where its commit record begins. */
+  readonly lsn: Lsn;
+  /** The lower 32 bits of its id. */
+  readonly xid: number;
+  /** Milliseconds since 1970, by the server's clock. */
+  readonly timeMs: number;
+}
+
 /** Changes that were lost, so that all documents have to be loaded anew. */
 export interface NotedLoss {
   /** Of the error that told of it. */

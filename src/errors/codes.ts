@@ -225,10 +225,10 @@ export const ERRORS = {
   },
   SERVER_CHANGED: {
     meaning:
-      "Another server answers than the one that was followed: a standby was promoted, or it is another cluster.",
+      "Another server answers than the one that was followed: a standby was promoted, an older state was restored, or it is another cluster.",
     remedy:
-      "None needed where a standby was promoted: all sessions are opened anew, and the documents are compared. A start that ends " +
-      "with it is to be made again.",
+      "None needed where a standby was promoted, or an older state restored that has written beyond the position: all sessions are opened anew, and the " +
+      "documents are compared. A start that ends with it is to be made again.",
     next: "retry",
     exitCode: EXIT.connection,
   },

@@ -13,16 +13,16 @@ import type { Lsn } from "./lsn.ts";
 import { ReplicationStream, type StreamSettings } from "./stream.ts";
 
 /** What following a slot needs. */
-export interface FollowSettings extends Omit<StreamSettings, "startLsn" | "onConnect"> {
-  /** Our durable position, asked at each connection; 0 for the slot's own. */
-  readonly startFrom: () => Lsn;
+export interface FollowSettings extends Omit<StreamSettings, "position" | "startLsn" | "onConnect"> {
+  /** As `StreamSettings`, asked at each connection. */
+  readonly startFrom: () => Pick<StreamSettings, "position" | "startLsn">;
   /** A session that stands already, to be the first one; null: none. */
   readonly held?: HeldSlot | null;
   /**
    * Called when a session stands, before its first message. Transactions come whole in each session: one that was open in the session before
    * is to be dropped, it comes again.
    */
-  readonly onConnect: () => void;
+  readonly onConnect: (confirmed: Lsn | null) => void;
   /** Called when a session has ended or did not come about, and another follows after so many milliseconds. */
   readonly onFault: (fault: PgsyncError, retryInMs: number) => void;
   /** An abort ends the session politely. */
@@ -129,7 +129,7 @@ class Follower implements SlotFollower {
       const from = this.settings.startFrom();
       const session = await this.#session(from);
       if (session.fault === null) continue;
-      decoding = countDecodingError(decoding, session.fault, from, performance.now());
+      decoding = countDecodingError(decoding, session.fault, from.position, performance.now());
       const hopeless = decodingFailure(decoding, performance.now());
       if (hopeless !== null) throw hopeless;
       connectedBefore ||= session.lastedMs !== null;
@@ -147,10 +147,10 @@ class Follower implements SlotFollower {
 
   /** One session from its start to its end. The fault is null after an abort or a renewal; `lastedMs` is null where no session came about. */
   async #session(
-    startLsn: Lsn,
+    from: ReturnType<FollowSettings["startFrom"]>,
   ): Promise<{ readonly fault: PgsyncError | null; readonly lastedMs: number | null }> {
     const { signal } = this.settings;
-    const starting = this.#start(startLsn);
+    const starting = this.#start(from);
     let stream: ReplicationStream | null;
     try {
       stream = await unlessAborted(starting, signal);
@@ -182,12 +182,12 @@ class Follower implements SlotFollower {
     }
   }
 
-  async #start(startLsn: Lsn): Promise<ReplicationStream> {
+  async #start(from: ReturnType<FollowSettings["startFrom"]>): Promise<ReplicationStream> {
     const { onConnect, onMessage, onKeepalive = () => {} } = this.settings;
     const held = this.#held;
     this.#held = null;
     if (held !== null) return held.handOver({ onConnect, onMessage, onKeepalive });
-    return await ReplicationStream.start({ ...this.settings, startLsn, startPaused: this.#paused });
+    return await ReplicationStream.start({ ...this.settings, ...from, startPaused: this.#paused });
   }
 }
 

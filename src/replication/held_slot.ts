@@ -77,7 +77,7 @@ export class HeldSlot {
   /** Hands the session over, paused; it is the caller's from now on. */
   handOver(handlers: StreamHandlers): ReplicationStream {
     this.taker.handlers = handlers;
-    handlers.onConnect();
+    handlers.onConnect(this.stream.confirmedAtStart);
     return this.stream;
   }
 

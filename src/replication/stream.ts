@@ -29,10 +29,9 @@ export interface StreamSettings {
   readonly database: string;
   readonly slot: string;
   readonly publication: string;
-  /**
-   * Where to begin: our durable position, which the server may take as confirmed; 0 for the slot's own. Transactions that end at or before
-   * it, or before what the slot has confirmed, are not sent.
-   */
+  /** Our durable position, which is to be in the server's WAL, and not before what the slot has confirmed; 0: none. */
+  readonly position: Lsn;
+  /** Where to begin: transactions that were committed before it, or before what the slot has confirmed, are not sent. 0: at the slot's own position. */
   readonly startLsn: Lsn;
   /** The server to which the position belongs; where another answers, nothing is started. Left out: whichever it is. */
   readonly server?: ServerIdentity;
@@ -40,8 +39,12 @@ export interface StreamSettings {
   readonly startPaused?: boolean;
   /** Called before the server is asked for the slot, which may take a while to be ours. @param walsender the process id of the session */
   readonly onAsk?: (walsender: number) => void;
-  /** Called when the session stands, before the first message. */
-  readonly onConnect?: () => void;
+  /**
+   * Called when the session stands, before the first message.
+   *
+   * @param confirmed how far the slot had been confirmed when it was ours; null: not known
+   */
+  readonly onConnect?: (confirmed: Lsn | null) => void;
   /** Called for each message, in order. What it throws ends the stream. It must not take long: use `pause`. */
   readonly onMessage: (message: PgoutputMessage, place: WalPlace) => void;
   /** Called when the server says how far it has read; between transactions everything before was sent. */
@@ -89,8 +92,13 @@ export class ReplicationStream {
   #paused = false;
   /** The server is told nothing before. */
   #hasBegun = false;
-  #written: Lsn;
-  #confirmed: Lsn;
+  /** How far the server has sent: all transactions that were committed before it. */
+  #written: Lsn = 0n;
+  /** What is durable here; not yet confirmed where this session has not come to it. */
+  #durable: Lsn;
+  #confirmed: Lsn = 0n;
+  /** How far the slot had been confirmed when it was ours; null: not known. */
+  #confirmedAtStart: Lsn | null = null;
   #lastInboundAt = performance.now();
   #lastStatusAt = 0;
   #statusTimer: ReturnType<typeof setInterval>;
@@ -100,7 +108,7 @@ export class ReplicationStream {
    * Connects and starts streaming.
    *
    * @throws PgsyncError as `closed` rejects; also SLOT_ACTIVE, POSTGRES_LOGIN, PRIVILEGE_MISSING; CHECKPOINT_BEHIND where the slot has been
-   * confirmed beyond `startLsn`
+   * confirmed beyond `position`
    */
   static async start(settings: StreamSettings): Promise<ReplicationStream> {
     const { options, database, server } = settings;
@@ -143,8 +151,7 @@ export class ReplicationStream {
     this.#connection = connection;
     this.#duplex = duplex;
     this.#timings = timings;
-    this.#written = settings.startLsn;
-    this.#confirmed = settings.startLsn;
+    this.#durable = settings.position;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.closed = promise;
     // Whoever waits gets the error; that nobody waits yet is no reason to bring the process down.
@@ -170,10 +177,18 @@ export class ReplicationStream {
   async #begin(): Promise<void> {
     const confirmed = await Promise.race([this.#sentinel.confirmed(), this.closed.then(() => null)]);
     refusePosition({ ...this.server, confirmed }, this.#settings);
+    this.#confirmedAtStart = confirmed;
+    this.#confirmed = confirmed ?? 0n;
+    this.#written = this.#confirmed;
     this.#hasBegun = true;
     this.#sendStatus(false);
-    this.#settings.onConnect?.();
+    this.#settings.onConnect?.(this.confirmedAtStart);
     if (!this.#settings.startPaused) this.resume();
+  }
+
+  /** How far the slot had been confirmed when it was ours; null: not known. */
+  get confirmedAtStart(): Lsn | null {
+    return this.#confirmedAtStart;
   }
 
   /** The last position that was confirmed. */
@@ -202,12 +217,18 @@ export class ReplicationStream {
   }
 
   /**
-   * Remembers that everything before `lsn` is durable here, and tells the server within some milliseconds. An older position than before
-   * changes nothing.
+   * Remembers that everything before `lsn` is durable here, and tells the server within some milliseconds, but not before this session has come to it: what was taken in one before is
+   * no proof that this server, which may have been restored to an older state, has nothing else to tell. An older position than before changes nothing.
    */
   confirm(lsn: Lsn): void {
-    if (lsn <= this.#confirmed || this.#state !== "open") return;
-    this.#confirmed = lsn;
+    if (lsn > this.#durable) this.#durable = lsn;
+    this.#confirmReached();
+  }
+
+  #confirmReached(): void {
+    const reached = this.#durable < this.#written ? this.#durable : this.#written;
+    if (reached <= this.#confirmed || this.#state !== "open") return;
+    this.#confirmed = reached;
     this.#confirmTimer ??= setTimeout(() => {
       this.#confirmTimer = null;
       this.#sendStatus(false);
@@ -250,9 +271,11 @@ export class ReplicationStream {
       if (frame.kind === "data") {
         const place = { walStart: frame.walStart, walEnd: frame.walEnd };
         this.#settings.onMessage(this.#decoder.decode(frame.payload), place);
+        this.#confirmReached();
         return;
       }
       this.#settings.onKeepalive?.(frame.walEnd);
+      this.#confirmReached();
       if (frame.replyRequested) {
         this.#sendStatus(false);
         // We speak more often than the server would ask; so that it asks may mean that it waits for us to shut down.
@@ -288,8 +311,6 @@ export class ReplicationStream {
     if (!this.#hasBegun || this.#state !== "open" || this.#duplex.writableEnded || this.#duplex.destroyed) {
       return;
     }
-    // What is confirmed was received, also where the position came from a checkpoint.
-    if (this.#written < this.#confirmed) this.#written = this.#confirmed;
     this.#lastStatusAt = performance.now();
     const progress = { written: this.#written, flushed: this.#confirmed, applied: this.#confirmed };
     this.#duplex.write(statusUpdate(progress, Date.now(), askForReply));

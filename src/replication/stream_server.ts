@@ -25,7 +25,8 @@ export interface StreamServer {
 interface ExpectedServer {
   readonly options: PostgresOptions;
   readonly slot: string;
-  readonly startLsn: Lsn;
+  /** 0: none. */
+  readonly position: Lsn;
   /** Left out: whichever it is. */
   readonly server?: ServerIdentity;
 }
@@ -76,14 +77,14 @@ export async function readStreamServer(sql: Sql, slot: string): Promise<StreamSe
  */
 export function refusePosition(
   { place, confirmed }: StreamServer,
-  { server, options, slot, startLsn }: ExpectedServer,
+  { server, options, slot, position }: ExpectedServer,
 ): void {
   if (place === null) throw standbyError(options);
   const reason = server === undefined
     ? null
-    : divergence({ timeline: server.timeline, lsn: startLsn }, place, []);
+    : divergence({ timeline: server.timeline, lsn: position }, place, []);
   if (reason !== null) throw divergedError(options, slot, reason);
   // Also between two sessions: whoever was frozen or cut off may have been replaced meanwhile.
-  const ahead = aheadError(slot, confirmed, startLsn === 0n ? null : startLsn);
+  const ahead = aheadError(slot, confirmed, position === 0n ? null : position);
   if (ahead !== null) throw ahead;
 }

@@ -3,6 +3,7 @@ import { BatchProcessor } from "../changes/batch_processor.ts";
 import { ChangeCollector } from "../changes/change_collector.ts";
 import { ChangePipeline } from "../changes/change_pipeline.ts";
 import { PositionKeeper } from "../changes/position_keeper.ts";
+import { ResumePoint } from "../changes/resume_point.ts";
 import { StreamConsumer } from "../changes/stream_consumer.ts";
 import { PgsyncError, toPgsyncError } from "../errors/error.ts";
 import { errorContext, type Sql } from "../postgres/connect.ts";
@@ -20,6 +21,7 @@ import { RowSource } from "./source/row_source.ts";
 import { type Remap, RunSignals } from "./run_signals.ts";
 import { watchHolder } from "./slot/holder_watch.ts";
 import { SlotHold } from "./slot/slot_hold.ts";
+import { recordRestore } from "./slot/slot_position.ts";
 import { standsByAfter, verdict } from "./slot/slot_loss.ts";
 import { SourceLoop } from "./source/source_loop.ts";
 import { SourceWatch } from "./source/source_watch.ts";
@@ -131,14 +133,18 @@ export class DatabaseSync {
         memory: memory.budget.changes,
         batchBytes: memory.batchBytes,
         holdBack: (paused) => slot?.holdBack(paused),
-        onPosition: (position) => keeper.advance(position),
+        onPosition: (position, lastCommit) => keeper.advance(position, lastCommit),
         onFailure,
         observe,
         signal: working,
       });
       using _ = desk.writes({ pipeline, documents: state.mapping.documents });
       const collector = new ChangeCollector(state.mapping.sources, () => loop.soon());
-      const consumer = new StreamConsumer(collector, pipeline, observe, keeper.stored);
+      const resume = new ResumePoint(
+        () => keeper.lastCommit,
+        (commit) => recordRestore(this.options.run.postgres, state, checkpoint, commit),
+      );
+      const consumer = new StreamConsumer(collector, pipeline, observe, resume);
       const renewStream = async () => {
         // Not before the stream is past what misleads it: the new session begins where this one has come to.
         const lsn = await source.untilDone(() => source.clock.position(), "tell its WAL position", ending);

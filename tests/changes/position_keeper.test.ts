@@ -31,14 +31,14 @@ describe("The position keeper", () => {
 
   it("confirms a position after it is stored, never before", async () => {
     const keeper = keep();
-    keeper.advance(5n);
+    keeper.advance(5n, null);
     await eventually(() => keeper.stored === 5n);
     assert.deepEqual(confirmed, [{ position: 5n, stored: 5n }]);
   });
 
   it("stores positions that come together as one, the greatest", () => {
     const keeper = keep();
-    for (const position of [5n, 9n, 7n]) keeper.advance(position);
+    for (const position of [5n, 9n, 7n]) keeper.advance(position, null);
     keeper.flush();
     keeper.flush();
     assert.deepEqual(confirmed, [{ position: 9n, stored: 9n }]);
@@ -46,13 +46,30 @@ describe("The position keeper", () => {
 
   it("begins with what the file holds", () => {
     const before = keep();
-    before.advance(5n);
+    before.advance(5n, null);
     before.flush();
     const keeper = keep();
     assert.equal(keeper.stored, 5n);
-    keeper.advance(4n);
+    keeper.advance(4n, null);
     keeper.flush();
     assert.equal(confirmed.length, 1);
+  });
+
+  it("stores with a position the last transaction before it, and keeps it where none has ended since", () => {
+    const first = { lsn: 3n, xid: 7, timeMs: 1_700_000_000_000.123 };
+    const second = { ...first, lsn: 6n };
+    const keeper = keep();
+    keeper.advance(5n, first);
+    assert.equal(keeper.lastCommit, null);
+    keeper.flush();
+    assert.deepEqual(keeper.lastCommit, first);
+    keeper.advance(7n, second);
+    keeper.advance(8n, null);
+    keeper.flush();
+    assert.deepEqual(keep().lastCommit, second);
+    keeper.advance(9n, null);
+    keeper.flush();
+    assert.deepEqual(checkpoint.lastCommit(), second);
   });
 
   it("wakes who waits for a position, and lets go at the signal", async () => {
@@ -60,7 +77,7 @@ describe("The position keeper", () => {
     const stop = new AbortController();
     const waiting = keeper.waitFor(5n, stop.signal);
     const longer = keeper.waitFor(6n, stop.signal);
-    keeper.advance(5n);
+    keeper.advance(5n, null);
     keeper.flush();
     await waiting;
     await keeper.waitFor(3n, stop.signal);
@@ -70,10 +87,10 @@ describe("The position keeper", () => {
 
   it("writes nothing after it is closed", async () => {
     const keeper = keep();
-    keeper.advance(5n);
+    keeper.advance(5n, null);
     keeper.close();
     // What was under way may still come to its end.
-    keeper.advance(6n);
+    keeper.advance(6n, null);
     await new Promise((resolve) => setTimeout(resolve));
     assert.equal(checkpoint.position(), null);
   });

@@ -3,6 +3,7 @@ import { describe, it } from "node:test";
 import { changeSources } from "../../src/mapping/change_sources.ts";
 import { ChangeCollector } from "../../src/changes/change_collector.ts";
 import { ChangePipeline } from "../../src/changes/change_pipeline.ts";
+import { ResumePoint } from "../../src/changes/resume_point.ts";
 import { StreamConsumer } from "../../src/changes/stream_consumer.ts";
 import { MemoryShare } from "../../src/memory/share.ts";
 import type { PgoutputMessage } from "../../src/replication/pgoutput_types.ts";
@@ -10,7 +11,7 @@ import type { SyncEvent } from "../../src/status/status.ts";
 import { BOOK, BOOKS, mapped, RATING, row, streamed } from "../sync/shop.ts";
 
 /** A consumer whose batches are never begun, and what it has collected. */
-function consumerFrom(durable: bigint) {
+function consumerFrom(lastCommit: bigint | null, confirmed = 0n) {
   const observed: SyncEvent[] = [];
   const pipeline = new ChangePipeline({
     processor: { process: () => new Promise(() => {}) },
@@ -22,8 +23,13 @@ function consumerFrom(durable: bigint) {
     observe: () => {},
     signal: new AbortController().signal,
   });
+  const known = lastCommit === null
+    ? null
+    : { lsn: lastCommit, xid: Number(lastCommit), timeMs: Number(lastCommit) };
+  const resume = new ResumePoint(() => known, ({ lsn }) => new Error(`${lsn} is absent`));
   const collector = new ChangeCollector(changeSources(mapped(BOOKS)));
-  const consumer = new StreamConsumer(collector, pipeline, (event) => observed.push(event), durable);
+  const consumer = new StreamConsumer(collector, pipeline, (event) => observed.push(event), resume);
+  consumer.onConnect(confirmed);
   /** The values that are collected now. */
   const collected = () => [...pipeline.collecting.values.values()].flatMap((values) => [...values]);
   return { consumer, pipeline, collected, observed };
@@ -45,8 +51,8 @@ const insert = (id: string): PgoutputMessage => ({
 });
 
 describe("The consumer of the stream", () => {
-  it("drops transactions that end at or before the durable position, and takes those after it", () => {
-    const { consumer, pipeline, collected, observed } = consumerFrom(250n);
+  it("drops transactions up to the last one that was taken, and takes those after it", () => {
+    const { consumer, pipeline, collected, observed } = consumerFrom(200n);
     for (const lsn of [100n, 200n]) {
       for (const message of transaction(lsn, insert(String(lsn)))) {
         consumer.onMessage(message, { walEnd: lsn });
@@ -65,24 +71,24 @@ describe("The consumer of the stream", () => {
   });
 
   it("does not miss an old value in a transaction that is in the index already", () => {
-    const { consumer } = consumerFrom(250n);
+    const { consumer } = consumerFrom(200n);
     const ratings = streamed(RATING, "default");
     const oldTuple = row("1", null, null, null);
     const [begin, change, commit] = transaction(200n, { kind: "delete", relation: ratings, oldTuple });
     assert.ok(begin !== undefined && change !== undefined && commit !== undefined);
     for (const message of [begin, change, commit]) consumer.onMessage(message, { walEnd: 200n });
-    const later = consumerFrom(200n).consumer;
+    const later = consumerFrom(100n, 150n).consumer;
     later.onMessage(begin, { walEnd: 200n });
     assert.throws(() => later.onMessage(change, { walEnd: 200n }), { code: "OLD_VALUE_MISSING" });
   });
 
   it("takes a transaction from its start that was cut off in one that is dropped", () => {
-    const { consumer, collected } = consumerFrom(250n);
+    const { consumer, collected } = consumerFrom(200n);
     const [begin, change] = transaction(200n, insert("200"));
     assert.ok(begin !== undefined && change !== undefined);
     consumer.onMessage(begin, { walEnd: 200n });
     consumer.onMessage(change, { walEnd: 200n });
-    consumer.onConnect();
+    consumer.onConnect(250n);
     for (const message of transaction(300n, insert("300"))) consumer.onMessage(message, { walEnd: 350n });
     assert.deepEqual(collected(), ["300"]);
   });

@@ -371,6 +371,27 @@ test("what other documents were made of is forgotten, once", () => {
   assert.deepEqual(checkpoint.keepSources(["books"]), []);
 });
 
+test("the last transaction stays with its position, until the history is another", () => {
+  const commit = { lsn: 0x16_B374D848n, xid: 4_294_967_295, timeMs: 1_700_000_000_000.123 };
+  {
+    using checkpoint = Checkpoint.open(path);
+    assert.equal(checkpoint.lastCommit(), null);
+    checkpoint.savePosition(0x16_B374D900n, commit);
+    checkpoint.savePosition(0x16_B374DA00n);
+    // An older position changes nothing.
+    checkpoint.savePosition(0x16_B374D000n, { ...commit, xid: 1 });
+    checkpoint.saveSource("books", "books");
+  }
+  using checkpoint = Checkpoint.open(path);
+  assert.deepEqual(checkpoint.lastCommit(), commit);
+  checkpoint.forgetHistory();
+  assert.deepEqual([checkpoint.lastCommit(), checkpoint.source("books")], [null, null]);
+  assert.equal(checkpoint.position(), 0x16_B374DA00n);
+  checkpoint.savePosition(0x16_B374DB00n, commit);
+  checkpoint.followOn(0x16_B374DC00n);
+  assert.deepEqual([checkpoint.lastCommit(), checkpoint.position()], [null, 0x16_B374DC00n]);
+});
+
 test("remove leaves no file, unless somebody holds it", () => {
   const checkpoint = Checkpoint.open(path);
   fails("CHECKPOINT_LOCKED", /Another process/, () => Checkpoint.remove(path));

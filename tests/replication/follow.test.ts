@@ -28,7 +28,7 @@ class Following {
       database,
       slot,
       publication,
-      startFrom: () => this.recorder.position,
+      startFrom: () => ({ position: this.recorder.position, startLsn: this.recorder.position }),
       onConnect: () => {
         this.connects++;
         const begin = this.recorder.messages.findLastIndex((message) => message.kind === "begin");

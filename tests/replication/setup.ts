@@ -80,6 +80,7 @@ export function startStream(
     database,
     slot,
     publication,
+    position: 0n,
     startLsn: 0n,
     onMessage: recorder.onMessage,
     onKeepalive: recorder.onKeepalive,

@@ -220,7 +220,10 @@ for (const major of [15, 17] as const) {
         await recorder.takeCommits(1);
         await first.stop();
 
-        const second = await startStream(source, recorder, { startLsn: first.confirmedLsn });
+        const second = await startStream(source, recorder, {
+          position: first.confirmedLsn,
+          startLsn: first.confirmedLsn,
+        });
         const again = inner(await recorder.takeCommits(1)).filter(([kind]) => kind === "insert");
         assert.deepEqual(again, [["insert", "book", ["2", "i2", null, null]]]);
         // The last confirmation goes out with the end of the stream.

@@ -5,7 +5,7 @@ import type { Lsn } from "../../replication/lsn.ts";
 import { MakingLock } from "./making_lock.ts";
 
 /** Which slot, of which server. */
-export type SlotAddress = Omit<HeldSlotSettings, "startLsn" | "server" | "onAsk">;
+export type SlotAddress = Omit<HeldSlotSettings, "position" | "startLsn" | "server" | "onAsk">;
 
 /**
  * The slot in the hands of a process that was started as a standby: it is held from before anything is written, and between two
@@ -41,7 +41,8 @@ export class SlotClaim implements AsyncDisposable {
     if (this.isHeld) return;
     const settings = {
       ...this.address,
-      startLsn: position,
+      position,
+      startLsn: 0n,
       onAsk: (walsender: number) => this.walsenders.add(walsender),
       ...(server === null ? {} : { server }),
     };

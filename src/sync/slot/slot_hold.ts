@@ -4,7 +4,7 @@ import type { StreamConsumer } from "../../changes/stream_consumer.ts";
 import { PgsyncError } from "../../errors/error.ts";
 import { followSlot, type SlotFollower } from "../../replication/follow.ts";
 import type { HeldSlot } from "../../replication/held_slot.ts";
-import { formatLsn } from "../../replication/lsn.ts";
+import { formatLsn, type Lsn } from "../../replication/lsn.ts";
 import { orAborted } from "../../retry/abort.ts";
 import type { StatusBoard } from "../../status/status_board.ts";
 import type { DatabaseState } from "../database_state.ts";
@@ -36,6 +36,8 @@ export class SlotHold {
   readonly #follower: SlotFollower;
   readonly #taken = Promise.withResolvers<void>();
   #consumer: StreamConsumer | null = null;
+  /** How far the slot was confirmed when the session began. */
+  #confirmed: Lsn | null = null;
 
   constructor(private readonly options: SlotHoldOptions) {
     const { run, state, board, keeper, held, walsenders, onTaken, signal } = options;
@@ -46,12 +48,13 @@ export class SlotHold {
       slot: state.slotName,
       publication: state.slotName,
       server: { systemIdentifier, timeline },
-      startFrom: () => keeper.stored,
+      startFrom: () => ({ position: keeper.stored, startLsn: keeper.lastCommit?.lsn ?? 0n }),
       held,
       onAsk: (walsender) => walsenders.add(walsender),
-      onConnect: () => {
+      onConnect: (confirmed) => {
         onTaken();
-        this.#consumer?.onConnect();
+        this.#confirmed = confirmed;
+        this.#consumer?.onConnect(confirmed);
         this.#taken.resolve();
       },
       startPaused: true,
@@ -100,6 +103,7 @@ export class SlotHold {
   /** What the stream carries goes to `consumer` from now on. */
   deliver(consumer: StreamConsumer): void {
     this.#consumer = consumer;
+    consumer.onConnect(this.#confirmed);
     this.#follower.resume();
   }
 

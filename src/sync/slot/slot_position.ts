@@ -1,9 +1,10 @@
 import { getLogger } from "@logtape/logtape";
 import type { Checkpoint } from "../../checkpoint/checkpoint.ts";
-import type { Identity } from "../../checkpoint/types.ts";
-import type { PgsyncError } from "../../errors/error.ts";
+import type { Identity, KnownCommit } from "../../checkpoint/types.ts";
+import { PgsyncError } from "../../errors/error.ts";
 import type { Sql } from "../../postgres/connect.ts";
 import type { PostgresOptions } from "../../postgres/options.ts";
+import { addressOf } from "../../postgres/socket.ts";
 import { divergedError, divergence, readTimelineHistory, readWalEnd } from "../../replication/history.ts";
 import { formatLsn } from "../../replication/lsn.ts";
 import type { SlotState } from "../../replication/slot.ts";
@@ -78,6 +79,33 @@ export function recordPromotion(state: DatabaseState, checkpoint: Checkpoint): v
       "taken, so the run goes on, and the documents are compared",
     { slot: state.slotName, now: now.timeline, before: before.timeline },
   );
+}
+
+/**
+ * To be called when the server has not sent the last transaction that was taken: an older state of it was restored, and has written beyond the position since. What was committed
+ * there up to the position is told by nobody, so the documents are compared.
+ *
+ * @returns SERVER_CHANGED, with which all begins anew
+ */
+export function recordRestore(
+  options: PostgresOptions,
+  state: DatabaseState,
+  checkpoint: Checkpoint,
+  commit: KnownCommit,
+): PgsyncError {
+  checkpoint.forgetHistory();
+  const error = new PgsyncError(
+    "SERVER_CHANGED",
+    `PostgreSQL at ${
+      addressOf(options)
+    } does not hold the last transaction that was taken from the slot "${state.slotName}" (${
+      formatLsn(commit.lsn)
+    }, of ${
+      new Date(commit.timeMs).toISOString()
+    }): an older state of it was restored, and has written on since.`,
+  );
+  logger.warn("{message} All documents are compared", { message: error.message });
+  return error;
 }
 
 /**

@@ -37,7 +37,7 @@ test("a session of ours that has the slot and does not know yet is no other proc
     const asked = proxy.holdBack(/START_REPLICATION/);
     const follower = followSlot({
       ...{ options: optionsOf(throughProxy(url, proxy)), database, slot, publication },
-      startFrom: () => 0n,
+      startFrom: () => ({ position: 0n, startLsn: 0n }),
       onAsk: (walsender) => walsenders.add(walsender),
       onConnect: () => {},
       onMessage: () => {},
