@@ -21,7 +21,7 @@ import { RowSource } from "./source/row_source.ts";
 import { type Remap, RunSignals } from "./run_signals.ts";
 import { watchHolder } from "./slot/holder_watch.ts";
 import { SlotHold } from "./slot/slot_hold.ts";
-import { recordRestore } from "./slot/slot_position.ts";
+import { recordRestore, restoredError } from "./slot/slot_position.ts";
 import { standsByAfter, verdict } from "./slot/slot_loss.ts";
 import { SourceLoop } from "./source/source_loop.ts";
 import { SourceWatch } from "./source/source_watch.ts";
@@ -59,6 +59,8 @@ export class DatabaseSync {
   readonly #replaced = new AbortController();
   #loading: readonly Promise<void>[] = [];
   #indices: readonly FollowedIndex[] = [];
+  /** Set when the server does not hold what was taken from it. */
+  #restored: PgsyncError | null = null;
 
   constructor(private readonly options: DatabaseSyncOptions) {
     this.#health = options.health.part();
@@ -142,7 +144,7 @@ export class DatabaseSync {
       const collector = new ChangeCollector(state.mapping.sources, () => loop.soon());
       const resume = new ResumePoint(
         () => keeper.lastCommit,
-        (commit) => recordRestore(this.options.run.postgres, state, checkpoint, commit),
+        (commit) => this.#restored = restoredError(this.options.run.postgres, state.slotName, commit),
       );
       const consumer = new StreamConsumer(collector, pipeline, observe, resume);
       const renewStream = async () => {
@@ -210,6 +212,7 @@ export class DatabaseSync {
       this.#health[Symbol.dispose]();
       pipeline?.close();
       await watch?.markUnheard();
+      if (this.#restored !== null) recordRestore(this.#restored, checkpoint);
     }
   }
 

@@ -81,31 +81,25 @@ export function recordPromotion(state: DatabaseState, checkpoint: Checkpoint): v
   );
 }
 
-/**
- * To be called when the server has not sent the last transaction that was taken: an older state of it was restored, and has written beyond the position since. What was committed
- * there up to the position is told by nobody, so the documents are compared.
- *
- * @returns SERVER_CHANGED, with which all begins anew
- */
-export function recordRestore(
-  options: PostgresOptions,
-  state: DatabaseState,
-  checkpoint: Checkpoint,
-  commit: KnownCommit,
-): PgsyncError {
-  checkpoint.forgetHistory();
-  const error = new PgsyncError(
+/** The error that a server is which has not sent the last transaction that was taken. The position is judged anew after it. */
+export function restoredError(options: PostgresOptions, slotName: string, commit: KnownCommit): PgsyncError {
+  const time = new Date(commit.timeMs).toISOString();
+  return new PgsyncError(
     "SERVER_CHANGED",
     `PostgreSQL at ${
       addressOf(options)
-    } does not hold the last transaction that was taken from the slot "${state.slotName}" (${
-      formatLsn(commit.lsn)
-    }, of ${
-      new Date(commit.timeMs).toISOString()
-    }): an older state of it was restored, and has written on since.`,
+    } does not hold the last transaction that was taken from the slot "${slotName}" ` +
+      `(${formatLsn(commit.lsn)}, of ${time}): an older state of it was restored, and has written on since.`,
   );
+}
+
+/**
+ * To be called after such an error, when nothing that followed the slot is at work any more. What was committed there up to the position is told by nobody, so the
+ * documents are compared. Whoever is interrupted before meets the same error.
+ */
+export function recordRestore(error: PgsyncError, checkpoint: Checkpoint): void {
+  checkpoint.forgetHistory();
   logger.warn("{message} All documents are compared", { message: error.message });
-  return error;
 }
 
 /**
