@@ -170,7 +170,7 @@ export class ReplicationStream {
   /**
    * Begins to speak and to deliver, unless somebody else has followed the slot after its position was read, and left it before it was ours: what
    * he has confirmed the server passes over, and says nothing. This is the last moment to see it: our position moves beyond his with the first
-   * message, and releases of before August 2025 take the slot back to the position of our first status.
+   * message, and older releases take the slot back to the position of our first status.
    *
    * @throws PgsyncError CHECKPOINT_BEHIND; as `closed` rejects; postgres.js' errors
    */

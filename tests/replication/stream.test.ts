@@ -241,12 +241,12 @@ for (const major of [15, 17] as const) {
         const behind = { ...source, options: { ...options, port: Number(new URL(proxy.url).port) } };
         const held = proxy.holdBack(/START_REPLICATION/);
         const overtaken = new Recorder();
-        const starting = startStream(behind, overtaken, { startLsn });
+        const starting = startStream(behind, overtaken, { position: startLsn, startLsn });
         starting.catch(() => {});
         await held.caught;
 
         const recorder = new Recorder();
-        const other = await startStream(source, recorder, { startLsn });
+        const other = await startStream(source, recorder, { position: startLsn, startLsn });
         await recorder.takeCommits(1);
         other.confirm(recorder.position);
         await other.stop();
