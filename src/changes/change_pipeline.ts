@@ -206,8 +206,7 @@ export class ChangePipeline {
       this.#collecting.hasBeenSeenBy(batch);
       this.#held.resize(this.#collecting.bytes);
       this.#letGoOn();
-      // After the end, what they note down may belong to another life of the checkpoint file.
-      if (!signal.aborted) { for (const tell of batch.whenDone) tell(); }
+      for (const tell of batch.whenDone) tell();
       const waited = batch.oldestCommit === null ? null : Math.max(0, Date.now() - batch.oldestCommit) / 1000;
       // Without a position there is nothing to wait with.
       if (entry.position === null) this.#underWay.splice(this.#underWay.indexOf(entry), 1);

@@ -18,7 +18,7 @@ export class PositionKeeper {
   #timer: ReturnType<typeof setTimeout> | null = null;
   #storedAt = 0;
   #closed = false;
-  readonly #waiting = new Set<{ target: Lsn; resolve: () => void }>();
+  readonly #waiting = new Set<{ isReached: () => boolean; resolve: () => void }>();
 
   constructor(
     private readonly checkpoint: Checkpoint,
@@ -72,7 +72,7 @@ export class PositionKeeper {
     reached("before-confirm");
     this.confirm(this.#stored);
     for (const waiter of this.#waiting) {
-      if (this.#stored < waiter.target) continue;
+      if (!waiter.isReached()) continue;
       this.#waiting.delete(waiter);
       waiter.resolve();
     }
@@ -80,10 +80,19 @@ export class PositionKeeper {
 
   /** Waits until everything before `target` is stored. @throws the signal's reason */
   async waitFor(target: Lsn, signal: AbortSignal): Promise<void> {
-    if (this.#stored >= target) return;
+    await this.#until(() => this.#stored >= target, signal);
+  }
+
+  /** Waits until a transaction that was committed after `target` is the last one before the stored position. @throws the signal's reason */
+  async waitForCommit(target: Lsn, signal: AbortSignal): Promise<void> {
+    await this.#until(() => (this.lastCommit?.lsn ?? 0n) >= target, signal);
+  }
+
+  async #until(isReached: () => boolean, signal: AbortSignal): Promise<void> {
+    if (isReached()) return;
     signal.throwIfAborted();
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const waiter = { target, resolve };
+    const waiter = { isReached, resolve };
     const onAbort = () => reject(signal.reason);
     this.#waiting.add(waiter);
     signal.addEventListener("abort", onAbort, { once: true });

@@ -70,7 +70,8 @@ export class StreamConsumer {
         this.pipeline.changed();
         break;
       case "commit": {
-        const ended = this.#transaction;
+        const ended = this.#isTaken ? null : this.#transaction;
+        this.resume.passed(message.endLsn);
         this.#transaction = null;
         this.#isTaken = false;
         this.lastCommitAt = message.commitTimeMs;
@@ -86,6 +87,7 @@ export class StreamConsumer {
       case "origin":
       case "message":
         // Relations come with the changes; the rest says nothing about rows.
+        if (this.#transaction === null && message.kind === "message") this.resume.passed(walEnd);
         break;
     }
   }
@@ -108,8 +110,11 @@ export class StreamConsumer {
 
   #moveTo(position: Lsn, commit: KnownCommit | null = null): void {
     const batch = this.pipeline.collecting;
-    if (batch.position === null || position > batch.position) batch.position = position;
-    if (commit !== null) batch.lastCommit = commit;
+    // A session that was cut had come further, perhaps.
+    if (batch.position === null || position > batch.position) {
+      batch.position = position;
+      batch.lastCommit = commit ?? batch.lastCommit;
+    }
     this.pipeline.changed();
   }
 

@@ -176,13 +176,15 @@ export class Checkpoint implements Disposable {
   }
 
   /**
-   * The server does not hold the last transaction: what its tables say now has to be compared with the documents, whichever it was that is gone.
+   * Part of the history of before is gone, the last transaction perhaps: all documents have to be compared with what the tables hold now, and a load that is not finished begins again.
    */
   forgetHistory(): void {
-    this.transaction(() => {
-      this.keepSources([]);
-      this.#sqlite(() => writeLastCommit(this.#database, null));
-    });
+    this.transaction(() =>
+      this.#sqlite(() => {
+        this.#forgetDocuments();
+        writeLastCommit(this.#database, null);
+      })
+    );
   }
 
   /**
@@ -194,9 +196,8 @@ export class Checkpoint implements Disposable {
   followOn(lsn: Lsn): void {
     this.transaction(() => {
       this.#sqlite(() => {
-        for (const table of ["load_chunk", "load", "source", "loss"]) {
-          this.#database.exec(`DELETE FROM ${table}`);
-        }
+        this.#forgetDocuments();
+        this.#database.exec("DELETE FROM loss");
         writeLastCommit(this.#database, null);
       });
       this.savePosition(lsn);
@@ -372,6 +373,11 @@ export class Checkpoint implements Disposable {
   /** Those of the ids that are dead letters. */
   findDeadLetters(index: string, ids: Iterable<string>): DeadLetter[] {
     return this.#sqlite(() => this.#deadLetters.find(index, ids));
+  }
+
+  /** What was loaded, and what it was made of. */
+  #forgetDocuments(): void {
+    for (const table of ["load_chunk", "load", "source"]) this.#database.exec(`DELETE FROM ${table}`);
   }
 
   #foreign(differences: readonly string[], details: { readonly remedy?: string } = {}): PgsyncError {

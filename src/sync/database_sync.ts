@@ -148,10 +148,13 @@ export class DatabaseSync {
       );
       const consumer = new StreamConsumer(collector, pipeline, observe, resume);
       const renewStream = async () => {
-        // Not before the stream is past what misleads it: the new session begins where this one has come to.
-        const lsn = await source.untilDone(() => source.clock.position(), "tell its WAL position", ending);
-        await source.untilDone(() => source.clock.writeSomething(), "write a logical message", ending);
-        await keeper.waitFor(lsn, ending);
+        // Not before the stream is past what misleads it: the new session begins with the last transaction that this one has taken.
+        const lsn = await source.untilDone(
+          () => source.clock.writeSomething(),
+          "write a logical message",
+          ending,
+        );
+        await keeper.waitForCommit(lsn, ending);
         await slot?.renew();
       };
       const looks = watch = this.#sourceWatch(pipeline, indices, renewStream);
@@ -212,6 +215,7 @@ export class DatabaseSync {
       this.#health[Symbol.dispose]();
       pipeline?.close();
       await watch?.markUnheard();
+      this.options.keeper.close();
       if (this.#restored !== null) recordRestore(this.#restored, checkpoint);
     }
   }

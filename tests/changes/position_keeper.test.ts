@@ -85,6 +85,19 @@ describe("The position keeper", () => {
     await assert.rejects(longer, /over/);
   });
 
+  it("wakes who waits for a transaction behind a place, not before one has ended there", async () => {
+    const keeper = keep();
+    let isThere = false;
+    const waiting = keeper.waitForCommit(5n, new AbortController().signal).then(() => isThere = true);
+    keeper.advance(9n, { lsn: 4n, xid: 1, timeMs: 1 });
+    keeper.flush();
+    await Promise.resolve();
+    assert.equal(isThere, false);
+    keeper.advance(12n, { lsn: 10n, xid: 2, timeMs: 2 });
+    keeper.flush();
+    assert.equal(await waiting, true);
+  });
+
   it("writes nothing after it is closed", async () => {
     const keeper = keep();
     keeper.advance(5n, null);

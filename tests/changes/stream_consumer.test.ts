@@ -50,6 +50,11 @@ const insert = (id: string): PgoutputMessage => ({
   newTuple: row(id, "title", null, null),
 });
 
+const MESSAGE: PgoutputMessage = {
+  ...{ kind: "message", transactional: false, lsn: 1n },
+  ...{ prefix: "p", content: Buffer.alloc(0) },
+};
+
 describe("The consumer of the stream", () => {
   it("drops transactions up to the last one that was taken, and takes those after it", () => {
     const { consumer, pipeline, collected, observed } = consumerFrom(200n);
@@ -80,6 +85,38 @@ describe("The consumer of the stream", () => {
     const later = consumerFrom(100n, 150n).consumer;
     later.onMessage(begin, { walEnd: 200n });
     assert.throws(() => later.onMessage(change, { walEnd: 200n }), { code: "OLD_VALUE_MISSING" });
+  });
+
+  it("misses the last one that was taken at whatever comes behind it", () => {
+    const absent = /200 is absent/;
+    const send = (consumer: StreamConsumer, messages: readonly PgoutputMessage[], walEnd: bigint) => {
+      for (const message of messages) consumer.onMessage(message, { walEnd });
+    };
+    // Its commit record lies over where the other's began.
+    assert.throws(() => send(consumerFrom(200n).consumer, transaction(160n, insert("160")), 160n), absent);
+    assert.throws(() => send(consumerFrom(200n).consumer, [MESSAGE], 210n), absent);
+    assert.throws(() => consumerFrom(200n).consumer.onKeepalive(201n), absent);
+    const { consumer } = consumerFrom(200n);
+    consumer.onKeepalive(200n);
+    send(consumer, [MESSAGE], 200n);
+    send(consumer, [...transaction(200n, insert("200")), MESSAGE], 210n);
+    consumer.onKeepalive(260n);
+  });
+
+  it("keeps with the position the last transaction that was not taken before", () => {
+    const { consumer, pipeline } = consumerFrom(200n);
+    for (const lsn of [100n, 200n]) {
+      for (const message of transaction(lsn)) consumer.onMessage(message, { walEnd: lsn });
+    }
+    assert.equal(pipeline.collecting.lastCommit, null);
+    for (const message of transaction(300n)) consumer.onMessage(message, { walEnd: 300n });
+    const last = { lsn: 300n, xid: 300, timeMs: 300 };
+    assert.deepEqual(pipeline.collecting.lastCommit, last);
+    consumer.onKeepalive(400n);
+    // After a cut it comes again.
+    consumer.onConnect(210n);
+    for (const message of transaction(250n)) consumer.onMessage(message, { walEnd: 250n });
+    assert.deepEqual([pipeline.collecting.lastCommit, pipeline.collecting.position], [last, 400n]);
   });
 
   it("takes a transaction from its start that was cut off in one that is dropped", () => {

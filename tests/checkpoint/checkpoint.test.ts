@@ -381,11 +381,17 @@ test("the last transaction stays with its position, until the history is another
     // An older position changes nothing.
     checkpoint.savePosition(0x16_B374D000n, { ...commit, xid: 1 });
     checkpoint.saveSource("books", "books");
+    checkpoint.planLoad("books", "books_1", [chunk(0)]);
+    checkpoint.chunkDone("books", 0, 1);
   }
   using checkpoint = Checkpoint.open(path);
   assert.deepEqual(checkpoint.lastCommit(), commit);
   checkpoint.forgetHistory();
-  assert.deepEqual([checkpoint.lastCommit(), checkpoint.source("books")], [null, null]);
+  assert.deepEqual([checkpoint.lastCommit(), checkpoint.source("books"), checkpoint.load("books")], [
+    null,
+    null,
+    null,
+  ]);
   assert.equal(checkpoint.position(), 0x16_B374DA00n);
   checkpoint.savePosition(0x16_B374DB00n, commit);
   checkpoint.followOn(0x16_B374DC00n);

@@ -71,7 +71,7 @@ export function recordPromotion(state: DatabaseState, checkpoint: Checkpoint): v
   if (before === null || before.timeline >= now.timeline) return;
   checkpoint.transaction(() => {
     // Forgotten in one step with the timeline: whoever is interrupted has the documents compared all the same.
-    checkpoint.keepSources([]);
+    checkpoint.forgetHistory();
     checkpoint.checkIdentity(now);
   });
   logger.warn(

@@ -12,6 +12,7 @@ export class SourceKeeper {
   readonly #known = new Map<string, DocumentSource>();
   /** Comparisons under way. */
   readonly #unsettled = new Map<string, number>();
+  #isClosed = false;
 
   constructor(private readonly checkpoint: Checkpoint) {}
 
@@ -53,7 +54,13 @@ export class SourceKeeper {
     };
   }
 
+  /** Stores nothing more, whatever is found: a look that is under way still ends, and the file may be another life's from now on. */
+  close(): void {
+    this.#isClosed = true;
+  }
+
   #store(index: string): void {
+    if (this.#isClosed) return;
     const source = this.#known.get(index);
     if (source === undefined) return;
     const text = writeSource(source);
