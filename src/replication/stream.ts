@@ -175,7 +175,12 @@ export class ReplicationStream {
    * @throws PgsyncError CHECKPOINT_BEHIND; as `closed` rejects; postgres.js' errors
    */
   async #begin(): Promise<void> {
-    const confirmed = await Promise.race([this.#sentinel.confirmed(), this.closed.then(() => null)]);
+    const asked = this.#sentinel.confirmed().catch(async (error: unknown) => {
+      // A stream that ends closes its sentinel, too; why it has ended tells more.
+      if (this.#state !== "open") await this.closed;
+      throw error;
+    });
+    const confirmed = await Promise.race([asked, this.closed.then(() => null)]);
     refusePosition({ ...this.server, confirmed }, this.#settings);
     this.#confirmedAtStart = confirmed;
     this.#confirmed = confirmed ?? 0n;
