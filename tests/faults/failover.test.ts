@@ -51,7 +51,8 @@ async function slotCopied(standby: PostgresServer, bench: Bench): Promise<void> 
     const [slot] = await sql`SELECT synced AND NOT temporary AS kept FROM pg_replication_slots
       WHERE slot_name = ${`pgsync_${bench.database.name}`}`;
     assert.equal(slot?.["kept"], true);
-  }, { what: "the standby to keep a copy of the slot" });
+    // The worker that copies slots sleeps twice as long each time it finds nothing to do, up to 30 s (PostgreSQL's slotsync.c).
+  }, { what: "the standby to keep a copy of the slot", timeout: 60_000 });
   await sql.end();
 }
 
