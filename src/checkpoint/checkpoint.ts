@@ -5,7 +5,7 @@ import type { Lsn } from "../replication/lsn.ts";
 import { DeadLetterStore } from "./dead_letters.ts";
 import { identityDifferences, readIdentity, writeIdentity } from "./identity.ts";
 import { LoadStore } from "./load.ts";
-import { readLastCommit, readPosition, writeLastCommit, writePosition } from "./position.ts";
+import { forgetLastCommit, readLastCommit, readPosition, writePosition } from "./position.ts";
 import { openDatabase, toCheckpointError } from "./sqlite.ts";
 import { integer, text } from "./row.ts";
 import { Transactions } from "./transactions.ts";
@@ -166,12 +166,7 @@ export class Checkpoint implements Disposable {
   savePosition(lsn: Lsn, commit: KnownCommit | null = null): Lsn {
     const stored = this.position();
     if (stored !== null && stored >= lsn) return stored;
-    this.transaction(() =>
-      this.#sqlite(() => {
-        writePosition(this.#database, lsn);
-        if (commit !== null) writeLastCommit(this.#database, commit);
-      })
-    );
+    this.#sqlite(() => writePosition(this.#database, lsn, commit));
     return lsn;
   }
 
@@ -182,7 +177,7 @@ export class Checkpoint implements Disposable {
     this.transaction(() =>
       this.#sqlite(() => {
         this.#forgetDocuments();
-        writeLastCommit(this.#database, null);
+        forgetLastCommit(this.#database);
       })
     );
   }
@@ -198,7 +193,7 @@ export class Checkpoint implements Disposable {
       this.#sqlite(() => {
         this.#forgetDocuments();
         this.#database.exec("DELETE FROM loss");
-        writeLastCommit(this.#database, null);
+        forgetLastCommit(this.#database);
       });
       this.savePosition(lsn);
     });

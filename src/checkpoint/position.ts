@@ -35,18 +35,28 @@ export function readLastCommit(database: DatabaseSync): KnownCommit | null {
   return { lsn: parseLsn(lsn), xid: integer(row, "commit_xid"), timeMs: real(row, "commit_time_ms") };
 }
 
-/** Stores the last transaction before the position; there must be one. @param commit null: none is known */
-export function writeLastCommit(database: DatabaseSync, commit: KnownCommit | null): void {
-  database.prepare("UPDATE position SET commit_lsn = ?, commit_xid = ?, commit_time_ms = ?")
-    .run(commit === null ? null : formatLsn(commit.lsn), commit?.xid ?? null, commit?.timeMs ?? null);
+/** Forgets the last transaction before the position. */
+export function forgetLastCommit(database: DatabaseSync): void {
+  database.exec("UPDATE position SET commit_lsn = NULL, commit_xid = NULL, commit_time_ms = NULL");
 }
 
-/** Stores a position, whatever stood there. */
-export function writePosition(database: DatabaseSync, lsn: Lsn): void {
+/** Stores a position, whatever stood there. @param commit the last transaction before it; null: the one that is stored, if any */
+export function writePosition(database: DatabaseSync, lsn: Lsn, commit: KnownCommit | null): void {
+  const values = [
+    formatLsn(lsn),
+    commit === null ? null : formatLsn(commit.lsn),
+    commit?.xid ?? null,
+    commit?.timeMs ?? null,
+  ];
   // Counting takes long, so it is done once.
-  const { changes } = database.prepare("UPDATE position SET lsn = ?").run(formatLsn(lsn));
+  const { changes } = database.prepare(`
+    UPDATE position SET
+      lsn = ?,
+      commit_lsn = coalesce(?, commit_lsn),
+      commit_xid = coalesce(?, commit_xid),
+      commit_time_ms = coalesce(?, commit_time_ms)`).run(...values);
   if (changes > 0) return;
-  database.prepare(
-    `INSERT INTO position (one, lsn, dead_letters, tries, chunks_done, documents) SELECT 1, ?, ${SUMS}`,
-  ).run(formatLsn(lsn));
+  database.prepare(`
+    INSERT INTO position (one, lsn, commit_lsn, commit_xid, commit_time_ms, dead_letters, tries, chunks_done, documents)
+    SELECT 1, ?, ?, ?, ?, ${SUMS}`).run(...values);
 }

@@ -12,10 +12,13 @@ import {
 import type { Lsn } from "./lsn.ts";
 import { ReplicationStream, type StreamSettings } from "./stream.ts";
 
+/** Where a session begins. */
+type StreamStart = Pick<StreamSettings, "position" | "startLsn">;
+
 /** What following a slot needs. */
 export interface FollowSettings extends Omit<StreamSettings, "position" | "startLsn" | "onConnect"> {
   /** As `StreamSettings`, asked at each connection. */
-  readonly startFrom: () => Pick<StreamSettings, "position" | "startLsn">;
+  readonly startFrom: () => StreamStart;
   /** A session that stands already, to be the first one; null: none. */
   readonly held?: HeldSlot | null;
   /**
@@ -147,7 +150,7 @@ class Follower implements SlotFollower {
 
   /** One session from its start to its end. The fault is null after an abort or a renewal; `lastedMs` is null where no session came about. */
   async #session(
-    from: ReturnType<FollowSettings["startFrom"]>,
+    from: StreamStart,
   ): Promise<{ readonly fault: PgsyncError | null; readonly lastedMs: number | null }> {
     const { signal } = this.settings;
     const starting = this.#start(from);
@@ -182,7 +185,7 @@ class Follower implements SlotFollower {
     }
   }
 
-  async #start(from: ReturnType<FollowSettings["startFrom"]>): Promise<ReplicationStream> {
+  async #start(from: StreamStart): Promise<ReplicationStream> {
     const { onConnect, onMessage, onKeepalive = () => {} } = this.settings;
     const held = this.#held;
     this.#held = null;
