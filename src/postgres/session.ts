@@ -97,19 +97,11 @@ async function inTransaction(
   const forget = backend.onLoss(reject);
   try {
     const result = await Promise.race([collect(work(sql)), lost]);
-    const ended = await sql.unsafe("COMMIT");
-    // The server answers so where a statement had failed and the failure was not passed on.
-    if (ended.command === "ROLLBACK") {
-      throw new PgsyncError("INTERNAL", "A transaction went on after a statement in it had failed.");
-    }
+    await commit(sql);
     return result;
   } catch (error) {
-    // A lost connection takes the transaction with it; else the first error says why.
-    if (backend.loss === null) {
-      await sql.unsafe("ROLLBACK").catch((second) => {
-        logger.debug("a transaction could not be rolled back: {error}", { error: second });
-      });
-    }
+    // A lost connection takes the transaction with it.
+    if (backend.loss === null) await rollBack(sql);
     throw error;
   } finally {
     forget();
@@ -130,14 +122,27 @@ export async function transactionOn<T>(
   await sql.unsafe(`BEGIN ${options}`);
   try {
     const result = await work();
-    await sql.unsafe("COMMIT");
+    await commit(sql);
     return result;
   } catch (error) {
-    await sql.unsafe("ROLLBACK").catch((second) => {
-      logger.debug("a transaction could not be rolled back: {error}", { error: second });
-    });
+    await rollBack(sql);
     throw error;
   }
+}
+
+async function commit(sql: postgres.ReservedSql): Promise<void> {
+  const ended = await sql.unsafe("COMMIT");
+  // The server answers so where a statement had failed and the failure was not passed on.
+  if (ended.command === "ROLLBACK") {
+    throw new PgsyncError("INTERNAL", "A transaction went on after a statement in it had failed.");
+  }
+}
+
+/** Never rejects: the first error says why. */
+async function rollBack(sql: postgres.ReservedSql): Promise<void> {
+  await sql.unsafe("ROLLBACK").catch((error) => {
+    logger.debug("a transaction could not be rolled back: {error}", { error });
+  });
 }
 
 /** As postgres.js does: the queries of an array are awaited together. */
