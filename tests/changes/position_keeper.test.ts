@@ -1,11 +1,10 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
 import { PositionKeeper } from "../../src/changes/position_keeper.ts";
 import { eventually } from "../support/eventually.ts";
+import { removeFolder, temporaryFolder } from "../../scripts/servers/process.ts";
 
 describe("The position keeper", () => {
   let folder: string;
@@ -19,14 +18,14 @@ describe("The position keeper", () => {
     );
 
   beforeEach(() => {
-    folder = mkdtempSync(join(tmpdir(), "pgsync-test-"));
+    folder = temporaryFolder("test");
     checkpoint = Checkpoint.open(join(folder, "a.checkpoint"));
     checkpoint.adopt({ systemIdentifier: "1", timeline: 1, database: "d", slot: "s" });
     confirmed = [];
   });
   afterEach(() => {
     checkpoint[Symbol.dispose]();
-    rmSync(folder, { recursive: true });
+    removeFolder(folder);
   });
 
   it("confirms a position after it is stored, never before", async () => {

@@ -2,7 +2,6 @@ import assert from "node:assert/strict";
 import {
   chmodSync,
   copyFileSync,
-  mkdtempSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -10,7 +9,6 @@ import {
   truncateSync,
   writeFileSync,
 } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { after, beforeEach, test } from "node:test";
@@ -24,8 +22,8 @@ import { removeFolder, temporaryFolder } from "../../scripts/servers/process.ts"
 import { seededRandom } from "../support/random.ts";
 import { lines, startChild } from "./child.ts";
 
-const folder = mkdtempSync(join(tmpdir(), "pgsync-checkpoint-"));
-after(() => rmSync(folder, { recursive: true }));
+const folder = temporaryFolder("checkpoint");
+after(() => removeFolder(folder));
 
 let path = "";
 let files = 0;

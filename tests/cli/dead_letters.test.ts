@@ -1,8 +1,6 @@
 /** `pgsync dead-letters`: what it understands and how it speaks. What it does is tried in tests/faults/poison.test.ts. */
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:http";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
@@ -15,6 +13,7 @@ import { listen } from "../../src/server/listen.ts";
 import { DeadLetters } from "../../src/sync/dead_letters/dead_letters.ts";
 import { sampleApp } from "../server/sample_status.ts";
 import { pgsync } from "./process.ts";
+import { removeFolder, temporaryFolder } from "../../scripts/servers/process.ts";
 
 const SCHEMA = JSON.stringify([{ database: "shop", index: "books", nodes: { table: "book" } }]);
 const ENV = {
@@ -74,7 +73,7 @@ async function served(
     url: string,
   ) => Promise<void>,
 ): Promise<void> {
-  const folder = mkdtempSync(join(tmpdir(), "pgsync-letters-"));
+  const folder = temporaryFolder("letters");
   const checkpoint = Checkpoint.open(join(folder, "pgsync_shop.checkpoint"));
   const { firstAt: _first, lastAt: _last, tries: _tries, ...refused } = LETTER;
   const entries = Array.from({ length: letters }, (_, n) => ({ ...refused, id: `book ${n}`, version: 1n }));
@@ -101,7 +100,7 @@ async function served(
   } finally {
     await listener.close();
     checkpoint.close();
-    rmSync(folder, { recursive: true });
+    removeFolder(folder);
   }
 }
 
@@ -179,7 +178,7 @@ describe("pgsync dead-letters beside a run", () => {
 
 describe("pgsync dead-letters without a run", () => {
   it("works on the files that are there, and says which is not", async () => {
-    const folder = mkdtempSync(join(tmpdir(), "pgsync-letters-"));
+    const folder = temporaryFolder("letters");
     try {
       {
         using checkpoint = Checkpoint.open(join(folder, "pgsync_shop.checkpoint"));
@@ -198,7 +197,7 @@ describe("pgsync dead-letters without a run", () => {
       const dropped = await pgsync(["dead-letters", "drop", "--all", "-c", "-"], settings);
       assert.deepEqual([dropped.code, dropped.stdout], [0, "1 dead letter dropped\n"], dropped.stderr);
     } finally {
-      rmSync(folder, { recursive: true });
+      removeFolder(folder);
     }
   });
 });

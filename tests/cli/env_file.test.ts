@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { mergeEnvironment, withEnvFile } from "../../src/cli/env_file.ts";
+import { removeFolder, temporaryFolder } from "../../scripts/servers/process.ts";
 
-const folder = mkdtempSync(join(tmpdir(), "pgsync-env-"));
-after(() => rmSync(folder, { recursive: true }));
+const folder = temporaryFolder("env");
+after(() => removeFolder(folder));
 
 test("only variables of ours and PGSync's are taken, and the real environment wins", () => {
   const { environment, taken } = mergeEnvironment(

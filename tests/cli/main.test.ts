@@ -1,14 +1,14 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { createServer } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { VERSION } from "../../src/version.ts";
 import { pgsync, start } from "./process.ts";
+import { removeFolder, temporaryFolder } from "../../scripts/servers/process.ts";
 
-const folder = mkdtempSync(join(tmpdir(), "pgsync-cli-"));
-after(() => rmSync(folder, { recursive: true }));
+const folder = temporaryFolder("cli");
+after(() => removeFolder(folder));
 const schema = join(folder, "my_schema.json");
 writeFileSync(
   schema,

@@ -1,25 +1,17 @@
 /** The token of a run without a configured one: a file beside its checkpoint files, for the address that it listens on. */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import {
-  lstatSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
-import { hostname, tmpdir } from "node:os";
+import { lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { hostname } from "node:os";
 import { join } from "node:path";
 import { after, beforeEach, describe, it } from "node:test";
 import { keepRunToken, makeRunToken, readRunToken, runTokenFile } from "../../src/cli/run_token.ts";
 import { failsWithUsage } from "./fails.ts";
+import { removeFolder, temporaryFolder } from "../../scripts/servers/process.ts";
 
 const URL = "http://127.0.0.1:9399";
-const root = mkdtempSync(join(tmpdir(), "pgsync-run-token-"));
-after(() => rmSync(root, { recursive: true }));
+const root = temporaryFolder("run-token");
+after(() => removeFolder(root));
 const folder = join(root, "checkpoints");
 const file = runTokenFile(folder, URL);
 const token = makeRunToken();

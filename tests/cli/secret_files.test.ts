@@ -1,14 +1,14 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
 import { SECRET_VARIABLES, withSecretFiles } from "../../src/cli/secret_files.ts";
 import { isKnownVariable } from "../../src/cli/variables.ts";
 import { failsWithUsage } from "./fails.ts";
+import { removeFolder, temporaryFolder } from "../../scripts/servers/process.ts";
 
-const folder = mkdtempSync(join(tmpdir(), "pgsync-files-"));
-after(() => rmSync(folder, { recursive: true }));
+const folder = temporaryFolder("files");
+after(() => removeFolder(folder));
 const file = join(folder, "file");
 
 describe("A secret in a file", () => {

@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { pgsync, start } from "./process.ts";
+import { removeFolder, temporaryFolder } from "../../scripts/servers/process.ts";
 
 /** For the token that a run keeps where its checkpoint files are. */
-const folder = mkdtempSync(join(tmpdir(), "pgsync-sync-"));
-after(() => rmSync(folder, { recursive: true }));
+const folder = temporaryFolder("sync");
+after(() => removeFolder(folder));
 
 const SCHEMA = JSON.stringify([{ database: "shop", index: "books", nodes: { table: "book" } }]);
 

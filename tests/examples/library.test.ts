@@ -1,7 +1,6 @@
 /** The library, as examples/library uses it: plan, load, follow, stop. */
 import assert from "node:assert/strict";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import postgres from "postgres";
@@ -9,16 +8,17 @@ import { follow } from "../../examples/library/main.ts";
 import { useElasticsearch } from "../support/elasticsearch.ts";
 import { eventually } from "../support/eventually.ts";
 import { usePostgres } from "../support/postgres.ts";
+import { removeFolder, temporaryFolder } from "../../scripts/servers/process.ts";
 
 test("a program follows a table until it is told to stop", async () => {
   const server = await usePostgres(17);
   const database = await server.createDatabase();
   const search = await useElasticsearch();
-  const folder = await mkdtemp(join(tmpdir(), "pgsync-library-"));
+  const folder = temporaryFolder("library");
   const sql = postgres(database.url, { max: 1, onnotice: () => {} });
   after(async () => {
     await sql.end();
-    await rm(folder, { recursive: true });
+    removeFolder(folder);
   });
   await sql`CREATE TABLE planet (id int PRIMARY KEY, name text)`;
   await sql`INSERT INTO planet VALUES (1, 'Mercury'), (2, 'Venus')`;

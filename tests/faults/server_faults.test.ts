@@ -1,8 +1,5 @@
 /** What a PostgreSQL server does to those who follow it: each is survived, or told of by name. */
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { describe, it } from "node:test";
 import postgres from "postgres";
 import { LEAST_BUDGET } from "../../src/memory/budget.ts";
@@ -19,6 +16,7 @@ import { databasesOf, ownPostgres, usePostgres, withDatabase } from "../support/
 import { startTcpProxy } from "../support/tcp_proxy.ts";
 import { BOOKS, faults, FEWER, heldBack, slotOf } from "./books.ts";
 import { superuser } from "./library.ts";
+import { removeFolder, temporaryFolder } from "../../scripts/servers/process.ts";
 
 const SHOP = `
   CREATE TABLE book (id int PRIMARY KEY, title text);
@@ -132,7 +130,7 @@ describe("A slot in use", () => {
     await using bench = await Bench.open(17, SHOP, BOOKS);
     bench.start();
     await bench.assertSettled("after the load");
-    const folder = mkdtempSync(join(tmpdir(), "pgsync-test-"));
+    const folder = temporaryFolder("test");
     const said: string[] = [];
     const second = new Synchronizer({ ...bench.options, checkpointFolder: folder }, (event) => {
       if (event.type === "retry" && event.fault.code === "SLOT_ACTIVE") said.push(event.fault.message);
@@ -159,7 +157,7 @@ describe("A slot in use", () => {
     await bench.assertEqual("the second has taken over");
     stop.abort();
     await ended;
-    rmSync(folder, { recursive: true });
+    removeFolder(folder);
   });
 });
 
@@ -246,7 +244,7 @@ describe("Walsenders that are all taken", () => {
     const before = busy();
     await eventually(() => busy() > before + 2, { what: "the stream to be missed again", timeout: 60_000 });
     await assert.rejects(
-      new Synchronizer({ ...bench.options, checkpointFolder: tmpdir() })
+      new Synchronizer({ ...bench.options, checkpointFolder: temporaryFolder("test") })
         .run({ signal: AbortSignal.timeout(60_000), daemon: false }),
       { code: "SLOTS_EXHAUSTED", message: /walsenders are taken \(max_wal_senders\)/ },
     );

@@ -1,8 +1,6 @@
 /** Changes that nobody will tell of any more: a run halts by name, or begins a new slot and loads anew in place, as it was asked to. */
 import assert from "node:assert/strict";
-import { copyFileSync, mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { copyFileSync, rmSync } from "node:fs";
 import { describe, it } from "node:test";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
 import type { ErrorCode } from "../../src/errors/codes.ts";
@@ -18,6 +16,7 @@ import { databasesOf, ownPostgres, throughProxy, usePostgres } from "../support/
 import { startTcpProxy } from "../support/tcp_proxy.ts";
 import { everyDocument } from "./library.ts";
 import { BOOKS, CHANGES, dropSlot, failureOf, isError, resyncs, SHOP, slotOf } from "./books.ts";
+import { removeFolder, temporaryFolder } from "../../scripts/servers/process.ts";
 
 /** Asserts that an error is such a loss, and says how it is mended. */
 function isLoss(code: ErrorCode, thrown: unknown): void {
@@ -230,7 +229,7 @@ describe("A checkpoint file of before", () => {
     bench.start({ bootstrap: false, postgres: optionsOf(throughProxy(bench.database.url, network)) });
     await bench.write(...CHANGES);
     await bench.assertSettled("the run that follows the slot");
-    const folder = mkdtempSync(join(tmpdir(), "pgsync-test-"));
+    const folder = temporaryFolder("test");
     const options = {
       ...bench.options,
       checkpointFolder: folder,
@@ -262,7 +261,7 @@ describe("A checkpoint file of before", () => {
     await bench.assertSettled("the run that follows the slot still does");
     await bench.stop();
     await network.stop();
-    rmSync(folder, { recursive: true });
+    removeFolder(folder);
   });
 });
 

@@ -1,7 +1,6 @@
 /** Dead letters that are tried again while no run is there: what is refused then, and what the run finds afterwards. */
 import assert from "node:assert/strict";
-import { cpSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { cpSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { configure, reset } from "@logtape/logtape";
@@ -18,6 +17,7 @@ import { client } from "../support/elasticsearch.ts";
 import { eventually } from "../support/eventually.ts";
 import { databasesOf, ownPostgres } from "../support/postgres.ts";
 import { Bench } from "./support.ts";
+import { removeFolder, temporaryFolder } from "../../scripts/servers/process.ts";
 
 /** `n` is a number in the index and a text here, so that any row can be refused. */
 const TABLES = `
@@ -67,14 +67,14 @@ describe("Dead letters without a run", () => {
   it("are not tried again beside a run that has another checkpoint file", async () => {
     await using bench = await Bench.open(17, TABLES, NODES);
     await refuseSeven(bench);
-    const other = { ...bench.options, checkpointFolder: mkdtempSync(join(tmpdir(), "pgsync-test-")) };
+    const other = { ...bench.options, checkpointFolder: temporaryFolder("test") };
     try {
       cpSync(bench.options.checkpointFolder, other.checkpointFolder, { recursive: true });
       bench.start();
       await bench.settled();
       await refusesRetry(bench, "SLOT_ACTIVE", other);
     } finally {
-      rmSync(other.checkpointFolder, { recursive: true });
+      removeFolder(other.checkpointFolder);
     }
   });
 

@@ -1,7 +1,4 @@
 /** A run of the sync core in this process, against real servers, judged by the oracle. */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import assert from "node:assert/strict";
 import postgres from "postgres";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
@@ -29,6 +26,7 @@ import {
   usePostgres,
 } from "../support/postgres.ts";
 import { surroundings, told } from "../support/stall.ts";
+import { removeFolder, temporaryFolder } from "../../scripts/servers/process.ts";
 
 /** How many events the failure shows of a run that does not come on. */
 const EVENTS_EXPLAINED = 30;
@@ -83,7 +81,7 @@ export class Bench implements AsyncDisposable {
         schema,
         postgres: optionsOf(database.url),
         search: { ...SEARCH_DEFAULTS, urls: [search.url] },
-        checkpointFolder: mkdtempSync(join(tmpdir(), "pgsync-test-")),
+        checkpointFolder: temporaryFolder("test"),
         bootstrap: true,
         catalogIntervalMs: 100,
         ...changes,
@@ -233,7 +231,7 @@ export class Bench implements AsyncDisposable {
     try {
       await this.stop();
     } finally {
-      rmSync(this.options.checkpointFolder, { recursive: true, force: true });
+      removeFolder(this.options.checkpointFolder);
       await this.sql.end();
       await this.database.drop();
     }

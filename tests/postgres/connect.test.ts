@@ -1,8 +1,7 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { chmodSync, chownSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, chownSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { after, before, describe, test } from "node:test";
@@ -14,6 +13,7 @@ import { delay } from "../../src/retry/backoff.ts";
 import { eventually } from "../support/eventually.ts";
 import { ownPostgres, usePostgres } from "../support/postgres.ts";
 import { optionsOf } from "./options.ts";
+import { removeFolder, temporaryFolder } from "../../scripts/servers/process.ts";
 
 const BUILDER: ConnectPurpose = { database: "postgres", purpose: "test", max: 1, kind: "builder" };
 
@@ -242,7 +242,7 @@ describe("sessions", () => {
 });
 
 describe("sslmode, as libpq has it", () => {
-  const folder = mkdtempSync(join(tmpdir(), "pgsync-tls-"));
+  const folder = temporaryFolder("tls");
   const authority = join(folder, "ca.crt");
   const stranger = join(folder, "stranger.crt");
   let server: PostgresServer;
@@ -323,7 +323,7 @@ describe("sslmode, as libpq has it", () => {
       await sql`SELECT pg_reload_conf()`;
     });
   });
-  after(() => rmSync(folder, { recursive: true }));
+  after(() => removeFolder(folder));
 
   async function usesTls(changes: Partial<PostgresOptions>): Promise<boolean> {
     const options = optionsOf(server.url, { host: "localhost", ...changes });

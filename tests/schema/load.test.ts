@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { truncateSync, writeFileSync } from "node:fs";
 import { createServer, type RequestListener } from "node:http";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { after, test } from "node:test";
@@ -9,12 +8,13 @@ import { pathToFileURL } from "node:url";
 import { inspect } from "node:util";
 import { PgsyncError } from "../../src/errors/error.ts";
 import { type LoadOptions, loadSchema } from "../../src/schema/load.ts";
+import { removeFolder, temporaryFolder } from "../../scripts/servers/process.ts";
 
 const TEXT = "database: $DB\nnodes: {table: book}\n";
 const OPTIONS: LoadOptions = { environment: { DB: "books" } };
 
-const folder = mkdtempSync(join(tmpdir(), "pgsync-schema-"));
-after(() => rmSync(folder, { recursive: true }));
+const folder = temporaryFolder("schema");
+after(() => removeFolder(folder));
 
 function write(name: string, content: string | Uint8Array): string {
   const path = join(folder, name);

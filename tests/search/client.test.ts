@@ -1,8 +1,7 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { inspect } from "node:util";
@@ -16,6 +15,7 @@ import { usedMemory } from "../support/memory.ts";
 import { startSearchProxy } from "../support/search_proxy.ts";
 import { startTcpProxy } from "../support/tcp_proxy.ts";
 import { optionsFor } from "./setup.ts";
+import { removeFolder, temporaryFolder } from "../../scripts/servers/process.ts";
 
 const server = await useElasticsearch();
 
@@ -230,8 +230,8 @@ const openssl = (() => {
 })();
 
 test("TLS: authority, fingerprint, client certificate, verification off", { skip: !openssl }, async () => {
-  const folder = mkdtempSync(join(tmpdir(), "pgsync-tls-"));
-  after(() => rmSync(folder, { recursive: true, force: true }));
+  const folder = temporaryFolder("tls");
+  after(() => removeFolder(folder));
   const file = (name: string) => join(folder, name);
   const run = (...args: string[]) => execFileSync("openssl", args, { encoding: "utf8", stdio: "pipe" });
   const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];

@@ -1,7 +1,5 @@
 /** `/dead-letters`: what is answered, and to whom. */
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, beforeEach, describe, it } from "node:test";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
@@ -9,12 +7,13 @@ import { PgsyncError } from "../../src/errors/error.ts";
 import { deadLetterPageJson } from "../../src/server/dead_letters_json.ts";
 import { DeadLetters } from "../../src/sync/dead_letters/dead_letters.ts";
 import { sampleApp } from "./sample_status.ts";
+import { removeFolder, temporaryFolder } from "../../scripts/servers/process.ts";
 
-const folder = mkdtempSync(join(tmpdir(), "pgsync-letters-"));
+const folder = temporaryFolder("letters");
 const checkpoint = Checkpoint.open(join(folder, "letters.checkpoint"));
 after(() => {
   checkpoint.close();
-  rmSync(folder, { recursive: true });
+  removeFolder(folder);
 });
 
 let rewrite: () => Promise<void> = () => Promise.resolve();

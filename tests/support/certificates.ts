@@ -1,9 +1,9 @@
 /** Certificates of a test, made by openssl in a temporary folder. */
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after } from "node:test";
+import { removeFolder, temporaryFolder } from "../../scripts/servers/process.ts";
 
 /** A certificate and its key, as PEM files. */
 export interface Certificate {
@@ -30,8 +30,8 @@ const KEY = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-node
 
 /** Makes an authority; its files are removed at the end of the test file. Two of one name have different keys. */
 export function makeAuthority(name = "test CA"): Authority {
-  const folder = mkdtempSync(join(tmpdir(), "pgsync-certificates-"));
-  after(() => rmSync(folder, { recursive: true, force: true }));
+  const folder = temporaryFolder("certificates");
+  after(() => removeFolder(folder));
   const file = (of: string) => join(folder, of);
   const openssl = (...args: readonly string[]) =>
     execFileSync("openssl", args, { cwd: folder, encoding: "utf8", stdio: "pipe" });

@@ -21,8 +21,14 @@ const LEAST_ROWS = 500_000;
 const STEP = 5_000;
 /** Documents are too old to be sent after 30 s, and built again. */
 const LEAST_OUTAGE_MS = 75_000;
-/** In bytes, of the executable. */
+/** In bytes, of the executable while the search engine is away. */
 const MOST_RESIDENT = 200e6;
+/**
+ * While it catches up, with PostgreSQL and Elasticsearch on all cores. What the program holds is bounded by its budget; but JavaScriptCore collects
+ * in threads of their own, which wait for a core while garbage goes on growing: 204 to 240 MB were measured, with
+ * a heap of 40 MB after each collection.
+ */
+const MOST_RESIDENT_AFTER = 300e6;
 
 const folder = temporaryFolder("outage");
 after(() => removeFolder(folder));
@@ -85,6 +91,7 @@ test("memory while the search engine is away", { skip: process.platform !== "lin
   });
   await notReady(run, /does not take documents.*no answer within 5 s/);
   peaks.silent = peak();
+  assert.ok(peaks.silent <= MOST_RESIDENT, JSON.stringify(peaks));
   assert.ok(rows >= LEAST_ROWS, `${rows} rows`);
   const { databases: [state] } = await run.status();
   assert.ok((state?.stream.retainedBytes ?? 0) > 10e6, "WAL keeps the changes");
@@ -94,7 +101,9 @@ test("memory while the search engine is away", { skip: process.platform !== "lin
   await settled(run, postgres.url, 600_000);
   peaks.caughtUp = peak();
   assert.equal(await assertEqualTree(postgres.url, elasticsearch, index), ITEMS);
-  assert.ok(peaks.caughtUp <= MOST_RESIDENT, JSON.stringify(peaks));
+  assert.ok(peaks.caughtUp <= MOST_RESIDENT_AFTER, JSON.stringify(peaks));
+  const { memory } = await run.status();
+  assert.ok(memory.mostBytes <= memory.limitBytes, JSON.stringify(memory));
   console.log(`resident at most, in bytes: ${JSON.stringify(peaks)}; ${rows} rows`);
   assert.equal((await run.end("SIGTERM")).code, 0);
   await sql.end();

@@ -1,6 +1,4 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
 import fc from "fast-check";
@@ -13,9 +11,10 @@ import {
   DeadLetters,
 } from "../../../src/sync/dead_letters/dead_letters.ts";
 import { BOOKS, mapped } from "../shop.ts";
+import { removeFolder, temporaryFolder } from "../../../scripts/servers/process.ts";
 
-const folder = mkdtempSync(join(tmpdir(), "pgsync-letters-"));
-after(() => rmSync(folder, { recursive: true }));
+const folder = temporaryFolder("letters");
+after(() => removeFolder(folder));
 let files = 0;
 
 function entry(index: string, id: string): DeadLetterEntry {

@@ -1,14 +1,13 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
 import { Checkpoint } from "../../../src/checkpoint/checkpoint.ts";
 import type { DocumentSource } from "../../../src/sync/source/document_source.ts";
 import { SourceKeeper } from "../../../src/sync/source/source_keeper.ts";
+import { removeFolder, temporaryFolder } from "../../../scripts/servers/process.ts";
 
-const folder = mkdtempSync(join(tmpdir(), "pgsync-keeper-"));
-after(() => rmSync(folder, { recursive: true, force: true }));
+const folder = temporaryFolder("keeper");
+after(() => removeFolder(folder));
 
 function source(shape: string): DocumentSource {
   return { shape, key: "1 1", tables: [] };
