@@ -4,36 +4,47 @@ import { copyOut } from "../postgres/copy.ts";
 import { CopyBinaryReader } from "../postgres/copy_binary.ts";
 import type { Session } from "../postgres/session.ts";
 
-/** Takes the documents of one COPY. */
-export interface CopiedDocuments {
-  /** Called for each, in the order of the COPY. @param document JSON, UTF-8 */
-  readonly onDocument: (id: string, document: Buffer) => void;
-  /** Called after each piece of the answer; while its promise is open, the COPY is held back. What it throws cancels the COPY. */
-  readonly onPiece: () => void | Promise<void>;
-}
+/**
+ * Takes a document that was read by COPY: its JSON, UTF-8, is what `bytes` hold from `start` up to `end`. They may be kept. While its promise
+ * is open, the COPY is held back. What it throws cancels the COPY.
+ */
+export type OnDocument = (id: string, bytes: Buffer, start: number, end: number) => void | Promise<void>;
 
 /**
  * Reads the documents of one range of root rows by COPY, their bytes untouched.
  *
  * @param range as `loadSql` takes it
+ * @param onDocument called for each in the order of the COPY, never while an earlier call is unfinished
  * @throws as `copyOut`
  */
 export async function copyDocuments(
   session: Session,
   mapped: MappedDocument,
   range: Parameters<typeof loadSql>[1],
-  { onDocument, onPiece }: CopiedDocuments,
+  onDocument: OnDocument,
   signal: AbortSignal,
 ): Promise<void> {
   const reader = new CopyBinaryReader();
-  await copyOut(session, `COPY (${loadSql(mapped, range)}) TO STDOUT (FORMAT binary)`, (bytes) => {
-    reader.push(bytes, ([id, document]) => {
-      if (id === null || id === undefined || document === null || document === undefined) {
+  /** @returns a promise only where one of the documents has one */
+  const read = (): void | Promise<void> => {
+    while (reader.next()) {
+      const [idStart, idEnd, start, end] = [reader.start(0), reader.end(0), reader.start(1), reader.end(1)];
+      if (Number.isNaN(idStart) || Number.isNaN(start)) {
         throw new RangeError("a COPY of documents met a row without _id or document");
       }
-      onDocument(id.toString("utf8"), document);
-    });
-    return onPiece();
-  }, signal);
-  reader.end();
+      const { bytes } = reader;
+      const pending = onDocument(bytes.toString("utf8", idStart, idEnd), bytes, start, end);
+      if (pending !== undefined) return pending.then(read);
+    }
+  };
+  await copyOut(
+    session,
+    `COPY (${loadSql(mapped, range)}) TO STDOUT (FORMAT binary)`,
+    (bytes, start, end) => {
+      reader.push(bytes, start, end);
+      return read();
+    },
+    signal,
+  );
+  reader.finish();
 }

@@ -173,17 +173,17 @@ interface Collected {
   readonly most: number;
 }
 
-/** A document that was read. */
+/** A document that was read, as `OnDocument` has it. */
 interface Row {
   readonly id: string;
-  readonly document: Buffer;
+  readonly bytes: Buffer;
+  readonly start: number;
+  readonly end: number;
 }
 
 /** Reads one chunk by COPY and sends its documents, their bytes untouched. */
 class ChunkReader {
   #collected: Collected | null = null;
-  /** Rows that wait for memory: those of one piece of the COPY. */
-  #arrived: Row[] = [];
   #version = 0n;
   #builtAt = 0;
 
@@ -220,10 +220,13 @@ class ChunkReader {
     this.#builtAt = Date.now();
     const work = new CopyWork(REQUESTS_UNDER_WAY);
     try {
-      await copyDocuments(session, this.index.mapped, chunkRange(chunk), {
-        onDocument: (id, document) => void this.#arrived.push({ id, document }),
-        onPiece: () => this.#take(work),
-      }, this.signal);
+      await copyDocuments(
+        session,
+        this.index.mapped,
+        chunkRange(chunk),
+        (id, bytes, start, end) => this.#take({ id, bytes, start, end }, work),
+        this.signal,
+      );
       this.#flush(work);
     } finally {
       // First, for what is under way may have to be built again, and wait for this very memory.
@@ -233,48 +236,40 @@ class ChunkReader {
     work.throwFailure();
   }
 
-  /** @returns a promise only where the COPY has to wait, for nearly every piece is a row */
-  #take(work: CopyWork): void | Promise<void> {
+  /** @returns a promise only where the COPY has to wait */
+  #take(row: Row, work: CopyWork): void | Promise<void> {
     const collected = this.#collected;
-    const [only] = this.#arrived;
-    if (
-      collected === null || only === undefined || this.#arrived.length > 1 || !this.#fits(collected, only)
-    ) return this.#takeAll(work);
-    this.#arrived = [];
-    return this.#put(collected, only, work);
+    if (collected === null || !this.#fits(collected, row)) return this.#takeIntoNext(row, work);
+    return this.#put(collected, row, work);
   }
 
-  async #takeAll(work: CopyWork): Promise<void> {
-    const arrived = this.#arrived;
-    this.#arrived = [];
-    for (const row of arrived) {
-      if (this.#collected !== null && !this.#fits(this.#collected, row)) {
-        this.#flush(work);
-        this.#discard();
-        await work.room();
-      }
-      this.#collected ??= await this.#begin(work, row);
-      await this.#put(this.#collected, row, work);
+  async #takeIntoNext(row: Row, work: CopyWork): Promise<void> {
+    if (this.#collected !== null) {
+      this.#flush(work);
+      this.#discard();
+      await work.room();
     }
+    this.#collected = await this.#begin(work, row);
+    await this.#put(this.#collected, row, work);
   }
 
-  #fits({ body }: Collected, { id, document }: Row): boolean {
-    return body.byteLength + body.mostBytes(id, document.length) <= this.options.memory.bodies.roomFor(0);
+  #fits({ body }: Collected, { id, start, end }: Row): boolean {
+    return body.byteLength + body.mostBytes(id, end - start) <= this.options.memory.bodies.roomFor(0);
   }
 
-  #put(collected: Collected, { id, document }: Row, work: CopyWork): void | Promise<void> {
+  #put(collected: Collected, { id, bytes, start, end }: Row, work: CopyWork): void | Promise<void> {
     const { body, most } = collected;
-    body.index(id, this.#version, document);
+    body.index(id, this.#version, bytes, start, end);
     if (body.byteLength < this.options.memory.bulkBytes && body.count < most) return;
     this.#flush(work);
     return work.room();
   }
 
   /** Begins a request with a document, which waits in hand until there is room for it. */
-  async #begin(work: CopyWork, { id, document }: Row): Promise<Collected> {
+  async #begin(work: CopyWork, { id, start, end }: Row): Promise<Collected> {
     const { memory } = this.options;
     const most = this.#mostDocuments();
-    const bytes = new BulkBody(this.index.mapped.schema.pipeline).mostBytes(id, document.length);
+    const bytes = new BulkBody(this.index.mapped.schema.pipeline).mostBytes(id, end - start);
     const room = memory.roomOfRequest(most, bytes);
     const held = memory.documents.tryAcquire(room) ??
       await work.patiently((late) => memory.documents.acquire(room, AbortSignal.any([late, this.signal])));

@@ -1,6 +1,6 @@
 import { EventEmitter } from "node:events";
 import type { Socket } from "node:net";
-import { Backend, BackendTap, type LoginQuestion } from "./backend.ts";
+import { Backend, BackendTap, type CopyDataSink, type LoginQuestion } from "./backend.ts";
 import type { LoginGate } from "./login_gate.ts";
 import { type Admission, IDENTITY_SQL, readIdentity } from "./server_identity.ts";
 import type { SocketOpener } from "./socket.ts";
@@ -116,7 +116,8 @@ export class PostgresJsSocket extends EventEmitter {
     const { key } = this.#tap;
     // Only a pooler in between could fail to give one.
     if (key === null) return;
-    this.#backend = new Backend(key, socket, () => opener.cancel(key));
+    const divert = (sink: CopyDataSink | null) => void (this.#tap.copyData = sink);
+    this.#backend = new Backend(key, socket, () => opener.cancel(key), divert);
     // "drain" makes postgres.js look again for what it could do with an idle connection; with a busy one it does nothing.
     queueMicrotask(() => this.emit("drain"));
   }

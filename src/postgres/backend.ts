@@ -18,6 +18,7 @@ const BACKEND_KEY_DATA = 0x4b; // K
 const READY_FOR_QUERY = 0x5a; // Z
 const ROW_DESCRIPTION = 0x54; // T
 const DATA_ROW = 0x44; // D
+const COPY_DATA = 0x64; // d
 const COMMAND_COMPLETE = 0x43; // C
 const HEADER_BYTES = 5;
 /** Before the login, anybody may be at the other end. libpq takes 30,000 bytes. */
@@ -34,6 +35,12 @@ export interface LoginQuestion {
   readonly onAnswer: (row: readonly (string | null)[] | Error) => boolean;
 }
 
+/**
+ * Takes the contents of a CopyData message, which are the bytes from `start` up to `end`. They may be kept; they are never written to
+ * again. Must not throw.
+ */
+export type CopyDataSink = (bytes: Buffer, start: number, end: number) => void;
+
 /** Walks over the server's messages, cut anywhere, and copies only those that it needs. */
 export class BackendTap {
   /** The session's key, known before its first statement. */
@@ -44,6 +51,8 @@ export class BackendTap {
   ready = false;
   /** True where a message before that is longer than any of PostgreSQL's; then nothing more is to be pushed. */
   overlong = false;
+  /** Gets the data of a COPY, in place of postgres.js, which makes four objects of each row; null: postgres.js gets them. */
+  copyData: CopyDataSink | null = null;
 
   #header = Buffer.alloc(HEADER_BYTES);
   #headerLength = 0;
@@ -71,6 +80,16 @@ export class BackendTap {
     /** From here on the chunk has not been forwarded. */
     let unsent = 0;
     while (position < chunk.length) {
+      const whole = this.#wholeMessage(chunk, position);
+      if (whole !== null) {
+        if (this.copyData !== null && chunk[position] === COPY_DATA) {
+          if (position > unsent) this.forward(chunk.subarray(unsent, position));
+          this.copyData(chunk, position + HEADER_BYTES, whole);
+          unsent = whole;
+        }
+        position = whole;
+        continue;
+      }
       const from = position;
       if (this.#bodyLeft === 0 && this.#headerLength === 0) {
         this.#withheld = this.#withholds(chunk[position]);
@@ -99,8 +118,20 @@ export class BackendTap {
     if (unsent < chunk.length) this.forward(unsent === 0 ? chunk : chunk.subarray(unsent));
   }
 
+  /** Where the message ends that begins here, if all of it is here and nothing has to be learned of it; else null. */
+  #wholeMessage(chunk: Buffer, position: number): number | null {
+    if (!this.ready || this.#bodyLeft > 0 || this.#headerLength > 0) return null;
+    if (position + HEADER_BYTES > chunk.length) return null;
+    const type = chunk[position];
+    if (type === ERROR_RESPONSE || type === BACKEND_KEY_DATA) return null;
+    const length = chunk.readUInt32BE(position + 1);
+    const end = position + 1 + length;
+    return length < 4 || end > chunk.length ? null : end;
+  }
+
   #withholds(type: number | undefined): boolean {
     if (type === ERROR_RESPONSE) return true;
+    if (type === COPY_DATA && this.copyData !== null) return true;
     if (type === undefined || this.question === null || this.ready) return false;
     return type === READY_FOR_QUERY || this.#asked && ANSWER.has(type);
   }
@@ -121,6 +152,7 @@ export class BackendTap {
     if (kept === null) return;
     const message = Buffer.concat(kept);
     if (type === ERROR_RESPONSE) this.#onError(message);
+    else if (type === COPY_DATA) this.copyData?.(message, HEADER_BYTES, message.length);
     else if (type === BACKEND_KEY_DATA) {
       const body = message.subarray(message.length - 8);
       if (message.length >= 8) this.key = { pid: body.readUInt32BE(0), secret: body.readUInt32BE(4) };
@@ -189,9 +221,21 @@ export class Backend {
 
   /**
    * @param cancel asks the server to cancel what the session does; resolves when the server has passed the request on
+   * @param divert has the data of a COPY given to a sink, or to postgres.js again
    */
-  constructor(readonly key: BackendKey, readonly socket: Socket, readonly cancel: () => Promise<void>) {
+  constructor(
+    readonly key: BackendKey,
+    readonly socket: Socket,
+    readonly cancel: () => Promise<void>,
+    private readonly divert: (sink: CopyDataSink | null) => void,
+  ) {
     backends.set(nameOf(key), this);
+  }
+
+  /** Has the data of the COPY that is begun next given to a sink, until disposed of. postgres.js sees a COPY without data. */
+  divertCopy(sink: CopyDataSink): Disposable {
+    this.divert(sink);
+    return { [Symbol.dispose]: () => this.divert(null) };
   }
 
   /** Calls the listener when the connection is lost. Returns what takes the listener off again. */

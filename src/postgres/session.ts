@@ -47,13 +47,25 @@ export function withSafeSessions(pool: postgres.Sql, closes: EventTarget): postg
 /** One connection, until it is disposed of. */
 export interface OneSession extends Disposable {
   readonly sql: Session;
+  readonly backend: Backend;
 }
 
-/** Of a pool, a connection that is reserved meanwhile; what is one connection already is given as it is. */
+const backendsOfSessions = new WeakMap<object, Backend>();
+
+/**
+ * Of a pool, a connection that is reserved meanwhile; what is one connection already is given as it is.
+ *
+ * @throws PgsyncError INTERNAL where it is of no pool of ours
+ */
 export async function oneSession(sql: Session): Promise<OneSession> {
-  if (!("reserve" in sql) || "release" in sql) return { sql, [Symbol.dispose]: () => {} };
-  const reserved = await sql.reserve();
-  return { sql: reserved, [Symbol.dispose]: () => reserved.release() };
+  const isOne = !("reserve" in sql) || "release" in sql;
+  const one = isOne ? sql : await sql.reserve();
+  const backend = backendsOfSessions.get(one);
+  if (backend === undefined) throw new PgsyncError("INTERNAL", "A session of unknown origin was used.");
+  const dispose = () => {
+    if (!isOne && "release" in one) one.release();
+  };
+  return { sql: one, backend, [Symbol.dispose]: dispose };
 }
 
 /**
@@ -180,10 +192,12 @@ function guardedSql(reserved: postgres.ReservedSql, backend: Backend): postgres.
     },
     unsafe: (...args: Parameters<typeof reserved.unsafe>) => guard(reserved.unsafe(...args), backend),
   };
-  return new Proxy(reserved, {
+  const guarded = new Proxy(reserved, {
     apply: (target, self, args) => guard(Reflect.apply(target, self, args), backend),
     get: (target, property) => property in replaced ? replaced[property] : Reflect.get(target, property),
   });
+  backendsOfSessions.set(guarded, backend);
+  return guarded;
 }
 
 /** postgres.js hands a query to its connection when it is awaited; from then on the guard stands in between. */

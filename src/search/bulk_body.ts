@@ -131,13 +131,13 @@ export class BulkBody {
     this.#length = this.#items.at(-1)?.end ?? 0;
   }
 
-  /** Adds a document. @param document its JSON, UTF-8 */
-  index(id: string, version: bigint, document: Uint8Array): void {
+  /** Adds a document. @param bytes hold its JSON, UTF-8, from `from` up to `to` */
+  index(id: string, version: bigint, bytes: Buffer, from = 0, to = bytes.length): void {
     const start = this.#length;
     this.#line(indexAction(id, version, this.#pipeline));
-    this.#reserve(document.length + 1);
-    const end = this.#length + document.length;
-    this.#buffer.set(document, this.#length);
+    this.#reserve(to - from + 1);
+    const end = this.#length + to - from;
+    bytes.copy(this.#buffer, this.#length, from, to);
     // The item's own line break ends each search, which would otherwise go on through all of the spare capacity.
     this.#buffer[end] = NEWLINE;
     let lineBreak = this.#buffer.indexOf(NEWLINE, this.#length);

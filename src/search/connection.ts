@@ -1,6 +1,10 @@
 import { type ClientRequest, request as httpRequest } from "node:http";
 import { request as httpsRequest } from "node:https";
+import process from "node:process";
 import { type ConnectionOptions, HttpConnection } from "@elastic/elasticsearch";
+
+/** From this length on a body is written by itself. */
+const LARGE_BODY = 64 * 1024;
 
 /**
  * The client library's connection on `node:http`; its default one, on undici, does not work on Bun.
@@ -19,8 +23,28 @@ export class SearchConnection extends HttpConnection {
       made.once("socket", () => {
         made.reusedSocket = false;
       });
+      made.end = endOf(made);
       return made;
     };
     this.makeRequest = request;
   }
+}
+
+/**
+ * `end`, by which a large body goes by itself, after the head: what is written together, Bun and Node join to one more copy of it, megabytes
+ * of garbage for each request.
+ */
+function endOf(request: ClientRequest): ClientRequest["end"] {
+  const end = request.end.bind(request);
+  return (...args: unknown[]): ClientRequest => {
+    const [body] = args;
+    if (!Buffer.isBuffer(body) || body.length < LARGE_BODY) return Reflect.apply(end, undefined, args);
+    request.flushHeaders();
+    // The head is written right after this event.
+    request.once("socket", () =>
+      process.nextTick(() => {
+        if (!request.destroyed) request.write(body, () => request.destroyed || end());
+      }));
+    return request;
+  };
 }

@@ -166,8 +166,6 @@ class ChunkReader {
   readonly #found: Held;
   #mostDifferences = Infinity;
   #page: Page | null = null;
-  /** Rows that wait for memory: those of one piece of the COPY. */
-  #arrived: BuiltDocument[] = [];
 
   constructor(
     private readonly options: ChunkComparisonOptions,
@@ -196,35 +194,30 @@ class ChunkReader {
   }
 
   async #readFrom(session: Session, chunk: Chunk, work: CopyWork): Promise<void> {
-    await copyDocuments(session, this.options.mapped, chunk, {
-      onDocument: (id, document) => void this.#arrived.push({ id, document }),
-      onPiece: () => this.#take(work),
-    }, this.signal);
+    await copyDocuments(
+      session,
+      this.options.mapped,
+      chunk,
+      (id, bytes, start, end) => this.#take({ id, document: bytes.subarray(start, end) }, work),
+      this.signal,
+    );
     this.#compare(work);
   }
 
-  /** @returns a promise only where the COPY has to wait, for nearly every piece is a row */
-  #take(work: CopyWork): void | Promise<void> {
+  /** @returns a promise only where the COPY has to wait */
+  #take(row: BuiltDocument, work: CopyWork): void | Promise<void> {
     const page = this.#page;
-    const [only] = this.#arrived;
-    if (page === null || only === undefined || this.#arrived.length > 1 || !this.#fits(page, only)) {
-      return this.#takeAll(work);
-    }
-    this.#arrived = [];
-    this.#put(page, only);
+    if (page === null || !this.#fits(page, row)) return this.#takeIntoNext(row, work);
+    this.#put(page, row);
   }
 
-  async #takeAll(work: CopyWork): Promise<void> {
-    const arrived = this.#arrived;
-    this.#arrived = [];
-    for (const row of arrived) {
-      if (this.#page !== null && !this.#fits(this.#page, row)) {
-        this.#compare(work);
-        await work.room();
-      }
-      this.#page ??= await this.#newPage(work, row);
-      this.#put(this.#page, row);
+  async #takeIntoNext(row: BuiltDocument, work: CopyWork): Promise<void> {
+    if (this.#page !== null) {
+      this.#compare(work);
+      await work.room();
     }
+    this.#page = await this.#newPage(work, row);
+    this.#put(this.#page, row);
   }
 
   #fits({ documents, bytes }: Page, { document }: BuiltDocument): boolean {

@@ -87,6 +87,33 @@ test("a chunk without an error is forwarded as it is, not copied", () => {
   assert.equal(seen[0], chunk);
 });
 
+test("the data of a COPY go to who wants them, all else to postgres.js, in order, cut anywhere", () => {
+  const ready = message("Z", Buffer.of(73));
+  const begin = Buffer.concat([ready, message("H", Buffer.of(1, 0, 0))]);
+  const end = Buffer.concat([message("c", Buffer.alloc(0)), message("C", Buffer.from("COPY 3\0")), ready]);
+  const rows = [Buffer.from("abc"), Buffer.alloc(0), Buffer.from("d".repeat(60))];
+  const data = rows.map((row) => message("d", row));
+  fc.assert(
+    fc.property(cuts, fc.constantFrom(null, 0, 1, 2), (steps, failsAfter) => {
+      const seen: Buffer[] = [];
+      const answer = data.flatMap((row, at) => at === failsAfter ? [row, ERROR] : [row]);
+      const { forwarded } = pushCut(
+        (forward) => {
+          const tap = new BackendTap(forward);
+          tap.copyData = (bytes, from, to) => void seen.push(bytes.subarray(from, to));
+          return tap;
+        },
+        Buffer.concat([begin, ...answer, end]),
+        steps,
+      );
+      assert.deepEqual(seen.map(String), rows.map(String));
+      const errors = failsAfter === null ? [] : [ERROR];
+      assert.ok(forwarded.equals(Buffer.concat([begin, ...errors, end])));
+    }),
+    { numRuns: 500 },
+  );
+});
+
 test("any bytes are passed over without harm", () => {
   fc.assert(
     fc.property(fc.array(fc.uint8Array()), (chunks) => {

@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import type { Buffer } from "node:buffer";
 import process from "node:process";
 import { after, before, test } from "node:test";
 import { connectPostgres, type Sql } from "../../src/postgres/connect.ts";
@@ -36,14 +35,15 @@ test("300 MB for a slow consumer: all rows, flat memory, and the connection is u
   let bytes = 0;
   let highest = 0;
   const start = process.memoryUsage().rss;
-  await copyOut(sql, rowsOf(100_000, 3_000), (chunk) => {
-    bytes += chunk.length;
-    reader.push(chunk, () => rows++);
+  await copyOut(sql, rowsOf(100_000, 3_000), (data, start, end) => {
+    bytes += end - start;
+    reader.push(data, start, end);
+    while (reader.next()) rows++;
     if (rows % 5_000 !== 0) return;
     highest = Math.max(highest, process.memoryUsage().rss);
     return delay(20);
   });
-  reader.end();
+  reader.finish();
   assert.equal(rows, 100_000);
   assert.ok(bytes > 300_000_000);
   assert.ok(highest - start < 120_000_000, `memory grew by ${highest - start} bytes`);
@@ -82,11 +82,11 @@ test("the server waits for the consumer", async () => {
 test("calls never overlap, and come in order", async () => {
   let working = false;
   const seen: string[] = [];
-  await copyOut(sql, "COPY (SELECT generate_series(1, 500)) TO STDOUT", async (chunk: Buffer) => {
+  await copyOut(sql, "COPY (SELECT generate_series(1, 500)) TO STDOUT", async (bytes, start, end) => {
     assert.equal(working, false);
     working = true;
     await Promise.resolve();
-    seen.push(chunk.toString().trim());
+    seen.push(bytes.toString("utf8", start, end).trim());
     working = false;
   });
   assert.deepEqual(seen, Array.from({ length: 500 }, (_, index) => String(index + 1)));
@@ -150,8 +150,8 @@ test("inside a transaction it runs on that transaction's connection", async () =
   const seen: string[] = [];
   await sql.begin(async (transaction) => {
     const [before] = await transaction`SELECT pg_backend_pid() AS pid`;
-    await copyOut(transaction, "COPY (SELECT pg_backend_pid()) TO STDOUT", (chunk) => {
-      seen.push(chunk.toString().trim());
+    await copyOut(transaction, "COPY (SELECT pg_backend_pid()) TO STDOUT", (bytes, start, end) => {
+      seen.push(bytes.toString("utf8", start, end).trim());
     });
     assert.deepEqual(seen, [before?.["pid"]]);
     await transaction`SELECT 1`;

@@ -2,7 +2,10 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { test } from "node:test";
 import fc from "fast-check";
-import { CopyBinaryReader, type CopyRow } from "../../src/postgres/copy_binary.ts";
+import { CopyBinaryReader } from "../../src/postgres/copy_binary.ts";
+
+/** The values of a row. */
+type CopyRow = readonly (Buffer | null)[];
 
 const HEADER = Buffer.concat([Buffer.from("PGCOPY\n\xff\r\n\0", "latin1"), Buffer.alloc(8)]);
 const TRAILER = Buffer.from([0xff, 0xff]);
@@ -28,9 +31,20 @@ function int32(value: number): Buffer {
 function read(chunks: readonly Buffer[]): CopyRow[] {
   const reader = new CopyBinaryReader();
   const rows: CopyRow[] = [];
-  for (const chunk of chunks) reader.push(chunk, (row) => rows.push(row));
-  reader.end();
+  for (const chunk of chunks) {
+    // As they come, in the middle of other bytes.
+    reader.push(Buffer.concat([Buffer.from("abc"), chunk, Buffer.from("d")]), 3, 3 + chunk.length);
+    while (reader.next()) rows.push(rowOf(reader));
+  }
+  reader.finish();
   return rows;
+}
+
+function rowOf(reader: CopyBinaryReader): CopyRow {
+  return Array.from({ length: reader.fields }, (_, field) => {
+    const start = reader.start(field);
+    return Number.isNaN(start) ? null : reader.bytes.subarray(start, reader.end(field));
+  });
 }
 
 function texts(rows: readonly CopyRow[]): (string | null)[][] {
@@ -67,10 +81,12 @@ test("a byte at a time", () => {
   assert.deepEqual(texts(read([...stream].map((byte) => Buffer.of(byte)))), [["6162", null], []]);
 });
 
-test("a field within one chunk is a slice of it, not a copy", () => {
+test("a value within what was pushed is not copied", () => {
   const stream = Buffer.concat([HEADER, encodeRow([Buffer.from("abc")]), TRAILER]);
-  const [row] = read([stream]);
-  assert.equal(row?.[0]?.buffer, stream.buffer);
+  const reader = new CopyBinaryReader();
+  reader.push(stream);
+  assert.ok(reader.next());
+  assert.equal(reader.bytes, stream);
 });
 
 test("a header extension is passed over", () => {
