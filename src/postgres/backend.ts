@@ -1,8 +1,8 @@
 import type { Socket } from "node:net";
 
 /**
- * What passes by on a connection, and which connections there are. Two things are taken from the server's messages: the key of the session, to cancel its
- * statements; and the FATAL message with which a server takes its leave, of which postgres.js would make either nothing
+ * What passes by on a connection, and which connections there are. Three things are taken from the server's messages: the key of the session, to cancel its
+ * statements; the data of a COPY, where somebody wants them as they are; and the FATAL message with which a server takes its leave, of which postgres.js would make either nothing
  * (CONNECTION_CLOSED) or, worse, the error of the first statement on the next connection. The rest goes through untouched
  * (https://www.postgresql.org/docs/current/protocol-message-formats.html).
  */

@@ -1,6 +1,6 @@
 import { getLogger } from "@logtape/logtape";
-import type { Readable } from "node:stream";
 import { type Backend, backendOfQuery } from "./backend.ts";
+import { type CopyStream, copyStream } from "./copy_stream.ts";
 import { oneSession, type Session } from "./session.ts";
 
 const logger = getLogger(["pgsync", "postgres"]);
@@ -38,7 +38,7 @@ export async function copyOut(
   const onAbort = () => consumer.stop(signal?.reason);
   signal?.addEventListener("abort", onAbort, { once: true });
   try {
-    await consumer.consume(query.readable(), () => backendOfQuery(query) !== undefined);
+    await consumer.consume(copyStream(query), () => backendOfQuery(query) !== undefined);
   } finally {
     signal?.removeEventListener("abort", onAbort);
     // Nobody else resumes it: the next statement would wait for an answer that nobody reads.
@@ -62,6 +62,8 @@ class CopyConsumer {
   #waiting: CopyData[] = [];
   #cancelling: Promise<void> | undefined;
   #isRunning = () => false;
+  /** Nothing can be stopped any more. */
+  #isOver = false;
 
   constructor(private readonly onData: OnCopyData, private readonly backend: Backend) {}
 
@@ -75,7 +77,7 @@ class CopyConsumer {
 
   /** Ends the COPY early; `consume` then throws the reason. */
   stop(reason: unknown): void {
-    if (this.#stopped !== null) return;
+    if (this.#stopped !== null || this.#isOver) return;
     this.#stopped = { reason };
     this.#waiting = [];
     this.#abandon();
@@ -85,23 +87,22 @@ class CopyConsumer {
    * @param starting resolves when the COPY begins: a statement that computes for long does not even do that
    * @param isRunning whether the statement has been sent, and there is something to cancel
    */
-  async consume(starting: Promise<Readable>, isRunning: () => boolean): Promise<void> {
+  async consume(starting: Promise<CopyStream>, isRunning: () => boolean): Promise<void> {
     this.#isRunning = isRunning;
     try {
-      const readable = await starting;
-      await new Promise<void>((resolve, reject) => {
-        readable.once("end", resolve);
-        readable.once("error", reject);
-        readable.resume();
-        if (this.#stopped !== null) this.#abandon();
-      });
+      const { stream, over } = await starting;
+      // To its end; the data do not come by it.
+      stream.resume();
+      if (this.#stopped !== null) this.#abandon();
+      await over;
     } catch (error) {
-      if (this.#stopped === null) this.#stopped = { reason: error };
-    } finally {
-      // Where the connection has died, or the COPY was stopped, a call may go on still. The caller clears up when all is over.
-      while (this.#working !== null) await this.#working;
+      this.#stopped ??= { reason: error };
+      this.#waiting = [];
     }
+    // Where the connection has died, or the COPY was stopped, a call may go on still. The caller clears up when all is over.
+    while (this.#working !== null) await this.#working;
     // A late request to cancel must not hit the next statement of this connection.
+    this.#isOver = true;
     await this.#cancelling;
     if (this.#stopped !== null) throw this.#stopped.reason;
   }
@@ -132,7 +133,7 @@ class CopyConsumer {
         return;
       }
     }
-    this.backend.socket.resume();
+    if (this.#stopped === null) this.backend.socket.resume();
   }
 
   #abandon(): void {

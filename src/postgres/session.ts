@@ -58,14 +58,17 @@ const backendsOfSessions = new WeakMap<object, Backend>();
  * @throws PgsyncError INTERNAL where it is of no pool of ours
  */
 export async function oneSession(sql: Session): Promise<OneSession> {
-  const isOne = !("reserve" in sql) || "release" in sql;
-  const one = isOne ? sql : await sql.reserve();
-  const backend = backendsOfSessions.get(one);
+  if (!("reserve" in sql) || "release" in sql) {
+    return { sql, backend: backendOfSession(sql), [Symbol.dispose]: () => {} };
+  }
+  const reserved = await sql.reserve();
+  return { sql: reserved, backend: backendOfSession(reserved), [Symbol.dispose]: () => reserved.release() };
+}
+
+function backendOfSession(sql: Session): Backend {
+  const backend = backendsOfSessions.get(sql);
   if (backend === undefined) throw new PgsyncError("INTERNAL", "A session of unknown origin was used.");
-  const dispose = () => {
-    if (!isOne && "release" in one) one.release();
-  };
-  return { sql: one, backend, [Symbol.dispose]: dispose };
+  return backend;
 }
 
 /**

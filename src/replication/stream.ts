@@ -3,6 +3,7 @@ import { Duplex } from "node:stream";
 import { getLogger } from "@logtape/logtape";
 import { PgsyncError, toPgsyncError } from "../errors/error.ts";
 import { backendOfQuery } from "../postgres/backend.ts";
+import { copyStream } from "../postgres/copy_stream.ts";
 import { connectPostgres, type Sql } from "../postgres/connect.ts";
 import type { PostgresOptions } from "../postgres/options.ts";
 import { onlyServer, type ServerIdentity } from "../postgres/server_identity.ts";
@@ -64,6 +65,8 @@ const LEAVE_LIMIT_MS = 200;
 interface StreamConnection {
   readonly sql: Sql;
   readonly duplex: Duplex;
+  /** Settles when the duplex has ended or failed. */
+  readonly over: Promise<void>;
   readonly socket: Socket | undefined;
 }
 
@@ -123,12 +126,12 @@ export class ReplicationStream {
       settings.onAsk?.(found.pid);
       const { walSenderTimeoutMs, versionNumber } = found;
       const query = sql.unsafe(startReplicationSql(settings, versionNumber)).execute();
-      const duplex: unknown = await query.readable();
+      const { stream: duplex, over } = await copyStream(query);
       if (!(duplex instanceof Duplex)) {
         throw new PgsyncError("INTERNAL", "START_REPLICATION gave no stream to read and write.");
       }
       const timings = livenessTimings(walSenderTimeoutMs);
-      const connection = { sql, duplex, socket: backendOfQuery(query)?.socket };
+      const connection = { sql, duplex, over, socket: backendOfQuery(query)?.socket };
       stream = new ReplicationStream(settings, connection, timings, found);
       await stream.#begin();
       return stream;
@@ -146,7 +149,7 @@ export class ReplicationStream {
     /** Who answered when the session began. */
     readonly server: StreamServer,
   ) {
-    const { duplex } = connection;
+    const { duplex, over } = connection;
     this.#settings = settings;
     this.#connection = connection;
     this.#duplex = duplex;
@@ -162,6 +165,8 @@ export class ReplicationStream {
     duplex.on("error", (error: Error) => this.#fail(error));
     duplex.on("end", () => this.#onEnd());
     duplex.on("close", () => this.#onEnd());
+    // Before anybody listened, that is.
+    over.then(() => this.#onEnd(), (error: unknown) => this.#fail(error));
     this.#statusTimer = setInterval(() => this.#onTimer(), timings.statusIntervalMs);
     this.#sentinel = new ShutdownSentinel(settings, (error) => this.#fail(error));
     this.pause();

@@ -51,6 +51,8 @@ export class Delivery {
   #attempts = 0;
   /** An attempt ended without an answer about its items. */
   uncertain = false;
+  /** An answer came that may not have waited for all of the body, which is then read still. */
+  answeredEarly = false;
   /** Documents were made of builds that were too old by then. */
   mayHaveRevived = false;
 

@@ -182,6 +182,7 @@ export class BulkWriter {
       });
       // An id that is too long, for example, makes the engine refuse the whole request with 400.
       if (response.verdict === "too-large" || (response.verdict === "refused" && response.status === 400)) {
+        delivery.answeredEarly = true;
         delivery.divide(part, { status: response.status, ...engineError(response.status, response.body) });
         return null;
       }
@@ -199,9 +200,9 @@ export class BulkWriter {
   }
 }
 
-/** After an attempt without an answer, the old body may still be on its way, so its bytes must stay what they are. */
-function releaseBody({ uncertain, request }: Delivery): void {
-  if (!uncertain) request.release?.();
+/** After an attempt without an answer, or refused before all was read, the old body may still be on its way, so its bytes must stay what they are. */
+function releaseBody({ uncertain, answeredEarly, request }: Delivery): void {
+  if (!uncertain && !answeredEarly) request.release?.();
 }
 
 /** Whether documents have become too old to be sent. A clock that was set back makes their age unknown: that counts as old. */

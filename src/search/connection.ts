@@ -43,7 +43,10 @@ function endOf(request: ClientRequest): ClientRequest["end"] {
     // The head is written right after this event.
     request.once("socket", () =>
       process.nextTick(() => {
-        if (!request.destroyed) request.write(body, () => request.destroyed || end());
+        if (request.destroyed) return;
+        request.write(body, (error) => {
+          if (!error && !request.destroyed) end();
+        });
       }));
     return request;
   };
