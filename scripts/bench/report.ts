@@ -1,89 +1,81 @@
 /** The figures, for people. */
-import type { LatencyResult } from "./workloads/latency.ts";
-import type { LoadResult } from "./workloads/initial_load.ts";
-import type { StartUpResult } from "./workloads/start_up.ts";
-import type { VerificationResult } from "./workloads/verification.ts";
+import { inFigures, type Measurement, type Verdict, type Work, type WorkloadResult } from "./result.ts";
 
-/** All that a run of the benchmark has found; what goes into the JSON file. */
-export interface BenchResult {
-  readonly date: string;
-  readonly machine: string;
-  readonly versions: Readonly<Record<string, string>>;
-  readonly books: number;
-  readonly load?: readonly LoadResult[];
-  readonly verification?: VerificationResult;
-  readonly latency?: LatencyResult;
-  readonly startUp?: StartUpResult;
+/** Medians, ratios, and targets: Markdown. */
+export function report(results: readonly WorkloadResult[]): string {
+  return results.flatMap((result) => [
+    `## ${result.letter}: ${result.title}`,
+    "",
+    ...workLines(result.measurements),
+    ...figureLines(result.measurements),
+    ...verdictLines(result.verdicts),
+  ]).join("\n");
 }
 
-/** Medians, and the ratios of the first target: Markdown. */
-export function report(result: BenchResult): string {
-  return [
-    ...(result.load === undefined ? [] : loadLines(result.load)),
-    ...(result.verification === undefined ? [] : verificationLines(result.verification)),
-    ...(result.latency === undefined ? [] : latencyLines(result.latency)),
-    ...(result.startUp === undefined ? [] : startUpLines(result.startUp)),
-  ].join("\n");
-}
-
-function loadLines(results: readonly LoadResult[]): string[] {
-  const floor = results.find(({ candidate }) => candidate === "floor");
-  const rows = results.map(({ candidate, median, documentsPerSecond, rounds }) => [
-    candidate,
-    `${median.seconds.toFixed(2)} s`,
-    rounds.map(({ seconds }) => seconds.toFixed(2)).join(", "),
-    documentsPerSecond.toFixed(0),
-    floor === undefined ? "" : (median.seconds / floor.median.seconds).toFixed(2),
-    `${median.cpu.toFixed(2)} s`,
-    megabytes(median.peakRss),
-    `${median.postgresCpu.toFixed(1)} s`,
-    `${median.searchCpu.toFixed(1)} s`,
-    `${median.otherCpu.toFixed(1)} s`,
-  ]);
+function workLines(measurements: readonly Measurement[]): string[] {
+  const all = measurements.flatMap(({ work, ...of }) => work === undefined ? [] : [{ ...of, work }]);
+  if (all.length === 0) return [];
+  const hasHelper = all.some(({ work }) => work.median.helperPeakRss > 0);
+  const first = new Map(all.toReversed().map(({ case: name, work }) => [name, work]));
   const head = [
-    ...["initial load", "time", "rounds", "documents/s", "× floor", "CPU", "peak RSS"],
-    ...["PostgreSQL's CPU", "Elasticsearch's CPU", "others' CPU"],
+    ...[
+      "case",
+      "candidate",
+      "units",
+      "time",
+      "rounds",
+      "per second",
+      "× first",
+      "CPU",
+      "of all CPU",
+      "peak RSS",
+    ],
+    ...["PostgreSQL's CPU", "RSS", "Elasticsearch's CPU", "RSS", ...hasHelper ? ["Redis' CPU", "RSS"] : []],
+    "others' CPU",
   ];
-  return markdown(head, rows);
-}
-
-function verificationLines({ median, rounds, documentsPerSecond }: VerificationResult): string[] {
   return markdown(
-    ["verify", "rounds", "documents/s", "CPU", "peak RSS", "PostgreSQL's CPU", "Elasticsearch's CPU"],
-    [[
-      `${median.seconds.toFixed(2)} s`,
-      rounds.map(({ seconds }) => seconds.toFixed(2)).join(", "),
-      documentsPerSecond.toFixed(0),
-      `${median.cpu.toFixed(2)} s`,
-      megabytes(median.peakRss),
-      `${median.postgresCpu.toFixed(1)} s`,
-      `${median.searchCpu.toFixed(1)} s`,
-    ]],
+    head,
+    all.map(({ case: name, candidate, work }) => workRow(name, candidate, work, first.get(name), hasHelper)),
   );
 }
 
-function latencyLines({ changes, visible, acknowledged, stages, idleRss }: LatencyResult): string[] {
-  const row = (
-    name: string,
-    { p50, p95, p99 }: LatencyResult["visible"],
-  ) => [name, ...[p50, p95, p99].map((ms) => `${ms.toFixed(1)} ms`)];
+function workRow(
+  name: string,
+  candidate: string,
+  work: Work,
+  first: Work | undefined,
+  hasHelper: boolean,
+): string[] {
+  const { median, rounds, units, unit, perSecond } = work;
+  const all = median.cpu + median.postgresCpu + median.searchCpu + median.helperCpu;
   return [
-    ...markdown([`${changes} single changes, idle`, "p50", "p95", "p99"], [
-      row("COMMIT → realtime GET shows it", visible),
-      row("commit → acknowledged (its own histogram)", acknowledged),
-    ]),
-    `Mean of the stages: ${
-      Object.entries(stages).map(([stage, ms]) => `${stage} ${ms.toFixed(1)} ms`).join(", ")
-    }. Idle RSS before: ${megabytes(idleRss)}.`,
-    "",
+    ...[name, candidate, `${units} ${unit}`, seconds(median.seconds)],
+    // Of many short rounds nobody reads each.
+    rounds.length > 5 ? `${rounds.length}` : rounds.map((round) => inFigures(round.seconds)).join(", "),
+    perSecond.toFixed(0),
+    first === undefined ? "" : `${(perSecond / first.perSecond).toFixed(2)}`,
+    ...[seconds(median.cpu), `${(100 * median.cpu / all).toFixed(0)}%`, megabytes(median.peakRss)],
+    ...[seconds(median.postgresCpu), megabytes(median.postgresPeakRss)],
+    ...[seconds(median.searchCpu), megabytes(median.searchPeakRss)],
+    ...hasHelper ? [seconds(median.helperCpu), megabytes(median.helperPeakRss)] : [],
+    seconds(median.otherCpu),
   ];
 }
 
-function startUpLines({ starts, firstLogLine, ready }: StartUpResult): string[] {
-  return markdown(["start-up", "median"], [
-    [`process → first log line (${starts} starts)`, `${firstLogLine.toFixed(0)} ms`],
-    ["process → ready, on an existing slot", `${ready.toFixed(0)} ms`],
-  ]);
+function figureLines(measurements: readonly Measurement[]): string[] {
+  const rows = measurements.flatMap(({ case: name, candidate, figures = {} }) =>
+    Object.entries(figures).map(([figure, value]) => [name, candidate, figure, inFigures(value)])
+  );
+  return rows.length === 0 ? [] : markdown(["case", "candidate", "figure", "found"], rows);
+}
+
+function verdictLines(verdicts: readonly Verdict[]): string[] {
+  const rows = verdicts.map(({ target, found, isMet }) => [target, found, isMet ? "met" : "**not met**"]);
+  return rows.length === 0 ? [] : markdown(["target", "found", ""], rows);
+}
+
+function seconds(value: number): string {
+  return `${inFigures(value)} s`;
 }
 
 /** Bytes, for people. */

@@ -5,7 +5,8 @@ import { startChild } from "../../servers/process.ts";
 import type { Pgsync } from "./pgsync.ts";
 
 const LOOK_EVERY_MS = 2;
-const READY_TIMEOUT_MS = 60_000;
+/** It may have a backlog to follow first. */
+const READY_TIMEOUT_MS = 10 * 60_000;
 
 /** A running daemon that has caught up. */
 export interface Daemon {

@@ -4,12 +4,10 @@ import { join } from "node:path";
 import { bunPath } from "../../bun.ts";
 import { PROJECT } from "../../project.ts";
 import { removeFolder, temporaryFolder } from "../../servers/process.ts";
-import { measure } from "../measure/run.ts";
+import { type Cost, measure, sumOfCosts } from "../measure/run.ts";
 import type { Servers } from "../servers.ts";
 import type { Candidate } from "./candidate.ts";
 import type { IndexPlan } from "./pgsync.ts";
-
-const INDEX = "floor";
 
 /** How the floor posts: what was fastest where this was written. */
 export interface FloorOptions {
@@ -17,46 +15,97 @@ export interface FloorOptions {
   readonly requestsInFlight: number;
 }
 
-/** COPY of the finished documents → `_bulk`, into an index of the same mapping and settings as pgsync's. */
+/** COPY of the finished documents → `_bulk`, into indices of the same mapping and settings as pgsync's. */
 export class Floor implements Candidate {
   readonly name = "floor";
-  readonly index = INDEX;
+  readonly indices: readonly string[];
 
   constructor(
     private readonly servers: Servers,
-    private readonly plan: IndexPlan,
+    private readonly plans: readonly IndexPlan[],
     private readonly options: FloorOptions,
-  ) {}
+  ) {
+    this.indices = plans.map(({ index }) => `floor_${index}`);
+  }
 
   get description(): string {
     const { bytesARequest, requestsInFlight } = this.options;
     return `COPY → _bulk, bodies of ${bytesARequest / 1e6} MB, ${requestsInFlight} in flight`;
   }
 
-  async load() {
-    const { servers, plan, options } = this;
-    await servers.search.create(INDEX, {
-      settings: { ...plan.settings, "index.refresh_interval": "-1" },
-      mappings: plan.mapping,
-    });
-    const folder = temporaryFolder("floor");
-    try {
-      const statement = join(folder, "documents.sql");
-      writeFileSync(statement, plan.loadSql);
-      return await measure({
-        command: await bunPath(),
-        args: [
-          join(PROJECT, "scripts", "bench", "floor", "main.ts"),
-          ...[servers.postgresUrl, servers.search.url, INDEX, statement],
-          ...[String(options.bytesARequest), String(options.requestsInFlight)],
-        ],
-      }, servers);
-    } finally {
-      removeFolder(folder);
+  /** The time is that of the whole processes; of several indices, that of one after the other. */
+  async load(): Promise<Cost> {
+    const costs: Cost[] = [];
+    for (const [place, { settings, mapping, loadSql }] of this.plans.entries()) {
+      const index = this.#index(place);
+      const loading = { ...settings, "index.refresh_interval": "-1" };
+      await this.servers.search.create(index, { settings: loading, mappings: mapping });
+      const { process } = await this.#post(index, loadSql);
+      costs.push(process);
+    }
+    return sumOfCosts(costs);
+  }
+
+  /**
+   * Writes some of the documents again, as a change makes it necessary: nobody who does more than that can be quicker. Who they
+   * are it is told, in place of finding it out, and nobody streams the change to it. It must have loaded, and
+   * {@link Floor.refreshAsUsual} must be on.
+   *
+   * @param keys for each index in order: SQL that gives the only key column of the documents; all of the index, where it is
+   * `all`
+   * @returns the time is that from its connecting to the last acknowledgement: who follows has started before, too
+   */
+  async write(keys: readonly (string | "all")[]): Promise<Cost> {
+    const costs: Cost[] = [];
+    for (const [place, { loadSql, keysSql }] of this.plans.entries()) {
+      const those = keys[place];
+      if (those === undefined) throw new RangeError("each index needs its keys");
+      const statement = those === "all" ? loadSql : keysSql.replaceAll("$1", `(ARRAY(${those}))`);
+      const { process, seconds } = await this.#post(this.#index(place), statement);
+      costs.push({ ...process, seconds });
+    }
+    return sumOfCosts(costs);
+  }
+
+  /** Gives its indices the default refresh interval, which they do not have during the load. */
+  async refreshAsUsual(): Promise<void> {
+    for (const index of this.indices) {
+      await this.servers.search.set(index, { index: { refresh_interval: null } });
     }
   }
 
-  async clear() {
-    await this.servers.search.remove(INDEX);
+  async clear(): Promise<void> {
+    for (const index of this.indices) await this.servers.search.remove(index);
+  }
+
+  #index(place: number): string {
+    const index = this.indices[place];
+    if (index === undefined) throw new RangeError(`there is no index ${place}`);
+    return index;
+  }
+
+  async #post(index: string, sql: string): Promise<{ process: Cost; seconds: number }> {
+    const { servers, options } = this;
+    const folder = temporaryFolder("floor");
+    try {
+      const statement = join(folder, "documents.sql");
+      writeFileSync(statement, sql);
+      let milliseconds = NaN;
+      const process = await measure({
+        command: await bunPath(),
+        args: [
+          join(PROJECT, "scripts", "bench", "floor", "main.ts"),
+          ...[servers.postgresUrl, servers.search.url, index, statement],
+          ...[String(options.bytesARequest), String(options.requestsInFlight)],
+        ],
+        onLine: (line, stream) => {
+          if (stream === "stdout") milliseconds = Number(line);
+        },
+      }, servers);
+      if (Number.isNaN(milliseconds)) throw new Error("the floor did not tell its time");
+      return { process, seconds: milliseconds / 1000 };
+    } finally {
+      removeFolder(folder);
+    }
   }
 }

@@ -2,24 +2,22 @@
 import { join } from "node:path";
 import process from "node:process";
 import { z } from "zod";
-import { measure } from "../measure/run.ts";
+import { type Cost, measure, startMeasuring } from "../measure/run.ts";
+import { memoryOfFamily } from "../measure/usage.ts";
 import { PROJECT } from "../../project.ts";
 import { type ChildOptions, runToEnd, temporaryFolder } from "../../servers/process.ts";
 import type { Servers } from "../servers.ts";
-import type { Candidate } from "./candidate.ts";
+import type { Follower, Following } from "./candidate.ts";
+import { startDaemon } from "./daemon.ts";
 
-/** A schema file with one document. */
+/** A schema file. */
 export interface BenchSchema {
   /** Its path. */
   readonly file: string;
-  /** The alias that it names. */
-  readonly index: string;
+  /** The aliases that its documents name, in their order. */
+  readonly indices: readonly string[];
 }
 
-const BOOKSHOP: BenchSchema = {
-  file: join(PROJECT, "examples", "bookshop", "schema.yaml"),
-  index: "bookshop",
-};
 /** The permissions that the program needs under Deno. */
 const PERMISSIONS = [
   "--allow-net",
@@ -29,38 +27,40 @@ const PERMISSIONS = [
   "--allow-sys=osRelease,hostname",
 ];
 
-/** What `pgsync plan --json` tells of the only index. */
-const PLAN = z.object({
-  databases: z.tuple([
-    z.object({
-      indices: z.tuple([
-        z.object({
-          mapping: z.record(z.string(), z.unknown()),
-          settings: z.record(z.string(), z.unknown()),
-          loadSql: z.string(),
-        }),
-      ]),
-    }),
-  ]),
+const INDEX_PLAN = z.object({
+  index: z.string(),
+  mapping: z.record(z.string(), z.unknown()),
+  settings: z.record(z.string(), z.unknown()),
+  loadSql: z.string(),
+  keysSql: z.string(),
 });
 
+/** What `pgsync plan --json` tells of the only database. */
+const PLAN = z.object({ databases: z.tuple([z.object({ indices: z.array(INDEX_PLAN) })]) });
+
 /** How the documents are made and what their index is like, as pgsync does it. */
-export type IndexPlan = z.infer<typeof PLAN>["databases"][0]["indices"][0];
+export type IndexPlan = z.infer<typeof INDEX_PLAN>;
 
 /** pgsync from its executable or its sources, against the servers of a benchmark. */
-export class Pgsync implements Candidate {
-  readonly name = "pgsync";
+export class Pgsync implements Follower {
+  readonly name: string;
   readonly #folder = temporaryFolder("bench");
 
-  /** @param executable its path; null for the sources under Deno */
+  /**
+   * @param executable its path; null for the sources under Deno
+   * @param workers that read during the initial load; its default, when absent
+   */
   constructor(
     private readonly servers: Servers,
     private readonly executable: string | null,
-    private readonly schema: BenchSchema = BOOKSHOP,
-  ) {}
+    private readonly schema: BenchSchema,
+    private readonly workers?: number,
+  ) {
+    this.name = workers === undefined ? "pgsync" : `pgsync, ${workers} worker${workers === 1 ? "" : "s"}`;
+  }
 
-  get index(): string {
-    return this.schema.index;
+  get indices(): readonly string[] {
+    return this.schema.indices;
   }
 
   get description(): string {
@@ -93,16 +93,42 @@ export class Pgsync implements Candidate {
     };
   }
 
-  async plan(): Promise<IndexPlan> {
+  /** How it makes the documents of each index, in the order of the schema file. */
+  async plan(): Promise<readonly IndexPlan[]> {
     const { databases: [database] } = PLAN.parse(JSON.parse(await runToEnd(this.command("plan", "--json"))));
-    return database.indices[0];
+    return this.indices.map((name) => {
+      const plan = database.indices.find(({ index }) => index === name);
+      if (plan === undefined) throw new Error(`pgsync plan tells nothing of the index ${name}`);
+      return plan;
+    });
   }
 
-  load() {
-    return measure(this.command("--bootstrap", "--listen", "off"), this.servers);
+  load(): Promise<Cost> {
+    const workers = this.workers === undefined ? [] : ["--num-workers", String(this.workers)];
+    return measure(this.command("--bootstrap", "--listen", "off", ...workers), this.servers);
   }
 
-  async clear() {
+  /** Follows the slot to its present end. */
+  catchUp(): Promise<Cost> {
+    return measure(this.command("--listen", "off"), this.servers);
+  }
+
+  /** Compares every document with its rows. @throws Error where one differs */
+  verify(): Promise<Cost> {
+    return measure(this.command("verify"), this.servers);
+  }
+
+  async follow(): Promise<Following> {
+    const daemon = await startDaemon(this);
+    return {
+      measure: () => startMeasuring(daemon, this.servers),
+      resident: () => memoryOfFamily(daemon.pid)?.resident ?? NaN,
+      metrics: daemon.metrics,
+      stop: daemon.stop,
+    };
+  }
+
+  async clear(): Promise<void> {
     await runToEnd(this.command("teardown"));
   }
 }

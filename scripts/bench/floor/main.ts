@@ -3,6 +3,8 @@
  * lines included; this loop moves bytes. It keeps no position, no versions, and looks at no document. It knows neither TLS nor
  * passwords, and ends with the first error.
  *
+ * Prints how many milliseconds have passed from the connecting until the last acknowledgement.
+ *
  * Usage: main.ts <PostgreSQL URL> <Elasticsearch URL> <index> <file with the document SQL> <bytes a request> <requests in flight>
  */
 import { readFileSync } from "node:fs";
@@ -19,6 +21,7 @@ if (
 const documents = readFileSync(statementFile, "utf8");
 const lines =
   `SELECT '{"index":{"_id":' || pg_catalog.to_json(id) || E'}}\\n' || document || E'\\n' FROM (${documents}) d`;
+const started = performance.now();
 const poster = new BulkPoster(`${searchUrl}/${index}/_bulk`, Number(bytesARequest), Number(requestsInFlight));
 await copy({
   url: new URL(postgresUrl),
@@ -29,4 +32,5 @@ await copy({
   pressure: () => poster.pressure(),
 });
 await poster.end();
+console.log(performance.now() - started);
 process.exit(0);

@@ -81,5 +81,5 @@ export function writeShopSchema(further: readonly Record<string, unknown>[] = []
   }, ...further.map((document) => ({ database: DATABASE, ...document }))];
   const file = join(temporaryFolder("large"), "schema.json");
   writeFileSync(file, JSON.stringify(schema, null, 2));
-  return { file, index: DATABASE };
+  return { file, indices: [DATABASE, ...further.map(({ index }) => String(index))] };
 }

@@ -40,6 +40,20 @@ export function difference(later: Histogram, earlier: Histogram): Histogram {
   };
 }
 
+/** What was observed in several readings of one histogram, put together. */
+export function sumOf(histograms: readonly Histogram[]): Histogram {
+  const [first, ...rest] = histograms;
+  if (first === undefined) return { count: 0, sum: 0, buckets: [] };
+  return rest.reduce((sum, each) => ({
+    count: sum.count + each.count,
+    sum: sum.sum + each.sum,
+    buckets: sum.buckets.map(({ le, count }) => ({
+      le,
+      count: count + (each.buckets.find((bucket) => bucket.le === le)?.count ?? 0),
+    })),
+  }), first);
+}
+
 /** A quantile as Prometheus' `histogram_quantile` gives it: interpolated within its bucket. */
 export function histogramQuantile({ buckets, count }: Histogram, share: number): number {
   const rank = share * count;

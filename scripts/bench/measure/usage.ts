@@ -7,10 +7,16 @@ const TICKS_A_SECOND = 100;
 
 /** The times of a process, in seconds of CPU, user and system together. */
 interface Times {
-  readonly parent: number;
   readonly own: number;
   /** Of its children that have ended and were waited for. */
   readonly endedChildren: number;
+}
+
+/** Memory of a process or a family of them, in bytes. */
+export interface Memory {
+  readonly resident: number;
+  /** The most that it ever had; of a family, what it has now. */
+  readonly peak: number;
 }
 
 /** Seconds of CPU that a running process has used so far; 0 where it is gone. */
@@ -18,12 +24,12 @@ export function cpuOf(pid: number): number {
   return timesOf(pid)?.own ?? 0;
 }
 
-/** Seconds of CPU of a process and all its children, those included that have ended. */
+/** Seconds of CPU of a process and all below it, those included that have ended and were waited for. */
 export function cpuOfFamily(pid: number): number {
-  const root = timesOf(pid);
-  if (root === null) return 0;
-  const living = processes().map(timesOf).filter((times) => times?.parent === pid);
-  return living.reduce((sum, times) => sum + (times?.own ?? 0), root.own + root.endedChildren);
+  return familyOf(pid).map(timesOf).reduce(
+    (sum, times) => sum + (times?.own ?? 0) + (times?.endedChildren ?? 0),
+    0,
+  );
 }
 
 /**
@@ -42,27 +48,61 @@ export function cpuOfMachine(): number {
   return (user + nice + system + irq + softirq) / TICKS_A_SECOND;
 }
 
-/** Resident memory of a process in bytes: now, and the most that it ever had. Null where it is gone. */
-export function memoryOf(pid: number): { readonly resident: number; readonly peak: number } | null {
+/** Resident memory of a process. Null where it is gone. */
+export function memoryOf(pid: number): Memory | null {
   const text = read(`/proc/${pid}/status`);
-  const kilobytes = (name: string) =>
-    Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, "m").exec(text ?? "")?.[1]);
-  const [resident, peak] = [kilobytes("VmRSS") * 1024, kilobytes("VmHWM") * 1024];
+  const [resident, peak] = [bytes(text, "VmRSS"), bytes(text, "VmHWM")];
   return Number.isNaN(resident) || Number.isNaN(peak) ? null : { resident, peak };
 }
 
-function processes(): number[] {
-  return readdirSync("/proc").filter((name) => /^\d+$/.test(name)).map(Number);
+/**
+ * Resident memory of a process and all below it. What they share, PostgreSQL's buffers or a program's own pages, is
+ * counted once: as much as the one has that has most of it. Null where all are gone.
+ */
+export function memoryOfFamily(pid: number): Memory | null {
+  const family = familyOf(pid);
+  if (family.length === 1) return memoryOf(pid);
+  const parts = family.map((member) => read(`/proc/${member}/status`)).map((text) =>
+    ["RssAnon", "RssFile", "RssShmem"].map((name) => bytes(text, name))
+  ).filter((part) => !part.some(Number.isNaN));
+  if (parts.length === 0) return null;
+  const of = (place: number) => parts.map((part) => part[place] ?? 0);
+  const resident = of(0).reduce((sum, anonymous) => sum + anonymous, 0) + Math.max(...of(1)) +
+    Math.max(...of(2));
+  return { resident, peak: resident };
+}
+
+/** A process and all that descend from it and live. */
+function familyOf(pid: number): number[] {
+  const children = threadsOf(pid).flatMap((thread) =>
+    (read(`/proc/${pid}/task/${thread}/children`) ?? "").split(" ").filter((child) => child !== "").map(
+      Number,
+    )
+  );
+  return [pid, ...children.flatMap(familyOf)];
+}
+
+function threadsOf(pid: number): string[] {
+  try {
+    return readdirSync(`/proc/${pid}/task`);
+  } catch (error) {
+    if (isErrorCode(error, "ENOENT") || isErrorCode(error, "ESRCH")) return [];
+    throw error;
+  }
+}
+
+/** A figure of /proc/<pid>/status; NaN where it is not there, as of a process that has ended. */
+function bytes(status: string | null, name: string): number {
+  return Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, "m").exec(status ?? "")?.[1]) * 1024;
 }
 
 function timesOf(pid: number | "self"): Times | null {
   const text = read(`/proc/${pid}/stat`);
   if (text === null) return null;
-  // The name of the program stands in brackets and may hold anything; the fourth field is the first number after it.
+  // The name of the program stands in brackets and may hold anything; the third field is the first behind it.
   const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
   const field = (number: number) => Number(fields[number - 3]);
   return {
-    parent: field(4),
     own: (field(14) + field(15)) / TICKS_A_SECOND,
     endedChildren: (field(16) + field(17)) / TICKS_A_SECOND,
   };

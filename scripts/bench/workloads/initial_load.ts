@@ -1,89 +1,74 @@
-/** Workload: all documents, from nothing. */
-import type { Candidate } from "../candidates/candidate.ts";
-import type { Cost } from "../measure/run.ts";
-import { median } from "../measure/statistics.ts";
-import type { Servers } from "../servers.ts";
+/** Workload a: all documents of the bookshop, from nothing. */
+import type { Bench, Workload } from "../bench.ts";
+import { loads } from "../loads.ts";
+import { atMost, type Measurement, ratio, type Verdict, type Work, workOf } from "../result.ts";
 
-/** One candidate's rounds. */
-export interface LoadResult {
-  readonly candidate: string;
-  readonly description: string;
-  readonly rounds: readonly Cost[];
-  /** Of each figure by itself. */
-  readonly median: Cost;
-  readonly documentsPerSecond: number;
-}
+const SMALL = 200_000;
+const LARGE = 2_000_000;
+const SMALL_CASE = "bookshop";
+const LARGE_CASE = "ten times the bookshop";
 
-/**
- * Runs the candidates in turn, `rounds` times each; the order is turned round every time, so that none always comes
- * first. The first candidate runs once more before, unmeasured, so that the servers are warm.
- *
- * @param keep the candidate whose last index is left as it is: its last round is the last of all; null for none
- * @throws Error where an index does not hold exactly `documents` documents afterwards
- */
-export async function initialLoad(
-  servers: Servers,
-  candidates: readonly Candidate[],
-  keep: Candidate | null,
-  options: { readonly documents: number; readonly rounds: number; readonly log: (line: string) => void },
-): Promise<readonly LoadResult[]> {
-  const costs = new Map<Candidate, Cost[]>(candidates.map((candidate) => [candidate, []]));
-  const others = candidates.filter((candidate) => candidate !== keep);
-  const one = async (candidate: Candidate, label: string, last: boolean) => {
-    // Nobody pays for what the one before has left to be written.
-    await servers.sql`CHECKPOINT`;
-    const cost = await candidate.load();
-    const count = await servers.search.count(candidate.index);
-    if (count !== options.documents) {
-      throw new Error(`${candidate.name}: the index holds ${count} documents, not ${options.documents}`);
-    }
-    options.log(`${label}  ${candidate.name.padEnd(8)} ${describe(cost, options.documents)}`);
-    if (!last) await candidate.clear();
-    return cost;
-  };
-  for (const candidate of others.slice(0, 1)) await one(candidate, "warm-up", false);
-  for (let round = 1; round <= options.rounds; round++) {
-    const keptLast = (options.rounds - round) % 2 === 0;
-    const kept = keep === null ? [] : [keep];
-    const order = keptLast ? [...others, ...kept] : [...kept, ...others.toReversed()];
-    for (const candidate of order) {
-      const last = round === options.rounds && candidate === keep;
-      costs.get(candidate)?.push(await one(candidate, `round ${round}`, last));
-    }
-  }
-  return [...costs].map(([candidate, rounds]) => {
-    const middle = medianCost(rounds);
-    return {
-      candidate: candidate.name,
-      description: candidate.description,
-      rounds,
-      median: middle,
-      documentsPerSecond: options.documents / middle.seconds,
-    };
-  });
-}
+export const initialLoad: Workload = {
+  letter: "a",
+  name: "load",
+  title: "Initial load, three tables below the root",
+  async run(bench: Bench) {
+    const measurements = await loads(bench, bench.bookshop, { name: SMALL_CASE, workers: [1], python: true });
+    const large = bench.booksIn("large_bookshop", LARGE);
+    measurements.push(...await loads(bench, large, { name: LARGE_CASE, python: false }));
+    await bench.drop(large);
+    return { measurements, verdicts: verdicts(measurements) };
+  },
+};
 
-/** Of each figure by itself. */
-export function medianCost(rounds: readonly Cost[]): Cost {
-  const of = (key: keyof Cost) => median(rounds.map((cost) => cost[key]));
-  return {
-    seconds: of("seconds"),
-    cpu: of("cpu"),
-    peakRss: of("peakRss"),
-    postgresCpu: of("postgresCpu"),
-    searchCpu: of("searchCpu"),
-    otherCpu: of("otherCpu"),
-  };
-}
-
-function describe(cost: Cost, documents: number): string {
+function verdicts(measurements: readonly Measurement[]): Verdict[] {
+  const [floor, ours, alone, large] = [
+    workOf(measurements, SMALL_CASE, "floor"),
+    workOf(measurements, SMALL_CASE, "pgsync"),
+    workOf(measurements, SMALL_CASE, "pgsync, 1 worker"),
+    workOf(measurements, LARGE_CASE, "pgsync"),
+  ];
   return [
-    `${cost.seconds.toFixed(2)} s`,
-    `${(documents / cost.seconds).toFixed(0)} documents/s`,
-    `CPU ${cost.cpu.toFixed(2)} s`,
-    `RSS ${(cost.peakRss / 1e6).toFixed(0)} MB`,
-    `PostgreSQL ${cost.postgresCpu.toFixed(1)} s`,
-    `Elasticsearch ${cost.searchCpu.toFixed(1)} s`,
-    `others ${cost.otherCpu.toFixed(1)} s`,
-  ].join(", ");
+    ...loadVerdicts("initial load", floor, ours),
+    ...loadVerdicts("initial load, ten times as many", workOf(measurements, LARGE_CASE, "floor"), large),
+    ...atMost(
+      "peak RSS of ten times as many documents at most 1.1 × as much",
+      ratio(large?.median.peakRss, ours?.median.peakRss),
+      1.1,
+      " ×",
+    ),
+    ...atMost(
+      `time for a document of ${LARGE / SMALL} times as many at most 1.1 × as long`,
+      ratio(ours?.perSecond, large?.perSecond),
+      1.1,
+      " ×",
+    ),
+    ...atMost(
+      "2 workers faster than 1 (where cores allow)",
+      ratio(ours?.median.seconds, alone?.median.seconds),
+      1,
+      " × the time",
+    ),
+  ];
+}
+
+/** What is wanted of every initial load. @param ours the work of pgsync */
+export function loadVerdicts(what: string, floor: Work | undefined, ours: Work | undefined): Verdict[] {
+  return [
+    ...atMost(
+      `${what}: time at most 1.1 × the floor's`,
+      ratio(ours?.median.seconds, floor?.median.seconds),
+      1.1,
+      " ×",
+    ),
+    ...atMost(`${what}: CPU of pgsync at most 15% of the whole`, shareOfCpu(ours), 15, "%"),
+    ...atMost(`${what}: peak RSS at most 150 MB`, ours && ours.median.peakRss / 1e6, 150, " MB"),
+  ];
+}
+
+/** In percent, of what the candidate and its servers have used. */
+function shareOfCpu(ours: Work | undefined): number | undefined {
+  if (ours === undefined) return undefined;
+  const { cpu, postgresCpu, searchCpu, helperCpu } = ours.median;
+  return 100 * cpu / (cpu + postgresCpu + searchCpu + helperCpu);
 }

@@ -1,93 +1,188 @@
-/** Workload: how long after its COMMIT a change stands in its document, while nothing else happens. */
+/** Workload e: how long after its COMMIT a change stands in its document, idle and beside small transactions. */
 import { setTimeout as delay } from "node:timers/promises";
 import { isbnOf } from "../../../examples/bookshop/rows.ts";
-import type { Daemon } from "../candidates/daemon.ts";
-import { difference, histogram, histogramQuantile } from "../measure/metrics.ts";
+import { alternately, type Bench, type Workload } from "../bench.ts";
+import type { Follower, Following } from "../candidates/candidate.ts";
+import type { IndexPlan } from "../candidates/pgsync.ts";
+import { startPgbench } from "../data/pgbench.ts";
+import { difference, type Histogram, histogram, histogramQuantile, sumOf } from "../measure/metrics.ts";
 import { quantile } from "../measure/statistics.ts";
-import { memoryOf } from "../measure/usage.ts";
+import { atMost, figureOf, type Measurement, type Verdict } from "../result.ts";
 import type { Servers } from "../servers.ts";
+import { CLIENTS } from "./small_transactions.ts";
 
-/** Milliseconds, but `idleRss` (bytes). */
-export interface LatencyResult {
-  readonly changes: number;
-  /** From COMMIT's return to the first realtime GET that shows the new value. */
-  readonly visible: Quantiles;
-  /** By the program's own histogram: from the commit's time in the WAL to the acknowledgement. */
-  readonly acknowledged: Quantiles;
-  /** Mean of each stage of a batch, by the program's own histograms. */
-  readonly stages: Readonly<Record<string, number>>;
-  /** Of the idle program, before the changes. */
-  readonly idleRss: number;
-}
-
-interface Quantiles {
-  readonly p50: number;
-  readonly p95: number;
-  readonly p99: number;
-}
-
+const CHANGES = 200;
+const IDLE = "idle";
+const BUSY = "beside small transactions";
+const ACKNOWLEDGED = "pgsync_commit_to_acknowledged_seconds";
 const STAGES = ["visibility", "impact", "build", "bulk"];
 /** Pause between two looks at a document. A look takes about as long, so the result may be late by two milliseconds. */
 const LOOK_EVERY_MS = 1;
 /** Pause between two changes, so that each finds an idle program. */
 const IDLE_MS = 20;
-const GIVE_UP_AFTER_MS = 30_000;
+const GIVE_UP_AFTER_MS = 10 * 60_000;
 /** The first realtime GET makes Elasticsearch refresh and remember from then on where in its log documents stand. */
 const WARM_UP_CHANGES = 20;
+/** Until pgbench is at its pace. */
+const SETTLE_MS = 2_000;
+const A_DAY_S = 86_400;
+
+interface Party {
+  readonly name: string;
+  readonly index: string;
+  /** Starts what follows; null for the floor, which is told of each change. */
+  readonly follow: (() => Promise<Following>) | null;
+  readonly told?: (isbn: string) => Promise<void>;
+}
+
+interface Turn {
+  /** Milliseconds from COMMIT's return to the first realtime GET that shows the new value. */
+  readonly visible: readonly number[];
+  /** By its own histograms, by their labels: from the commit's time in the WAL to the acknowledgement, and the stages of a batch. */
+  readonly acknowledged: Histogram | null;
+  readonly stages: readonly Histogram[];
+}
+
+export const latency: Workload = {
+  letter: "e",
+  name: "latency",
+  title: "From COMMIT to the document",
+  async run(bench) {
+    const dataset = bench.bookshop;
+    const servers = await bench.servers(dataset);
+    const pgsync = bench.pgsync(servers, dataset);
+    const floor = await bench.floor(servers, pgsync);
+    await bench.load(servers, floor, dataset, "load");
+    await floor.refreshAsUsual();
+    await bench.load(servers, pgsync, dataset, "load");
+    const [plan] = await pgsync.plan();
+    const [index = ""] = floor.indices;
+    if (plan === undefined) throw new Error("pgsync plans no index");
+    const told = (isbn: string) => writeOne(servers, plan, index, isbn);
+    const parties: Party[] = [{ name: floor.name, index, follow: null, told }, partyOf(pgsync)];
+    const measurements: Measurement[] = [];
+    for (const name of [IDLE, BUSY]) {
+      measurements.push(...await turns(bench, servers, parties, name, bench.options.rounds));
+    }
+    await pgsync.clear();
+    await floor.clear();
+    const python = bench.python(servers, dataset);
+    if (python !== null) {
+      await bench.load(servers, python, dataset, "load");
+      measurements.push(...await turns(bench, servers, [partyOf(python)], IDLE, bench.options.pythonRounds));
+      await python.clear();
+    }
+    return { measurements, verdicts: verdicts(measurements) };
+  },
+};
+
+function partyOf(follower: Follower): Party {
+  return { name: follower.name, index: follower.indices[0] ?? "", follow: () => follower.follow() };
+}
+
+async function turns(
+  bench: Bench,
+  servers: Servers,
+  parties: readonly Party[],
+  name: string,
+  rounds: number,
+): Promise<Measurement[]> {
+  const changes = Math.max(5, Math.ceil(bench.scaled(CHANGES) / rounds));
+  const results = await alternately(parties, rounds, async (party, round) => {
+    const following = await party.follow?.() ?? null;
+    const pgbench = name === IDLE
+      ? null
+      : await startPgbench(servers, { clients: CLIENTS, seconds: A_DAY_S });
+    if (pgbench !== null) await delay(SETTLE_MS);
+    const turn = await oneTurn(servers, party, following, round * 1_000, changes);
+    await pgbench?.stop();
+    await following?.stop();
+    bench.options.log(
+      `${name}, round ${round}: ${party.name} p50 ${quantile(turn.visible, 0.5).toFixed(1)} ms`,
+    );
+    return turn;
+  });
+  return results.map(([party, found]) => ({ case: name, candidate: party.name, figures: figuresOf(found) }));
+}
 
 /** Changes the price of one book after the other, each when the one before has arrived. */
-export async function latency(
-  servers: Servers,
-  daemon: Daemon,
-  options: { readonly index: string; readonly books: number; readonly changes: number },
-): Promise<LatencyResult> {
-  const idleRss = memoryOf(daemon.pid)?.resident ?? NaN;
-  const book = pseudoRandom(options.books);
+async function oneTurn(
+  { sql, search }: Servers,
+  { index, told }: Party,
+  following: Following | null,
+  first: number,
+  changes: number,
+): Promise<Turn> {
   const change = async (number: number) => {
-    const isbn = isbnOf(book());
+    const isbn = isbnOf(number % 1_000);
     // Never a price that the book has: those of the generator have two decimals that are not 01 to 49.
     const price = `${100 + number}.${number % 2 === 0 ? "11" : "12"}`;
-    await servers.sql`UPDATE book SET price = ${price} WHERE isbn = ${isbn}`;
+    await sql`UPDATE book SET price = ${price} WHERE isbn = ${isbn}`;
     const committed = performance.now();
-    while (await servers.search.text(options.index, isbn, "price") !== price) {
+    await told?.(isbn);
+    while (await search.text(index, isbn, "price") !== price) {
       if (performance.now() - committed > GIVE_UP_AFTER_MS) {
-        throw new Error(`a change did not arrive within ${GIVE_UP_AFTER_MS / 1000} s`);
+        throw new Error("a change did not arrive in time");
       }
       await delay(LOOK_EVERY_MS);
     }
     return performance.now() - committed;
   };
-  for (let number = 0; number < WARM_UP_CHANGES; number++) await change(number);
-  const before = await daemon.metrics();
-  const times: number[] = [];
-  for (let number = 0; number < options.changes; number++) {
+  for (let number = 0; number < WARM_UP_CHANGES; number++) await change(first + number);
+  const before = await following?.metrics();
+  const visible: number[] = [];
+  for (let number = 0; number < changes; number++) {
     await delay(IDLE_MS);
-    times.push(await change(WARM_UP_CHANGES + number));
+    visible.push(await change(first + WARM_UP_CHANGES + number));
   }
-  const after = await daemon.metrics();
-  const since = (name: string, labels?: string) =>
-    difference(histogram(after, name, labels), histogram(before, name, labels));
-  const own = since("pgsync_commit_to_acknowledged_seconds");
-  const stages = STAGES.map((stage) => {
-    const { sum, count } = since("pgsync_batch_stage_duration_seconds", `stage="${stage}"`);
-    return [stage, sum / count * 1000];
+  const after = await following?.metrics();
+  if (typeof before !== "string" || typeof after !== "string") {
+    return { visible, acknowledged: null, stages: [] };
+  }
+  const since = (metric: string, labels?: string) =>
+    difference(histogram(after, metric, labels), histogram(before, metric, labels));
+  const stage = (label: string) => since("pgsync_batch_stage_duration_seconds", `stage="${label}"`);
+  return { visible, acknowledged: since(ACKNOWLEDGED), stages: STAGES.map(stage) };
+}
+
+/** As pgsync makes one document, but without having to find out which. */
+async function writeOne(
+  { sql, search }: Servers,
+  plan: IndexPlan,
+  index: string,
+  isbn: string,
+): Promise<void> {
+  const [row] = await sql.unsafe<{ id: string; document: string }[]>(plan.keysSql, [[isbn]], {
+    prepare: true,
   });
-  return {
-    changes: times.length,
-    visible: quantiles((share) => quantile(times, share)),
-    acknowledged: quantiles((share) => histogramQuantile(own, share) * 1000),
-    stages: Object.fromEntries(stages),
-    idleRss,
-  };
+  if (row === undefined) throw new Error(`there is no book ${isbn}`);
+  await search.bulk(index, `{"index":{"_id":${JSON.stringify(row.id)}}}\n${row.document}\n`);
 }
 
-function quantiles(of: (share: number) => number): Quantiles {
-  return { p50: of(0.5), p95: of(0.95), p99: of(0.99) };
+function figuresOf(turns: readonly Turn[]): Record<string, number> {
+  const visible = turns.flatMap((turn) => turn.visible);
+  const quantiles = (what: string, of: (share: number) => number) =>
+    [0.5, 0.95, 0.99].map((share) => [`${what} p${share * 100}, ms`, of(share)]);
+  const own = turns.flatMap(({ acknowledged }) => acknowledged ?? []);
+  const sum = sumOf(own);
+  const stages = STAGES.map((stage, place) => {
+    const each = sumOf(turns.flatMap(({ stages }) => stages[place] ?? []));
+    return [`${stage} mean, ms`, each.sum / each.count * 1_000];
+  });
+  return Object.fromEntries([
+    ...quantiles("visible", (share) => quantile(visible, share)),
+    ...(own.length === 0 ? [] : [
+      ...quantiles("acknowledged", (share) => histogramQuantile(sum, share) * 1_000),
+      ...stages,
+    ]),
+  ]);
 }
 
-/** The same numbers below `limit` in every run; enough chance to hit other pages each time. */
-function pseudoRandom(limit: number): () => number {
-  let state = 42;
-  // Numerical Recipes' linear congruential generator.
-  return () => (state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0) % limit;
+function verdicts(measurements: readonly Measurement[]): Verdict[] {
+  const of = (name: string, figure: string) => figureOf(measurements, name, "pgsync", figure);
+  return [
+    ...atMost("idle, commit → acknowledged: p50 at most 12 ms", of(IDLE, "acknowledged p50, ms"), 12, " ms"),
+    ...atMost("idle, commit → acknowledged: p99 at most 50 ms", of(IDLE, "acknowledged p99, ms"), 50, " ms"),
+    ...atMost("beside small transactions: p99 at most 500 ms", of(BUSY, "acknowledged p99, ms"), 500, " ms"),
+  ];
 }

@@ -1,29 +1,29 @@
-/** Workload: every document of the index compared with its rows. */
-import type { Pgsync } from "../candidates/pgsync.ts";
-import { type Cost, measure } from "../measure/run.ts";
-import type { Servers } from "../servers.ts";
-import { medianCost } from "./initial_load.ts";
+/** Workload v: every document of the index compared with its rows, by `pgsync verify`. */
+import { checkpoint, type Workload } from "../bench.ts";
+import type { Cost } from "../measure/run.ts";
+import { work } from "../result.ts";
 
-/** What `pgsync verify` costs where nothing differs. */
-export interface VerificationResult {
-  readonly rounds: readonly Cost[];
-  /** Of each figure by itself. */
-  readonly median: Cost;
-  readonly documentsPerSecond: number;
-}
+const CASE = "verify";
 
-/** Verifies an index that is loaded; no sync runs beside it. @throws Error where something differs */
-export async function verification(
-  servers: Servers,
-  pgsync: Pgsync,
-  options: { readonly documents: number; readonly rounds: number; readonly log: (line: string) => void },
-): Promise<VerificationResult> {
-  const rounds: Cost[] = [];
-  for (let round = 1; round <= options.rounds; round++) {
-    const cost = await measure(pgsync.command("verify"), servers);
-    options.log(`round ${round}  verify ${cost.seconds.toFixed(2)} s`);
-    rounds.push(cost);
-  }
-  const median = medianCost(rounds);
-  return { rounds, median, documentsPerSecond: options.documents / median.seconds };
-}
+export const verification: Workload = {
+  letter: "v",
+  name: "verify",
+  title: "Comparing all documents with their rows",
+  async run(bench) {
+    const dataset = bench.bookshop;
+    const servers = await bench.servers(dataset);
+    const pgsync = bench.pgsync(servers, dataset);
+    await bench.load(servers, pgsync, dataset, "load");
+    const rounds: Cost[] = [];
+    const [documents = 0] = dataset.documents;
+    for (let round = 1; round <= bench.options.rounds; round++) {
+      await checkpoint(servers);
+      const cost = await pgsync.verify();
+      bench.tell(`${CASE}, round ${round}`, pgsync.name, documents, cost);
+      rounds.push(cost);
+    }
+    await pgsync.clear();
+    const found = work("documents", documents, rounds);
+    return { measurements: [{ case: CASE, candidate: pgsync.name, work: found }], verdicts: [] };
+  },
+};
