@@ -27,6 +27,8 @@ const RIGHT = 190;
 const BAR = 16;
 const GAP = 10;
 const TITLE = 34;
+/** White around the letters. */
+const OVER_THE_LINE = 'paint-order="stroke" stroke="#ffffff" stroke-width="4"';
 /** By the beginning of a candidate's name: what others are compared with is grey. */
 const COLOURS: readonly (readonly [string, string])[] = [
   ["floor", "#9aa0a6"],
@@ -64,8 +66,9 @@ export function chart(results: readonly WorkloadResult[]): string {
 }
 
 function speeds(all: readonly Measurement[]): Group[] {
+  const compared = Map.groupBy(all, (one) => one.case);
   return groupsOf(all, (one, first) => {
-    if (one.work === undefined || first.work === undefined) return [];
+    if (one.work === undefined || first.work === undefined || compared.get(one.case)?.length === 1) return [];
     const value = one.work.perSecond / first.work.perSecond;
     const text = `${value.toFixed(2)} (${inFigures(one.work.perSecond)} ${one.work.unit}/s)`;
     return [{ label: one.candidate, value, text }];
@@ -109,6 +112,11 @@ function drawn({ title, groups, line }: Panel, top: number, height: number): str
   const most = Math.max(...groups.flatMap(({ bars }) => bars.map(({ value }) => value)), line ?? 0);
   const widthOf = (value: number) => ((WIDTH - LEFT - RIGHT) * value / most).toFixed(1);
   const parts = [text(GAP, top + 18, title, 'font-size="15" font-weight="600"')];
+  if (line !== undefined) {
+    const x = LEFT + Number(widthOf(line));
+    const [from, to] = [top + TITLE - 4, top + height - GAP];
+    parts.push(`<line x1="${x}" y1="${from}" x2="${x}" y2="${to}" stroke="#5f6368" stroke-dasharray="3 3"/>`);
+  }
   let y = top + TITLE;
   for (const { label, bars } of groups) {
     parts.push(text(GAP, y + BAR - 4, label));
@@ -119,16 +127,11 @@ function drawn({ title, groups, line }: Panel, top: number, height: number): str
         `<rect x="${LEFT}" y="${y + 1}" width="${widthOf(bar.value)}" height="${BAR - 3}" fill="${
           colourOf(bar.label)
         }"/>`,
-        text(LEFT + Number(widthOf(bar.value)) + 6, base, bar.text),
+        text(LEFT + Number(widthOf(bar.value)) + 6, base, bar.text, OVER_THE_LINE),
       );
       y += BAR;
     }
     y += GAP;
-  }
-  if (line !== undefined) {
-    const x = LEFT + Number(widthOf(line));
-    const [from, to] = [top + TITLE - 4, top + height - GAP];
-    parts.push(`<line x1="${x}" y1="${from}" x2="${x}" y2="${to}" stroke="#5f6368" stroke-dasharray="3 3"/>`);
   }
   return parts;
 }

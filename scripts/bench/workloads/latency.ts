@@ -162,20 +162,19 @@ async function writeOne(
 function figuresOf(turns: readonly Turn[]): Record<string, number> {
   const visible = turns.flatMap((turn) => turn.visible);
   const quantiles = (what: string, of: (share: number) => number) =>
-    [0.5, 0.95, 0.99].map((share) => [`${what} p${share * 100}, ms`, of(share)]);
-  const own = turns.flatMap(({ acknowledged }) => acknowledged ?? []);
-  const sum = sumOf(own);
-  const stages = STAGES.map((stage, place) => {
+    [0.5, 0.95, 0.99].map((share): [string, number] => [`${what} p${share * 100}, ms`, of(share)]);
+  const sum = sumOf(turns.flatMap(({ acknowledged }) => acknowledged ?? []));
+  const stages = STAGES.map((stage, place): [string, number] => {
     const each = sumOf(turns.flatMap(({ stages }) => stages[place] ?? []));
     return [`${stage} mean, ms`, each.sum / each.count * 1_000];
   });
-  return Object.fromEntries([
+  const figures: [string, number][] = [
     ...quantiles("visible", (share) => quantile(visible, share)),
-    ...(own.length === 0 ? [] : [
-      ...quantiles("acknowledged", (share) => histogramQuantile(sum, share) * 1_000),
-      ...stages,
-    ]),
-  ]);
+    ...quantiles("acknowledged", (share) => histogramQuantile(sum, share) * 1_000),
+    ...stages,
+  ];
+  // Who has no histograms has no figures of them.
+  return Object.fromEntries(figures.filter(([, value]) => !Number.isNaN(value)));
 }
 
 function verdicts(measurements: readonly Measurement[]): Verdict[] {
