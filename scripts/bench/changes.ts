@@ -29,8 +29,8 @@ export interface Change {
 /** A candidate that is loaded and waits for its turn. */
 interface Party {
   readonly name: string;
-  /** Makes the change, but for the floor, and waits until it has arrived. */
-  once(value: number): Promise<Cost>;
+  /** Makes the change with each of the values in turn, but for the floor, and waits each time until it has arrived. */
+  round(values: readonly number[]): Promise<readonly Cost[]>;
 }
 
 /**
@@ -54,9 +54,12 @@ export async function changes(
   const measurements: Measurement[] = [];
   const ours = (change: Change): Party => followerParty(servers, pgsync, following, change);
   for (const change of all) {
-    const parties = [{ name: floor.name, once: () => floor.write(change.keys) }, ours(change)];
+    const parties: Party[] = [
+      { name: floor.name, round: (values) => floor.write(change.keys, values.length) },
+      ours(change),
+    ];
     // Once unmeasured, as before every load.
-    for (const party of parties) await party.once(++value);
+    for (const party of parties) await party.round([++value]);
     measurements.push(...await turns(bench, servers, parties, change, bench.options.rounds, () => ++value));
   }
   await following.stop();
@@ -87,14 +90,18 @@ function followerParty(
 ): Party {
   return {
     name,
-    once(value) {
-      const queries = change.queries(value);
-      const expected: Expected[] = indices.map((index, place) => ({
-        index,
-        query: queries[place] ?? {},
-        documents: change.documents[place] ?? 0,
-      }));
-      return changeAndWait(servers, following, expected, () => change.commit(servers, value));
+    async round(values) {
+      const costs: Cost[] = [];
+      for (const value of values) {
+        const queries = change.queries(value);
+        const expected: Expected[] = indices.map((index, place) => ({
+          index,
+          query: queries[place] ?? {},
+          documents: change.documents[place] ?? 0,
+        }));
+        costs.push(await changeAndWait(servers, following, expected, () => change.commit(servers, value)));
+      }
+      return costs;
     },
   };
 }
@@ -109,13 +116,10 @@ async function turns(
 ): Promise<Measurement[]> {
   const documents = change.documents.reduce((sum, count) => sum + count, 0);
   const results = await alternately(parties, rounds, async (party, round) => {
-    const costs: Cost[] = [];
-    for (let time = 0; time < (change.repeat ?? 1); time++) {
-      await checkpoint(servers);
-      const cost = await party.once(next());
-      if (time === 0) bench.tell(`${change.name}, round ${round}`, party.name, documents, cost);
-      costs.push(cost);
-    }
+    await checkpoint(servers);
+    const costs = await party.round(Array.from({ length: change.repeat ?? 1 }, next));
+    const [first] = costs;
+    if (first !== undefined) bench.tell(`${change.name}, round ${round}`, party.name, documents, first);
     return costs;
   });
   return results.map(([{ name }, costs]) => ({

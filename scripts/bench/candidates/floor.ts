@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { bunPath } from "../../bun.ts";
 import { PROJECT } from "../../project.ts";
 import { removeFolder, temporaryFolder } from "../../servers/process.ts";
-import { type Cost, measure, sumOfCosts } from "../measure/run.ts";
+import { type Cost, measure, partOfCost, sumOfCosts } from "../measure/run.ts";
 import type { Servers } from "../servers.ts";
 import type { Candidate } from "./candidate.ts";
 import type { IndexPlan } from "./pgsync.ts";
@@ -40,7 +40,7 @@ export class Floor implements Candidate {
       const index = this.#index(place);
       const loading = { ...settings, "index.refresh_interval": "-1" };
       await this.servers.search.create(index, { settings: loading, mappings: mapping });
-      const { process } = await this.#post(index, loadSql);
+      const { process } = await this.#post(index, loadSql, 1);
       costs.push(process);
     }
     return sumOfCosts(costs);
@@ -53,18 +53,21 @@ export class Floor implements Candidate {
    *
    * @param keys for each index in order: SQL that gives the only key column of the documents; all of the index, where it is
    * `all`
-   * @returns the time is that from its connecting to the last acknowledgement: who follows has started before, too
+   * @param times how often, by one process
+   * @returns what each time has cost; its time is that from the statement to the last acknowledgement: who follows is connected
+   * before, too. CPU is that of the process, in equal parts
    */
-  async write(keys: readonly (string | "all")[]): Promise<Cost> {
-    const costs: Cost[] = [];
+  async write(keys: readonly (string | "all")[], times: number): Promise<readonly Cost[]> {
+    const byIndex: (readonly Cost[])[] = [];
     for (const [place, { loadSql, keysSql }] of this.plans.entries()) {
       const those = keys[place];
       if (those === undefined) throw new RangeError("each index needs its keys");
       const statement = those === "all" ? loadSql : keysSql.replaceAll("$1", `(ARRAY(${those}))`);
-      const { process, seconds } = await this.#post(this.#index(place), statement);
-      costs.push({ ...process, seconds });
+      const { process, seconds } = await this.#post(this.#index(place), statement, times);
+      byIndex.push(seconds.map((each) => ({ ...partOfCost(process, times), seconds: each })));
     }
-    return sumOfCosts(costs);
+    const [first = []] = byIndex;
+    return first.map((_, time) => sumOfCosts(byIndex.flatMap((costs) => costs[time] ?? [])));
   }
 
   /** Gives its indices the default refresh interval, which they do not have during the load. */
@@ -84,26 +87,30 @@ export class Floor implements Candidate {
     return index;
   }
 
-  async #post(index: string, sql: string): Promise<{ process: Cost; seconds: number }> {
+  async #post(
+    index: string,
+    sql: string,
+    times: number,
+  ): Promise<{ process: Cost; seconds: readonly number[] }> {
     const { servers, options } = this;
     const folder = temporaryFolder("floor");
     try {
       const statement = join(folder, "documents.sql");
       writeFileSync(statement, sql);
-      let milliseconds = NaN;
+      const seconds: number[] = [];
       const process = await measure({
         command: await bunPath(),
         args: [
           join(PROJECT, "scripts", "bench", "floor", "main.ts"),
           ...[servers.postgresUrl, servers.search.url, index, statement],
-          ...[String(options.bytesARequest), String(options.requestsInFlight)],
+          ...[options.bytesARequest, options.requestsInFlight, times].map(String),
         ],
         onLine: (line, stream) => {
-          if (stream === "stdout") milliseconds = Number(line);
+          if (stream === "stdout") seconds.push(Number(line) / 1000);
         },
       }, servers);
-      if (Number.isNaN(milliseconds)) throw new Error("the floor did not tell its time");
-      return { process, seconds: milliseconds / 1000 };
+      if (seconds.length !== times) throw new Error("the floor did not tell its times");
+      return { process, seconds };
     } finally {
       removeFolder(folder);
     }

@@ -14,7 +14,7 @@ import {
   startChild,
   temporaryFolder,
 } from "../../servers/process.ts";
-import { type Cost, measure, startMeasuring } from "../measure/run.ts";
+import { type Cost, measure, startMeasuring, sumOfCosts } from "../measure/run.ts";
 import { memoryOfFamily } from "../measure/usage.ts";
 import type { Probe } from "../data/dataset.ts";
 import type { Servers } from "../servers.ts";
@@ -98,12 +98,13 @@ export class PythonPgsync implements Follower {
   }
 
   async load(): Promise<Cost> {
-    // As our own load, which makes publication and slot: the clock begins with the bootstrap.
-    const started = performance.now();
-    await runToEnd(this.#command("bootstrap"));
-    const bootstrapped = (performance.now() - started) / 1000;
-    const cost = await measure(this.#command("pgsync"), this.servers);
-    return { ...cost, seconds: cost.seconds + bootstrapped };
+    const helper = { helperPid: this.tools.redis.pid };
+    // As our own load, which makes publication and slot, too.
+    const costs: Cost[] = [];
+    for (const program of ["bootstrap", "pgsync"]) {
+      costs.push(await measure(this.#command(program), this.servers, helper));
+    }
+    return sumOfCosts(costs);
   }
 
   async follow(): Promise<Following> {

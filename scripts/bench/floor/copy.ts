@@ -1,5 +1,5 @@
 /** A COPY over PostgreSQL's own protocol, with nothing around it. */
-import { connect } from "node:net";
+import { connect, type Socket } from "node:net";
 
 const PROTOCOL_3_0 = 196_608;
 /** Signature, flags and extension length of COPY's binary format; they come with the first row. */
@@ -10,9 +10,6 @@ const MESSAGE_HEADER_BYTES = 5;
 const ROW_HEADER_BYTES = 6;
 
 export interface CopyOptions {
-  /** Of a server that asks for no password. */
-  readonly url: URL;
-  readonly settings: Readonly<Record<string, string>>;
   /** `COPY (…) TO STDOUT (FORMAT binary)` of one column that is never null. */
   readonly statement: string;
   /** Takes the bytes from `start` up to `end` of what came; they are not kept. */
@@ -21,51 +18,92 @@ export interface CopyOptions {
   readonly pressure: () => Promise<void> | null;
 }
 
-/** Runs a COPY to its end. @throws Error where the server reports one or goes away */
-export function copy({ url, settings, statement, onValue, pressure }: CopyOptions): Promise<void> {
-  const socket = connect({ host: url.hostname, port: Number(url.port) });
-  socket.setNoDelay(true);
-  socket.write(startup({ user: url.username, database: url.pathname.slice(1), ...settings }));
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  let asked = false;
-  let toSkip = COPY_HEADER_BYTES;
-  let rest: Buffer = Buffer.alloc(0);
+/** What is waited for: the session's beginning, or the end of a COPY. */
+interface Waiting {
+  readonly copy: CopyOptions | null;
+  readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
+}
 
-  const take = (bytes: Buffer, at: number, end: number) => {
-    switch (bytes[at]) {
-      case 0x45: // E: error
-        reject(new Error(bytes.toString("utf8", at + MESSAGE_HEADER_BYTES, end).replaceAll("\0", " ")));
-        break;
-      case 0x5a: // Z: ready for a statement
-        if (asked) resolve();
-        else socket.write(query(statement));
-        asked = true;
-        break;
-      case 0x64: { // d: a row; the last one holds nothing but the end mark
-        const start = at + MESSAGE_HEADER_BYTES + toSkip + ROW_HEADER_BYTES;
-        toSkip = 0;
-        if (start < end) onValue(bytes, start, end);
-      }
-    }
-  };
-  socket.on("data", (chunk: Buffer) => {
-    const bytes = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
+/** A session that does nothing but COPY, one after the other. */
+export class CopySession {
+  readonly #socket: Socket;
+  #waiting: Waiting | null = null;
+  #rest: Buffer = Buffer.alloc(0);
+  #toSkip = 0;
+
+  private constructor(url: URL) {
+    this.#socket = connect({ host: url.hostname, port: Number(url.port) });
+    this.#socket.setNoDelay(true);
+    this.#socket.on("data", (chunk: Buffer) => this.#read(chunk));
+    this.#socket.once("error", (error) => this.#fail(error));
+    this.#socket.once("close", () => this.#fail(new Error("PostgreSQL closed the connection")));
+  }
+
+  /**
+   * Connects to a server that asks for no password.
+   *
+   * @throws Error where the server reports one or goes away; so does {@link CopySession.copy}
+   */
+  static async open(url: URL, settings: Readonly<Record<string, string>>): Promise<CopySession> {
+    const session = new CopySession(url);
+    session.#socket.write(startup({ user: url.username, database: url.pathname.slice(1), ...settings }));
+    await session.#wait(null);
+    return session;
+  }
+
+  /** Runs a COPY to its end. */
+  async copy(options: CopyOptions): Promise<void> {
+    this.#toSkip = COPY_HEADER_BYTES;
+    this.#socket.write(query(options.statement));
+    await this.#wait(options);
+  }
+
+  close(): void {
+    this.#socket.destroy();
+  }
+
+  #wait(copy: CopyOptions | null): Promise<void> {
+    return new Promise((resolve, reject) => this.#waiting = { copy, resolve, reject });
+  }
+
+  #fail(error: unknown): void {
+    this.#waiting?.reject(error);
+    this.#waiting = null;
+  }
+
+  #read(chunk: Buffer): void {
+    const bytes = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
     let at = 0;
     while (at + MESSAGE_HEADER_BYTES <= bytes.length) {
       const end = at + 1 + bytes.readUInt32BE(at + 1);
       if (end > bytes.length) break;
-      take(bytes, at, end);
+      this.#take(bytes, at, end);
       at = end;
     }
-    rest = bytes.subarray(at);
-    const pending = pressure();
+    this.#rest = bytes.subarray(at);
+    const pending = this.#waiting?.copy?.pressure() ?? null;
     if (pending === null) return;
-    socket.pause();
-    pending.then(() => socket.resume(), reject);
-  });
-  socket.once("error", reject);
-  socket.once("close", () => reject(new Error("PostgreSQL closed the connection")));
-  return promise.finally(() => socket.destroy());
+    this.#socket.pause();
+    pending.then(() => this.#socket.resume(), (error: unknown) => this.#fail(error));
+  }
+
+  #take(bytes: Buffer, at: number, end: number): void {
+    switch (bytes[at]) {
+      case 0x45: // E: error
+        this.#fail(new Error(bytes.toString("utf8", at + MESSAGE_HEADER_BYTES, end).replaceAll("\0", " ")));
+        break;
+      case 0x5a: // Z: ready for a statement
+        this.#waiting?.resolve();
+        this.#waiting = null;
+        break;
+      case 0x64: { // d: a row; the last one holds nothing but the end mark
+        const start = at + MESSAGE_HEADER_BYTES + this.#toSkip + ROW_HEADER_BYTES;
+        this.#toSkip = 0;
+        if (start < end) this.#waiting?.copy?.onValue(bytes, start, end);
+      }
+    }
+  }
 }
 
 function startup(parameters: Readonly<Record<string, string>>): Buffer {

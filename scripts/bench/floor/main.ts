@@ -3,34 +3,39 @@
  * lines included; this loop moves bytes. It keeps no position, no versions, and looks at no document. It knows neither TLS nor
  * passwords, and ends with the first error.
  *
- * Prints how many milliseconds have passed from the connecting until the last acknowledgement.
+ * Writes the same documents several times where that is wanted, and prints after each time how many milliseconds have passed
+ * between its statement and the last acknowledgement.
  *
- * Usage: main.ts <PostgreSQL URL> <Elasticsearch URL> <index> <file with the document SQL> <bytes a request> <requests in flight>
+ * Usage: main.ts <PostgreSQL URL> <Elasticsearch URL> <index> <file with the document SQL> <bytes a request> <requests in flight> <times>
  */
 import { readFileSync } from "node:fs";
 import process from "node:process";
-import { copy } from "./copy.ts";
+import { CopySession } from "./copy.ts";
 import { BulkPoster } from "./post.ts";
 
-const [postgresUrl, searchUrl, index, statementFile, bytesARequest, requestsInFlight] = process.argv.slice(2);
+const [postgresUrl, searchUrl, index, statementFile, bytesARequest, requestsInFlight, times] = process.argv
+  .slice(2);
 if (
   postgresUrl === undefined || searchUrl === undefined || index === undefined || statementFile === undefined
 ) {
-  throw new Error("six arguments are needed");
+  throw new Error("seven arguments are needed");
 }
 const documents = readFileSync(statementFile, "utf8");
 const lines =
   `SELECT '{"index":{"_id":' || pg_catalog.to_json(id) || E'}}\\n' || document || E'\\n' FROM (${documents}) d`;
-const started = performance.now();
+// As pgsync has it: compiling the statement costs more than it saves.
+const session = await CopySession.open(new URL(postgresUrl), { jit: "off" });
 const poster = new BulkPoster(`${searchUrl}/${index}/_bulk`, Number(bytesARequest), Number(requestsInFlight));
-await copy({
-  url: new URL(postgresUrl),
-  // As pgsync has it: compiling the statement costs more than it saves.
-  settings: { jit: "off" },
-  statement: `COPY (${lines}) TO STDOUT (FORMAT binary)`,
-  onValue: (bytes, start, end) => poster.add(bytes, start, end),
-  pressure: () => poster.pressure(),
-});
-await poster.end();
-console.log(performance.now() - started);
+for (let time = 0; time < Number(times); time++) {
+  const started = performance.now();
+  await session.copy({
+    statement: `COPY (${lines}) TO STDOUT (FORMAT binary)`,
+    onValue: (bytes, start, end) => poster.add(bytes, start, end),
+    pressure: () => poster.pressure(),
+  });
+  await poster.flush();
+  console.log(performance.now() - started);
+}
+session.close();
+poster.close();
 process.exit(0);

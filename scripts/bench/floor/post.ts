@@ -35,9 +35,12 @@ export class BulkPoster {
   }
 
   /** Posts what is left and waits until all is acknowledged. @throws Error where a request failed */
-  async end(): Promise<void> {
+  async flush(): Promise<void> {
     if (this.#length > 0) this.#post();
     await Promise.all(this.#inFlight);
+  }
+
+  close(): void {
     this.#agent.destroy();
   }
 

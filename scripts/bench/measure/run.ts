@@ -56,12 +56,21 @@ export function startMeasuring(subject: Subject, servers: Accounted): Measuring 
  *
  * @throws Error with its output where it does not exit with 0
  */
-export async function measure(command: ChildOptions, servers: Accounted): Promise<Cost> {
+export async function measure(
+  command: ChildOptions,
+  servers: Accounted,
+  helpers: Pick<Subject, "helperPid"> = {},
+): Promise<Cost> {
   // Exact, also for the last moments of a process.
   const cpuBefore = cpuOfEndedChildren();
   const started = performance.now();
   const child = await startChild(command);
-  const measuring = account(servers, { pid: child.pid }, () => cpuOfEndedChildren() - cpuBefore, started);
+  const measuring = account(
+    servers,
+    { ...helpers, pid: child.pid },
+    () => cpuOfEndedChildren() - cpuBefore,
+    started,
+  );
   const { code } = await child.exited;
   const cost = await measuring.stop();
   if (code !== 0) throw new Error(`${command.command} ended with code ${code}:\n${child.output()}`);
@@ -132,6 +141,19 @@ export function medianCost(rounds: readonly Cost[]): Cost {
     helperCpu: of("helperCpu"),
     helperPeakRss: of("helperPeakRss"),
     otherCpu: of("otherCpu"),
+  };
+}
+
+/** An equal part of the time and the CPU; memory is what it is. */
+export function partOfCost(cost: Cost, parts: number): Cost {
+  return {
+    ...cost,
+    seconds: cost.seconds / parts,
+    cpu: cost.cpu / parts,
+    postgresCpu: cost.postgresCpu / parts,
+    searchCpu: cost.searchCpu / parts,
+    helperCpu: cost.helperCpu / parts,
+    otherCpu: cost.otherCpu / parts,
   };
 }
 
