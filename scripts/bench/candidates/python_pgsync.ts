@@ -1,5 +1,5 @@
 /** PGSync, which this project implements anew: Python, with a Redis of its own. */
-import { existsSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
@@ -26,6 +26,19 @@ const REDIS_TIMEOUT_MS = 10_000;
 /** It may have a backlog to follow first, at some hundred rows a second. */
 const READY_TIMEOUT_MS = 30 * 60_000;
 const LOOK_EVERY_MS = 100;
+
+/**
+ * Elasticsearch from Maven does not answer `GET /`, by which PGSync's client asks for the version, once. Python runs a module of this name at its start.
+ */
+const SITECUSTOMIZE = (version: string) => `
+import elasticsearch
+
+def verify(self, headers, timeout):
+    self._verified_elasticsearch = True
+
+elasticsearch.Transport._do_verify_elasticsearch = verify
+elasticsearch.Elasticsearch.info = lambda self: {"version": {"number": "${version}"}}
+`;
 
 /** PGSync and its Redis, ready to be started. */
 export interface PythonTools {
@@ -91,7 +104,9 @@ export class PythonPgsync implements Follower {
     private readonly servers: Servers,
     private readonly schema: BenchSchema,
     private readonly probe: Probe,
-  ) {}
+  ) {
+    writeFileSync(join(this.#folder, "sitecustomize.py"), SITECUSTOMIZE(servers.versions.elasticsearch));
+  }
 
   get indices(): readonly string[] {
     return this.schema.indices;
@@ -151,6 +166,7 @@ export class PythonPgsync implements Follower {
       env: {
         PATH: process.env["PATH"] ?? "",
         HOME: this.#folder,
+        PYTHONPATH: this.#folder,
         PG_HOST: url.hostname,
         PG_PORT: url.port,
         PG_USER: url.username,
