@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { bunPath } from "../../bun.ts";
 import { PROJECT } from "../../project.ts";
 import { removeFolder, temporaryFolder } from "../../servers/process.ts";
-import { type Cost, measure, partOfCost, sumOfCosts } from "../measure/run.ts";
+import { type Accounted, type Cost, measure, partOfCost, sumOfCosts } from "../measure/run.ts";
 import type { Servers } from "../servers.ts";
 import type { Candidate } from "./candidate.ts";
 import type { IndexPlan } from "./pgsync.ts";
@@ -21,7 +21,7 @@ export class Floor implements Candidate {
   readonly indices: readonly string[];
 
   constructor(
-    private readonly servers: Servers,
+    private readonly servers: Accounted & Pick<Servers, "postgresUrl" | "search">,
     private readonly plans: readonly IndexPlan[],
     private readonly options: FloorOptions,
   ) {
