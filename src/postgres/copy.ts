@@ -1,9 +1,7 @@
-import { getLogger } from "@logtape/logtape";
-import { type Backend, backendOfQuery } from "./backend.ts";
-import { type CopyStream, copyStream } from "./copy_stream.ts";
+import type { Backend } from "./backend.ts";
+import { cancelStatement } from "./cancel.ts";
+import { copyStream } from "./copy_stream.ts";
 import { oneSession, type Session } from "./session.ts";
-
-const logger = getLogger(["pgsync", "postgres"]);
 
 /**
  * Takes what one CopyData message held, the bytes from `start` up to `end`: in practice a row (the binary format's header comes with the
@@ -33,12 +31,12 @@ export async function copyOut(
   using session = await oneSession(sql);
   signal?.throwIfAborted();
   const consumer = new CopyConsumer(onData, session.backend);
-  using _ = session.backend.divertCopy((bytes, start, end) => consumer.take({ bytes, start, end }));
+  using _ = session.backend.divertCopy((bytes, start, end) => consumer.take(bytes, start, end));
   const query = session.sql.unsafe(statement).execute();
   const onAbort = () => consumer.stop(signal?.reason);
   signal?.addEventListener("abort", onAbort, { once: true });
   try {
-    await consumer.consume(copyStream(query), () => backendOfQuery(query) !== undefined);
+    await consumer.consume(query);
   } finally {
     signal?.removeEventListener("abort", onAbort);
     // Nobody else resumes it: the next statement would wait for an answer that nobody reads.
@@ -46,7 +44,7 @@ export async function copyOut(
   }
 }
 
-/** One message. */
+/** A message that waits. */
 interface CopyData {
   readonly bytes: Buffer;
   readonly start: number;
@@ -61,16 +59,17 @@ class CopyConsumer {
   /** Messages that arrived together with the one that is worked on. */
   #waiting: CopyData[] = [];
   #cancelling: Promise<void> | undefined;
-  #isRunning = () => false;
+  /** The statement, once it is asked for. */
+  #query: PromiseLike<unknown> | null = null;
   /** Nothing can be stopped any more. */
   #isOver = false;
 
   constructor(private readonly onData: OnCopyData, private readonly backend: Backend) {}
 
-  take(data: CopyData): void {
+  take(bytes: Buffer, start: number, end: number): void {
     if (this.#stopped !== null) return;
-    if (this.#working === null) return this.#give(data);
-    this.#waiting.push(data);
+    if (this.#working === null) return this.#give(bytes, start, end);
+    this.#waiting.push({ bytes, start, end });
     // postgres.js resumes it once, when it begins to read the stream that has no data.
     this.backend.socket.pause();
   }
@@ -83,14 +82,11 @@ class CopyConsumer {
     this.#abandon();
   }
 
-  /**
-   * @param starting resolves when the COPY begins: a statement that computes for long does not even do that
-   * @param isRunning whether the statement has been sent, and there is something to cancel
-   */
-  async consume(starting: Promise<CopyStream>, isRunning: () => boolean): Promise<void> {
-    this.#isRunning = isRunning;
+  async consume(query: PromiseLike<unknown>): Promise<void> {
+    this.#query = query;
     try {
-      const { stream, over } = await starting;
+      // A statement that computes for long does not even begin the COPY before.
+      const { stream, over } = await copyStream(query);
       // To its end; the data do not come by it.
       stream.resume();
       if (this.#stopped !== null) this.#abandon();
@@ -107,7 +103,7 @@ class CopyConsumer {
     if (this.#stopped !== null) throw this.#stopped.reason;
   }
 
-  #give({ bytes, start, end }: CopyData): void {
+  #give(bytes: Buffer, start: number, end: number): void {
     try {
       const pending = this.onData(bytes, start, end);
       if (pending === undefined) return;
@@ -125,8 +121,8 @@ class CopyConsumer {
     this.#working = null;
     const waiting = this.#waiting;
     this.#waiting = [];
-    for (const [at, data] of waiting.entries()) {
-      this.#give(data);
+    for (const [at, { bytes, start, end }] of waiting.entries()) {
+      this.#give(bytes, start, end);
       if (this.#stopped !== null) return;
       if (this.#working !== null) {
         this.#waiting = waiting.slice(at + 1);
@@ -138,10 +134,7 @@ class CopyConsumer {
 
   #abandon(): void {
     this.backend.socket.resume();
-    if (!this.#isRunning()) return;
     // Where the request fails, the rest is read to its end instead: the connection stays usable either way.
-    this.#cancelling ??= this.backend.cancel().catch((error) => {
-      logger.debug("a statement could not be cancelled: {error}", { error });
-    });
+    if (this.#query !== null) this.#cancelling ??= cancelStatement(this.#query);
   }
 }
